@@ -1,0 +1,121 @@
+"""The two values that travel through the system: a camera and a posed image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Distortion(Enum):
+    """Lens distortion models of sensor_msgs/CameraInfo (REP-104); the value is the name on the wire."""
+
+    NONE = ""
+    PLUMB_BOB = "plumb_bob"
+    RATIONAL_POLYNOMIAL = "rational_polynomial"
+    EQUIDISTANT = "equidistant"
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Intrinsics of the image they come with, in pixels.
+
+    Pixel centres lie at half-integers: the centre of the image is ``(width / 2, height / 2)`` and the ray through
+    column ``u`` and row ``v`` is ``((u + 0.5 - cx) / fx, (v + 0.5 - cy) / fy, 1)`` in the optical frame (x right, y
+    down, z forward; REP-103). ROS and OpenCV put pixel centres at integers, so their principal point is 0.5 less.
+    """
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    distortion: Distortion = Distortion.NONE
+    coefficients: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a camera that cannot see.
+
+        Raises:
+            ValueError: size or focal length not positive, or any number not finite.
+        """
+        if self.width <= 0 or self.height <= 0:
+            raise ValueError(f"a camera needs a positive size, got {self.width}x{self.height} pixels")
+        numbers = (self.fx, self.fy, self.cx, self.cy, *self.coefficients)
+        if not all(np.isfinite(numbers)):
+            raise ValueError(f"camera intrinsics must be finite, got {numbers}")
+        if self.fx <= 0 or self.fy <= 0:
+            raise ValueError(
+                f"focal lengths must be positive, got fx={self.fx}, fy={self.fy}: is the camera calibrated?"
+            )
+
+    @property
+    def fxfycxcy(self) -> NDArray[np.float64]:
+        """``[4]`` float64: focal lengths and principal point in pixels."""
+        return np.array([self.fx, self.fy, self.cx, self.cy], dtype=np.float64)
+
+    @property
+    def is_distorted(self) -> bool:
+        """Whether the lens bends straight lines."""
+        return self.distortion is not Distortion.NONE and any(self.coefficients)
+
+    def undistorted(self) -> Camera:
+        """The same pinhole without its lens."""
+        return replace(self, distortion=Distortion.NONE, coefficients=())
+
+
+@dataclass(frozen=True)
+class PosedImage:
+    """An image, and where and when it was taken.
+
+    Attributes:
+        image: ``[height, width, 3]`` uint8, RGB.
+        camera: intrinsics of exactly this image.
+        world_from_camera: ``[4, 4]`` float64, rigid: optical frame to the frame the memory lives in, metres.
+        stamp_ns: acquisition time, nanoseconds.
+        source: which camera of a rig; free text.
+    """
+
+    image: NDArray[np.uint8]
+    camera: Camera
+    world_from_camera: NDArray[np.float64]
+    stamp_ns: int
+    source: str = "camera"
+
+    def __post_init__(self) -> None:
+        """Refuse a frame whose parts do not belong together.
+
+        Raises:
+            ValueError: image and camera differ in size, the image is not RGB uint8, or the pose is not rigid.
+        """
+        expected = (self.camera.height, self.camera.width, 3)
+        if self.image.shape != expected or self.image.dtype != np.uint8:
+            raise ValueError(
+                f"image must be uint8 {expected} like its camera, got {self.image.dtype} {self.image.shape}"
+            )
+        validate_rigid(self.world_from_camera)
+
+    @property
+    def position(self) -> NDArray[np.float64]:
+        """``[3]`` camera centre in the world, metres."""
+        return self.world_from_camera[:3, 3]
+
+
+def validate_rigid(pose: NDArray[np.float64]) -> None:
+    """Check that a ``[4, 4]`` matrix is a finite rigid transform.
+
+    Raises:
+        ValueError: wrong shape, not finite, or its rotation is not orthonormal and right-handed.
+    """
+    if pose.shape != (4, 4):
+        raise ValueError(f"a pose must be a 4x4 matrix, got shape {pose.shape}")
+    if not np.isfinite(pose).all():
+        raise ValueError("a pose must be finite")
+    rotation = pose[:3, :3]
+    if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-5) or np.linalg.det(rotation) < 0:
+        raise ValueError("the rotation of a pose must be orthonormal and right-handed")
+    if not np.array_equal(pose[3], [0.0, 0.0, 0.0, 1.0]):
+        raise ValueError(f"the last row of a pose must be (0, 0, 0, 1), got {pose[3]}")
