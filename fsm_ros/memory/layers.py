@@ -1,0 +1,210 @@
+"""The layers of the model: attention inside a view, the LaCET fast-weight memory across views, the MLP.
+
+Module names follow the released state dict, so that official weights load by name.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from fsm_ros.memory.elastic import (
+    INITIAL_IMPORTANCE,
+    ElasticRule,
+    LayerMemory,
+    LayerStatistics,
+    elastic_write,
+)
+from fsm_ros.memory.fast_weights import (
+    FastWeights,
+    WriteTokens,
+    ascent_direction,
+    column_norms,
+    newton_schulz,
+    read,
+)
+
+# PyTorch's default RMSNorm epsilon depends on the input's type; the released model was run with float32's.
+QK_NORM_EPSILON = torch.finfo(torch.float32).eps
+UNIT_EPSILON = 1e-5
+
+
+class ViewAttention(nn.Module):
+    """Full self-attention among the tokens of one view; views never mix here."""
+
+    def __init__(self, dim: int, head_dim: int) -> None:
+        """Args: ``dim`` model width ``D``; ``head_dim`` width of a head, a divisor of it."""
+        super().__init__()
+        self.heads = dim // head_dim
+        self.to_qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.c_proj = nn.Linear(dim, dim, bias=False)
+        self.q_norm = nn.RMSNorm(head_dim, eps=QK_NORM_EPSILON)
+        self.k_norm = nn.RMSNorm(head_dim, eps=QK_NORM_EPSILON)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """``[B, V, N, D]`` to the same."""
+        batch = tokens.shape[0]
+        q, k, v = rearrange(self.to_qkv(tokens), "b v n (three h d) -> three (b v) h n d", three=3, h=self.heads)
+        mixed = F.scaled_dot_product_attention(self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype), v)
+        out: Tensor = self.c_proj(rearrange(mixed, "(b v) h n d -> b v n (h d)", b=batch))
+        return out
+
+
+class LaCETLayer(nn.Module):
+    """Large-chunk elastic test-time training: the layer whose fast weights are the memory.
+
+    The parameters ``w0``, ``w1``, ``w2`` are the slow weights, where every memory starts. Nothing here changes them:
+    fast weights come in and go out as values.
+    """
+
+    def __init__(
+        self, dim: int, head_dim: int, inter_multi: int, base_lr: float, muon_update_steps: int
+    ) -> None:
+        """Args: widths, the step size at zero input, and the Newton-Schulz iterations."""
+        super().__init__()
+        self.heads = dim // head_dim
+        self.muon_update_steps = muon_update_steps
+        hidden = inter_multi * head_dim
+        self.w0 = nn.Parameter(torch.randn(self.heads, head_dim, hidden) / math.sqrt(head_dim))
+        self.w1 = nn.Parameter(torch.randn(self.heads, hidden, head_dim) / math.sqrt(hidden))
+        self.w2 = nn.Parameter(torch.randn(self.heads, head_dim, hidden) / math.sqrt(head_dim))
+        self.to_qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.c_proj = nn.Linear(dim, dim, bias=False)
+        self.lr_fc = nn.Linear(dim, 3 * self.heads)
+        self.o_norm = nn.RMSNorm(head_dim, eps=UNIT_EPSILON)
+        # softplus(0 + shift) = base_lr
+        self.lr_shift = math.log(math.expm1(base_lr))
+
+    def slow_weights(self, batch: int) -> FastWeights:
+        """The weights every memory starts from, ``[B, H, ., .]``."""
+        return FastWeights(*(w.float().expand(batch, *w.shape) for w in (self.w0, self.w1, self.w2)))
+
+    def initial_memory(self, batch: int) -> LayerMemory:
+        """A memory that has seen nothing: anchored where it starts, nothing important yet."""
+        weights = self.slow_weights(batch)
+        return LayerMemory(weights, weights, weights.map(lambda w: torch.full_like(w, INITIAL_IMPORTANCE)))
+
+    def queries(self, tokens: Tensor) -> Tensor:
+        """What tokens ``[B, V, N, D]`` ask the memory, ``[B, H, V*N, d]``, unit length."""
+        return _unit(self._heads(F.silu(F.linear(tokens, self.to_qkv.weight[: self.to_qkv.in_features]))))
+
+    def write_tokens(self, tokens: Tensor) -> WriteTokens:
+        """What tokens ``[B, V, N, D]`` ask the memory to remember."""
+        key_value = F.silu(F.linear(tokens, self.to_qkv.weight[self.to_qkv.in_features :]))
+        keys, values = key_value.chunk(2, dim=-1)
+        with torch.autocast(tokens.device.type, enabled=False):
+            raw = F.linear(tokens.float(), self.lr_fc.weight.float(), self.lr_fc.bias.float())
+            step_sizes = F.softplus(raw + self.lr_shift)
+        eta0, eta1, eta2 = rearrange(step_sizes, "b v n (three h) -> three b h (v n) 1", three=3)
+        return WriteTokens(_unit(self._heads(keys)), self._heads(values), (eta0, eta1, eta2))
+
+    def write(
+        self, memory: LayerMemory, tokens: WriteTokens, rule: ElasticRule | None, muon_dtype: torch.dtype
+    ) -> tuple[LayerMemory, LayerStatistics]:
+        """Write one chunk: one Muon step under the elastic prior."""
+        gradient = ascent_direction(memory.weights, tokens)
+        update = gradient.map(lambda g: newton_schulz(g, self.muon_update_steps, muon_dtype))
+        norms = column_norms(self.slow_weights(1))
+        return elastic_write(memory, update, norms, rule)
+
+    def read(self, weights: FastWeights, queries: Tensor, views: int) -> Tensor:
+        """Answer queries ``[B, H, V*N, d]`` from the fast weights, ``[B, V, N, D]``."""
+        answer = self.o_norm(read(weights, queries))
+        out: Tensor = self.c_proj(rearrange(answer, "b h (v n) d -> b v n (h d)", v=views))
+        return out
+
+    def _heads(self, tokens: Tensor) -> Tensor:
+        return rearrange(tokens, "b v n (h d) -> b h (v n) d", h=self.heads)
+
+
+class FeedForward(nn.Module):
+    """Linear, exact GELU, linear."""
+
+    def __init__(self, dim: int, inter_multi: int) -> None:
+        """Args: model width and how much wider the hidden layer is."""
+        super().__init__()
+        self.c_fc = nn.Linear(dim, inter_multi * dim, bias=False)
+        self.c_proj = nn.Linear(inter_multi * dim, dim, bias=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """``[..., D]`` to the same."""
+        out: Tensor = self.c_proj(F.gelu(self.c_fc(tokens)))
+        return out
+
+
+class PreNorm(nn.Module):
+    """A layer ``f`` and the LayerNorm ``ln`` before it; the residual is added by the block."""
+
+    def __init__(self, dim: int, f: nn.Module) -> None:
+        """Args: model width and the layer."""
+        super().__init__()
+        self.ln = nn.LayerNorm(dim, eps=1e-5, bias=False)
+        self.f = f
+
+
+class Block(nn.Module):
+    """Attention inside each view, the memory across views, an MLP: three pre-norm residual layers.
+
+    One block is used in three steps, as writing comes between them: :meth:`attend`, :meth:`write` (observed views
+    only), :meth:`respond`.
+    """
+
+    def __init__(self, attention: ViewAttention, memory: LaCETLayer, mlp: FeedForward, dim: int) -> None:
+        """Args: the three layers and the model width."""
+        super().__init__()
+        self.module_list = nn.ModuleList([PreNorm(dim, attention), PreNorm(dim, memory), PreNorm(dim, mlp)])
+
+    @property
+    def memory(self) -> LaCETLayer:
+        """The fast-weight layer."""
+        layer = self.module_list[1].f
+        if not isinstance(layer, LaCETLayer):
+            raise TypeError(f"the second layer of a block must be the memory, got {type(layer).__name__}")
+        return layer
+
+    def attend(self, x: Tensor) -> Tensor:
+        """Residual stream ``[B, V, N, D]`` after attention inside each view."""
+        attention = self.module_list[0]
+        out: Tensor = x + attention.f(attention.ln(x))
+        return out
+
+    def write(
+        self,
+        attended: Tensor,
+        memory: LayerMemory,
+        rule: ElasticRule | None,
+        muon_dtype: torch.dtype,
+        chunk_tokens: int | None = None,
+    ) -> tuple[LayerMemory, LayerStatistics]:
+        """Write attended tokens ``[B, V, N, D]`` into the layer's memory.
+
+        Args:
+            attended: from :meth:`attend`.
+            memory: the layer before.
+            rule: the elastic prior, ``None`` for plain LaCT.
+            muon_dtype: precision of Newton-Schulz.
+            chunk_tokens: write in chunks of so many tokens, in order, the last one maybe shorter; ``None``: all in one.
+
+        Returns:
+            The layer after, and what the last chunk did.
+        """
+        tokens = self.memory.write_tokens(self.module_list[1].ln(attended))
+        for chunk in tokens.split(chunk_tokens):
+            memory, statistics = self.memory.write(memory, chunk, rule, muon_dtype)
+        return memory, statistics
+
+    def respond(self, attended: Tensor, weights: FastWeights) -> Tensor:
+        """Residual stream ``[B, V, N, D]`` after the memory was read and the MLP applied."""
+        pre_memory, mlp = self.module_list[1], self.module_list[2]
+        queries = self.memory.queries(pre_memory.ln(attended))
+        x = attended + self.memory.read(weights, queries, views=attended.shape[1])
+        out: Tensor = x + mlp.f(mlp.ln(x))
+        return out
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    return vectors / (vectors.norm(dim=-1, keepdim=True) + UNIT_EPSILON)

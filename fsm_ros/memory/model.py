@@ -1,0 +1,374 @@
+"""FastSpatialMemory: write posed images into fast weights, render views from them.
+
+The 4D-LVSM of "Fast Spatial Memory with Elastic Test-Time Training" (arXiv 2604.07350), in two orders that are
+different functions for more than one chunk:
+
+* *streaming* (:meth:`FastSpatialMemory.observe`): chunk by chunk; in every layer a chunk is written, then read by its
+  own tokens, and never touched again. Activation memory is that of one chunk.
+* *batch* (:meth:`FastSpatialMemory.observe_batch`): in every layer all chunks are written before any token reads, as
+  the release was trained. Activation memory grows with the number of views.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import Enum
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from fsm_ros.memory.camera import Cameras, pluecker_map
+from fsm_ros.memory.elastic import AnchorSharing, ElasticRule, LayerMemory, LayerStatistics
+from fsm_ros.memory.layers import Block, FeedForward, LaCETLayer, ViewAttention
+from fsm_ros.memory.state import MemoryState
+
+PIXEL_CHANNELS = 13  # origin, direction, moment, rgb, time
+
+
+class NonFiniteUpdateError(ArithmeticError):
+    """Writing a chunk would have left a weight that is not finite; the state before it still stands."""
+
+
+class Precision(Enum):
+    """Arithmetic of the model on CUDA. CPUs always compute in float32."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+
+class MuonPrecision(Enum):
+    """Arithmetic of Newton-Schulz. The release iterates in bfloat16, which is fast and noisy."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The tensor type."""
+        return torch.float32 if self is MuonPrecision.FP32 else torch.bfloat16
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The architecture. Everything that decides what the weights mean.
+
+    Attributes:
+        patch_size: edge of a token's square of pixels.
+        dim: width ``D`` of the residual stream.
+        num_layers: number of blocks.
+        attention_head_dim: width of an attention head.
+        fast_head_dim: width ``d`` of a fast-weight head.
+        fast_inter_multi: hidden width of the fast-weight network in multiples of ``d``.
+        mlp_inter_multi: hidden width of the MLP in multiples of ``D``.
+        base_lr: step size of a token before the learned offset.
+        muon_update_steps: Newton-Schulz iterations.
+    """
+
+    patch_size: int = 8
+    dim: int = 768
+    num_layers: int = 24
+    attention_head_dim: int = 64
+    fast_head_dim: int = 768
+    fast_inter_multi: int = 2
+    mlp_inter_multi: int = 4
+    base_lr: float = 0.01
+    muon_update_steps: int = 5
+
+    def __post_init__(self) -> None:
+        """Check that the numbers fit together.
+
+        Raises:
+            ValueError: a size is not positive, or a head width does not divide the model width.
+        """
+        for name, value in asdict(self).items():
+            if value <= 0 and name != "muon_update_steps":
+                raise ValueError(f"model configuration: {name} must be positive, got {value}")
+        for name in ("attention_head_dim", "fast_head_dim"):
+            if self.dim % getattr(self, name):
+                raise ValueError(f"model configuration: {name} {getattr(self, name)} must divide dim {self.dim}")
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> ModelConfig:
+        """From names and numbers; a name that is not a field raises ``ValueError``."""
+        unknown = sorted(values.keys() - cls.__dataclass_fields__.keys())
+        if unknown:
+            raise ValueError(f"model configuration: unknown {', '.join(unknown)}")
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Views:
+    """Posed images: what is observed.
+
+    Attributes:
+        images: ``[B, V, 3, H, W]``, RGB in [0, 1].
+        cameras: where they were seen from.
+        times: ``[B, V]``, memory time in [-1, 1].
+    """
+
+    images: Tensor
+    cameras: Cameras
+    times: Tensor
+
+    def __post_init__(self) -> None:
+        """Check shapes.
+
+        Raises:
+            ValueError: shapes that do not belong together.
+        """
+        c = self.cameras
+        expected = (c.batch, c.views, 3, c.height, c.width)
+        if tuple(self.images.shape) != expected:
+            raise ValueError(f"images must be {expected} like their cameras, got {tuple(self.images.shape)}")
+        _check_times(self.times, c)
+
+    def __getitem__(self, views: slice) -> Views:
+        """Some of the views."""
+        return Views(self.images[:, views], self.cameras[views], self.times[:, views])
+
+
+class FastSpatialMemory(nn.Module):
+    """The model: weights that know how to remember, and no memory of its own.
+
+    Methods that change a memory take a state and return a new one.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        precision: Precision = Precision.FP32,
+        muon_precision: MuonPrecision = MuonPrecision.FP32,
+    ) -> None:
+        """Make a model with random weights.
+
+        Args:
+            config: the architecture.
+            precision: arithmetic on CUDA.
+            muon_precision: arithmetic of Newton-Schulz.
+        """
+        super().__init__()
+        self.config = config
+        self.precision = precision
+        self.muon_precision = muon_precision
+        token = config.patch_size**2
+        self.input_linear = nn.Linear(PIXEL_CHANNELS * token, config.dim, bias=False)
+        self.input_layernorm = nn.LayerNorm(config.dim, eps=1e-5, bias=False)
+        self.blocks = nn.ModuleList(_block(config) for _ in range(config.num_layers))
+        self.image_token_decoder = nn.Sequential(
+            nn.LayerNorm(config.dim, eps=1e-5, bias=False), nn.Linear(config.dim, 3 * token, bias=False), nn.Sigmoid()
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.input_linear.weight.device
+
+    def fingerprint(self) -> str:
+        """A hash of architecture and weights: memories of one model mean nothing to another."""
+        digest = hashlib.sha256(json.dumps(asdict(self.config), sort_keys=True).encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def initial_state(self, batch: int = 1, prior: Sequence[LayerMemory] | None = None) -> MemoryState:
+        """A memory that has seen nothing.
+
+        Args:
+            batch: number of scenes ``B``.
+            prior: anchors and importance to start from instead of the slow weights and a small constant, one ``[1, H,
+                ., .]`` entry per layer (:attr:`fsm_ros.memory.checkpoint.Checkpoint.elastic_prior`).
+
+        Raises:
+            ValueError: a prior of another model.
+        """
+        layers = tuple(block.memory.initial_memory(batch) for block in self._blocks())
+        if prior is not None:
+            if len(prior) != len(layers):
+                raise ValueError(f"the elastic prior has {len(prior)} layers, the model {len(layers)}")
+            layers = tuple(
+                replace(
+                    layer,
+                    anchor=given.anchor.map(lambda t, w: t.to(w).expand_as(w), layer.weights),
+                    importance=given.importance.map(lambda t, w: t.to(w).expand_as(w), layer.weights),
+                )
+                for layer, given in zip(layers, prior, strict=True)
+            )
+        return MemoryState(layers)
+
+    def observe(self, state: MemoryState, chunk: Views, rule: ElasticRule | None = None) -> MemoryState:
+        """Write one chunk, in streaming order.
+
+        Args:
+            state: the memory before; not changed.
+            chunk: the views to write. Their order does not matter.
+            rule: the elastic prior; ``None`` for plain LaCT.
+
+        Returns:
+            The memory after.
+
+        Raises:
+            ValueError: shapes that do not fit the state or the patch size.
+            NonFiniteUpdateError: the chunk would have left a weight that is not finite.
+        """
+        self._check_batch(state, chunk.cameras)
+        layers: list[LayerMemory] = []
+        statistics: list[LayerStatistics] = []
+        with self._autocast():
+            x = self._embed(chunk.cameras, chunk.times, chunk.images)
+            blocks = self._blocks()
+            for block, before in zip(blocks, state.layers, strict=True):
+                attended = block.attend(x)
+                after, did = block.write(attended, before, rule, self.muon_precision.dtype)
+                layers.append(after)
+                statistics.append(did)
+                if block is not blocks[-1]:  # nothing comes after the last write
+                    x = block.respond(attended, after.weights)
+        return _checked(
+            MemoryState(
+                tuple(layers), state.chunks_observed + 1, state.views_observed + chunk.cameras.views, tuple(statistics)
+            )
+        )
+
+    def observe_batch(
+        self,
+        state: MemoryState,
+        views: Views,
+        chunk_tokens: int,
+        rule: ElasticRule | None = None,
+        sharing: AnchorSharing = AnchorSharing.PER_LAYER,
+    ) -> MemoryState:
+        """Write many views at once, in batch order: all chunks in a layer before any token reads.
+
+        Args:
+            state: the memory before; not changed.
+            views: all views, in order.
+            chunk_tokens: size of a chunk in tokens; chunks ignore view borders, the last one may be shorter.
+            rule: the elastic prior; ``None`` for plain LaCT.
+            sharing: whether anchors and importance are handed from layer to layer, as in the release.
+
+        Returns:
+            The memory after; with shared anchors each layer holds the set as that layer left it.
+
+        Raises:
+            ValueError: shapes that do not fit.
+            NonFiniteUpdateError: a weight would not be finite.
+        """
+        self._check_batch(state, views.cameras)
+        if chunk_tokens <= 0:
+            raise ValueError(f"chunk_tokens must be positive, got {chunk_tokens}")
+        layers: list[LayerMemory] = []
+        statistics: list[LayerStatistics] = []
+        with self._autocast():
+            x = self._embed(views.cameras, views.times, views.images)
+            tokens = x.shape[1] * x.shape[2]
+            for block, before in zip(self._blocks(), state.layers, strict=True):
+                if sharing is AnchorSharing.SHARED and layers:
+                    before = replace(before, anchor=layers[-1].anchor, importance=layers[-1].importance)
+                attended = block.attend(x)
+                after, did = block.write(attended, before, rule, self.muon_precision.dtype, chunk_tokens)
+                layers.append(after)
+                statistics.append(did)
+                x = block.respond(attended, after.weights)
+        chunks = -(-tokens // chunk_tokens)
+        return _checked(
+            MemoryState(
+                tuple(layers),
+                state.chunks_observed + chunks,
+                state.views_observed + views.cameras.views,
+                tuple(statistics),
+            )
+        )
+
+    def render(self, state: MemoryState, cameras: Cameras, times: Tensor) -> Tensor:
+        """Views from the memory. Only reads; every view is independent of the others.
+
+        Args:
+            state: the memory.
+            cameras: where to look from.
+            times: ``[B, V]``, the moments to look at, memory time in [-1, 1].
+
+        Returns:
+            ``[B, V, 3, H, W]``, RGB in (0, 1), float32.
+
+        Raises:
+            ValueError: shapes that do not fit.
+        """
+        _check_times(times, cameras)
+        self._check_batch(state, cameras)
+        with self._autocast():
+            x = self._embed(cameras, times, images=None)
+            for block, layer in zip(self._blocks(), state.layers, strict=True):
+                x = block.respond(block.attend(x), layer.weights)
+            patches = self.image_token_decoder(x)
+        p = self.config.patch_size
+        return rearrange(
+            patches.float(),
+            "b v (h w) (p q c) -> b v c (h p) (w q)",
+            h=cameras.height // p,
+            w=cameras.width // p,
+            p=p,
+            q=p,
+            c=3,
+        )
+
+    def patch_features(self, cameras: Cameras, times: Tensor, images: Tensor | None) -> Tensor:
+        """Raw tokens ``[B, V, N, 13 p^2]`` before the first linear layer; no images: views that are to be rendered."""
+        p = self.config.patch_size
+        if cameras.height % p or cameras.width % p:
+            raise ValueError(
+                f"views of {cameras.width}x{cameras.height} pixels cannot be cut into patches of {p}: use a width and "
+                f"height that are multiples of {p}"
+            )
+        rays = pluecker_map(cameras)
+        size = (cameras.batch, cameras.views, 1, cameras.height, cameras.width)
+        rgb = torch.zeros_like(rays[:, :, :3]) if images is None else 2 * images.to(rays) - 1
+        time = times.to(rays)[:, :, None, None, None].expand(size)
+        pixels = torch.cat([rays, rgb, time], dim=2)
+        return rearrange(pixels, "b v c (h p) (w q) -> b v (h w) (p q c)", p=p, q=p)
+
+    def _embed(self, cameras: Cameras, times: Tensor, images: Tensor | None) -> Tensor:
+        x: Tensor = self.input_layernorm(self.input_linear(self.patch_features(cameras, times, images)))
+        return x
+
+    def _blocks(self) -> list[Block]:
+        return [block for block in self.blocks if isinstance(block, Block)]
+
+    def _autocast(self) -> torch.autocast:
+        device = self.device.type
+        return torch.autocast(device, torch.bfloat16, enabled=device == "cuda" and self.precision is Precision.BF16)
+
+    def _check_batch(self, state: MemoryState, cameras: Cameras) -> None:
+        if state.batch != cameras.batch:
+            raise ValueError(f"the memory holds {state.batch} scenes, the cameras are of {cameras.batch}")
+
+
+def _block(config: ModelConfig) -> Block:
+    return Block(
+        ViewAttention(config.dim, config.attention_head_dim),
+        LaCETLayer(
+            config.dim, config.fast_head_dim, config.fast_inter_multi, config.base_lr, config.muon_update_steps
+        ),
+        FeedForward(config.dim, config.mlp_inter_multi),
+        config.dim,
+    )
+
+
+def _check_times(times: Tensor, cameras: Cameras) -> None:
+    if tuple(times.shape) != (cameras.batch, cameras.views):
+        raise ValueError(f"times must be {(cameras.batch, cameras.views)} like their cameras, got {tuple(times.shape)}")
+
+
+def _checked(state: MemoryState) -> MemoryState:
+    if not state.is_finite():
+        raise NonFiniteUpdateError(
+            "writing this chunk would leave weights that are not finite; the memory before it is kept. "
+            "Check the images, poses and intrinsics of the chunk for values that are not finite or extreme"
+        )
+    return state

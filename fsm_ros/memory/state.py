@@ -1,0 +1,206 @@
+"""The memory itself, as a value: what observing changes, and nothing else.
+
+A state is never changed in place: observing makes a new one. It can be kept, compared, moved, saved and restored.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fsm_ros.memory.elastic import LayerMemory, LayerStatistics
+from fsm_ros.memory.fast_weights import FastWeights
+
+FORMAT = "fsm_ros.memory/1"
+_PARTS = ("weights", "anchor", "importance")
+_MATRICES = ("w0", "w1", "w2")
+
+
+class MemoryFileError(Exception):
+    """A file is not a memory of this model; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class MemoryState:
+    """Everything that observing changes.
+
+    Attributes:
+        layers: fast weights, anchor and importance of every layer.
+        chunks_observed: how many chunks were written.
+        views_observed: how many views they held.
+        statistics: what the last chunk did to each layer; empty before the first.
+    """
+
+    layers: tuple[LayerMemory, ...]
+    chunks_observed: int = 0
+    views_observed: int = 0
+    statistics: tuple[LayerStatistics, ...] = field(default=(), compare=False)
+
+    @property
+    def batch(self) -> int:
+        """Number of scenes, ``B``."""
+        return self.layers[0].weights.w0.shape[0]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that the state takes once it has been written; the same however long the stream is."""
+        return sum(t.numel() * t.element_size() for t in self.tensors().values())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor under its name in a file, ``layers.<i>.<weights|anchor|importance>.<w0|w1|w2>``."""
+        return {
+            f"layers.{i}.{part}.{name}": getattr(getattr(layer, part), name)
+            for i, layer in enumerate(self.layers)
+            for part in _PARTS
+            for name in _MATRICES
+        }
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> MemoryState:
+        """The same state with every tensor replaced; statistics are dropped."""
+        return _from_tensors({name: function(t) for name, t in self.tensors().items()}, self)
+
+    def to(self, device: torch.device | str) -> MemoryState:
+        """The state on another device."""
+        return self.map(lambda t: t.to(device))
+
+    def detach(self) -> MemoryState:
+        """The state without its history of gradients."""
+        return self.map(torch.Tensor.detach)
+
+    def reanchored(self) -> MemoryState:
+        """The state anchored where it stands: for switching the elastic prior on in the middle of a stream."""
+        return replace(
+            self, layers=tuple(replace(layer, anchor=layer.weights) for layer in self.layers)
+        )
+
+    def equals(self, other: MemoryState) -> bool:
+        """Bit for bit the same memory (statistics aside)."""
+        mine, theirs = self.tensors(), other.tensors()
+        return (
+            (self.chunks_observed, self.views_observed) == (other.chunks_observed, other.views_observed)
+            and mine.keys() == theirs.keys()
+            and all(torch.equal(mine[name], theirs[name]) for name in mine)
+        )
+
+    def is_finite(self) -> bool:
+        """Whether every weight, anchor and importance is a finite number."""
+        return bool(torch.stack([t.isfinite().all() for t in self.tensors().values()]).all())
+
+
+def _from_tensors(tensors: Mapping[str, Tensor], like: MemoryState) -> MemoryState:
+    layers = tuple(
+        LayerMemory(*(FastWeights(*(tensors[f"layers.{i}.{part}.{name}"] for name in _MATRICES)) for part in _PARTS))
+        for i in range(len(like.layers))
+    )
+    return replace(like, layers=layers, statistics=())
+
+
+@dataclass(frozen=True)
+class SavedMemory:
+    """What a memory file holds.
+
+    Attributes:
+        state: the memory.
+        notes: what the writer wanted to keep beside it (the memory frame, say); JSON values.
+        attachments: further tensors of the writer.
+    """
+
+    state: MemoryState
+    notes: Mapping[str, object] = field(default_factory=dict)
+    attachments: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def save_memory(path: Path, memory: SavedMemory, fingerprint: str) -> int:
+    """Write a memory file atomically: a crash leaves either the old file or the new one, never half of one.
+
+    Args:
+        path: where; the folder must exist.
+        memory: what to write.
+        fingerprint: of the model that the memory belongs to.
+
+    Returns:
+        Bytes written.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written to.
+    """
+    state = memory.state
+    tensors = {f"state.{name}": t.detach().cpu().contiguous().clone() for name, t in state.tensors().items()}
+    tensors |= {f"attachments.{name}": t.cpu().contiguous() for name, t in memory.attachments.items()}
+    metadata = {
+        "format": FORMAT,
+        "fingerprint": fingerprint,
+        "chunks_observed": str(state.chunks_observed),
+        "views_observed": str(state.views_observed),
+        "notes": json.dumps(memory.notes),
+    }
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    try:
+        try:
+            save_file(tensors, temporary, metadata)
+        except SafetensorError as error:
+            raise OSError(f"cannot write {path}: {error}") from error
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        size = os.path.getsize(temporary)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return size
+
+
+def load_memory(path: Path, like: MemoryState, fingerprint: str) -> SavedMemory:
+    """Read a memory file.
+
+    Args:
+        path: a file that :func:`save_memory` wrote.
+        like: any state of the model that the memory must fit; its device is used.
+        fingerprint: of that model.
+
+    Raises:
+        MemoryFileError: missing, corrupt, of another model or not a memory at all.
+    """
+    device = like.layers[0].weights.w0.device
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise MemoryFileError(
+                    f"{path} is not a memory file of this version (format {metadata.get('format')!r}, "
+                    f"expected {FORMAT!r}): save one with the save_memory service"
+                )
+            if metadata.get("fingerprint") != fingerprint:
+                raise MemoryFileError(
+                    f"{path} was written by another model (fingerprint {metadata.get('fingerprint')}, this model is "
+                    f"{fingerprint}): load the checkpoint it was made with, or observe the scene again"
+                )
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+        counts = {name: int(metadata[name]) for name in ("chunks_observed", "views_observed")}
+        notes = json.loads(metadata["notes"])
+    except FileNotFoundError as error:
+        raise MemoryFileError(f"there is no memory file {path}") from error
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise MemoryFileError(f"{path} cannot be read as a memory, it is damaged or cut short: {error}") from error
+    state = {name.removeprefix("state."): t.to(device) for name, t in tensors.items() if name.startswith("state.")}
+    expected = {name: (t.shape, t.dtype) for name, t in like.tensors().items()}
+    found = {name: (t.shape, t.dtype) for name, t in state.items()}
+    if found != expected:
+        wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+        raise MemoryFileError(f"{path} does not fit this model: {len(wrong)} tensors differ, the first is {wrong[0]}")
+    loaded = replace(_from_tensors(state, like), **counts)
+    if not loaded.is_finite():
+        raise MemoryFileError(f"{path} holds weights that are not finite: it is damaged")
+    attachments = {
+        name.removeprefix("attachments."): t for name, t in tensors.items() if name.startswith("attachments.")
+    }
+    return SavedMemory(loaded, notes, attachments)
