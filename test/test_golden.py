@@ -75,7 +75,14 @@ def _close(actual: Tensor, expected: Tensor, atol: float) -> None:
 def test_every_kind_of_case_is_known() -> None:
     """A new kind of reference case must not pass unnoticed."""
     known = {
-        *("newton_schulz", "kernel_inputs", "kernel", "camera_rays", "camera_resize_crop", "camera_normalize"),
+        *(
+            "newton_schulz",
+            "kernel_inputs",
+            "kernel",
+            "camera_rays",
+            "camera_resize_crop",
+            "camera_normalize",
+        ),
         *("model_inputs", "model"),
     }
     assert {case["kind"] for case in CASES.values()} <= known

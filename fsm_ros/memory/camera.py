@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cameras:
     """Where views are seen from, in the memory's normalised frame.
 
     Attributes:
         fxfycxcy: ``[B, V, 4]`` focal lengths and principal point in pixels, pixel centres at half-integers.
-        memory_from_camera: ``[B, V, 4, 4]`` camera-to-memory, optical axes (x right, y down, z forward; REP-103),
-            translations in about [-1, 1].
+        memory_from_camera: ``[B, V, 4, 4]`` camera-to-memory, optical axes (x right, y down, z forward;
+            REP-103), translations in about [-1, 1].
         height: rows of each view.
         width: columns of each view.
     """
@@ -29,7 +29,7 @@ class Cameras:
         """Check shapes.
 
         Raises:
-            ValueError: shapes that do not belong together.
+            ValueError: shapes that do not belong together, or nothing to look at.
         """
         if self.fxfycxcy.ndim != 3 or self.fxfycxcy.shape[-1] != 4:
             raise ValueError(f"fxfycxcy must be [B, V, 4], got {tuple(self.fxfycxcy.shape)}")
@@ -37,6 +37,11 @@ class Cameras:
             raise ValueError(
                 f"memory_from_camera must be [B, V, 4, 4] like fxfycxcy {tuple(self.fxfycxcy.shape)}, "
                 f"got {tuple(self.memory_from_camera.shape)}"
+            )
+        if min(self.batch, self.views, self.height, self.width) < 1:
+            raise ValueError(
+                f"cameras need at least one scene, view, row and column, got {self.batch} scenes of "
+                f"{self.views} views of {self.width}x{self.height} pixels"
             )
 
     @property
@@ -65,15 +70,11 @@ def pixel_rays(cameras: Cameras) -> tuple[Tensor, Tensor]:
     column = torch.arange(cameras.width, device=device, dtype=dtype) + 0.5
     row = torch.arange(cameras.height, device=device, dtype=dtype) + 0.5
     fx, fy, cx, cy = (intrinsics[..., i, None] for i in range(4))
-    x = (column - cx) / fx
-    y = (row - cy) / fy
-    size = (*intrinsics.shape[:2], cameras.height, cameras.width)
-    in_camera = torch.stack(
-        [x[:, :, None, :].expand(size), y[:, :, :, None].expand(size), torch.ones(size, device=device, dtype=dtype)],
-        dim=2,
-    )
-    rotation = cameras.memory_from_camera[..., :3, :3]
-    direction = torch.einsum("bvij,bvjhw->bvihw", rotation, in_camera)
+    x = ((column - cx) / fx)[:, :, None, None, :]
+    y = ((row - cy) / fy)[:, :, None, :, None]
+    # No matrix product: autocast and TF32 would round it, which turns a ray by up to a tenth of a degree.
+    right, down, forward = (cameras.memory_from_camera[..., :3, i, None, None] for i in range(3))
+    direction = right * x + down * y + forward
     direction = direction / direction.norm(dim=2, keepdim=True)
     origin = cameras.memory_from_camera[..., :3, 3, None, None].expand_as(direction)
     return origin, direction
@@ -82,8 +83,8 @@ def pixel_rays(cameras: Cameras) -> tuple[Tensor, Tensor]:
 def pluecker_map(cameras: Cameras) -> Tensor:
     """Ray origin, direction and moment of every pixel, ``[B, V, 9, H, W]``.
 
-    The three are redundant as line coordinates, but it is what the released model was trained on (the paper's text
-    names fewer channels than its code).
+    The three are redundant as line coordinates, but it is what the released model was trained on (the paper's
+    text names fewer channels than its code).
     """
     origin, direction = pixel_rays(cameras)
     return torch.cat([origin, direction, torch.cross(origin, direction, dim=2)], dim=2)

@@ -6,7 +6,6 @@ Only tensors are ever read: safetensors, or torch's weights-only unpickler.
 from __future__ import annotations
 
 import json
-import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,7 +56,8 @@ class Checkpoint:
         """The model with these weights, in evaluation mode.
 
         Raises:
-            CheckpointError: names or shapes that do not fit; the message lists them.
+            CheckpointError: names or shapes that do not fit, or values that are not finite; the message lists
+                them.
         """
         with torch.device("meta"):
             model = FastSpatialMemory(self.config, precision=precision, muon_precision=muon_precision)
@@ -74,7 +74,11 @@ class Checkpoint:
         if problems:
             raise CheckpointError(f"{self.name} does not fit a 4D-LVSM of {self.config}: {_listed(problems)}")
         # Own copies: two models of one checkpoint never share memory.
-        model.load_state_dict({name: t.float().clone() for name, t in self.weights.items()}, assign=True)
+        weights = {name: t.float().clone() for name, t in self.weights.items()}
+        broken = [name for name, t in sorted(weights.items()) if not t.isfinite().all()]
+        if broken:
+            raise CheckpointError(f"{self.name} holds values that are not finite: {_listed(broken)}")
+        model.load_state_dict(weights, assign=True)
         return model.eval().requires_grad_(False)
 
 
@@ -82,9 +86,10 @@ def load_checkpoint(source: str, config: ModelConfig | None = None) -> Checkpoin
     """Read weights.
 
     Args:
-        source: ``shipped``; a ``.safetensors`` file; any other file is taken for a ``torch.save`` of the release; or
-            ``hf://owner/repository/file[@revision]``, which goes through the Hugging Face cache.
-        config: the architecture; ``None`` takes it from the file's metadata, else from the shapes of its tensors.
+        source: ``shipped``; a ``.safetensors`` file; any other file is taken for a ``torch.save`` of the
+            release; or ``hf://owner/repository/file[@revision]``, which goes through the Hugging Face cache.
+        config: the architecture; ``None`` takes it from the file's metadata, else from the shapes of its
+            tensors (what leaves no trace in them, ``base_lr`` and ``muon_update_steps``, is the release's).
 
     Raises:
         CheckpointError: missing, unreadable, or not weights of this model.
@@ -104,11 +109,10 @@ def load_checkpoint(source: str, config: ModelConfig | None = None) -> Checkpoin
         raise CheckpointError(f"{path} holds no tensors")
     try:
         if config is None:
-            stated = metadata.get("config")
-            config = ModelConfig.from_mapping(json.loads(stated)) if stated else _config_from_shapes(weights)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+            config = _stated_config(metadata) or _config_from_shapes(weights)
+    except (TypeError, ValueError, ZeroDivisionError) as error:
         raise CheckpointError(f"{path} does not look like a 4D-LVSM: {error}") from error
-    prior = _elastic_prior(buffers, config.num_layers, path) if buffers else None
+    prior = _elastic_prior(buffers, weights, config.num_layers, path) if buffers else None
     return Checkpoint(source, config, weights, prior)
 
 
@@ -122,14 +126,17 @@ def _locate(source: str) -> Path:
     if source == SHIPPED:
         shipped = sorted(Path(str(resources.files("fsm_ros") / "weights")).glob("*.safetensors"))
         if len(shipped) != 1:
-            raise CheckpointError(f"expected one shipped checkpoint, found {[p.name for p in shipped]}: reinstall fsm_ros")
+            raise CheckpointError(
+                f"expected one shipped checkpoint, found {[p.name for p in shipped]}: reinstall fsm_ros"
+            )
         return shipped[0]
     if source.startswith(HUGGING_FACE):
         return _from_hugging_face(source)
     path = Path(source).expanduser()
     if not path.is_file():
         raise CheckpointError(
-            f"there is no checkpoint {source}: give {SHIPPED!r}, a .safetensors or .pt file, or {HUGGING_FACE}owner/repository/file"
+            f"there is no checkpoint {source}: give {SHIPPED!r}, a .safetensors or .pt file, or "
+            f"{HUGGING_FACE}owner/repository/file"
         )
     return path
 
@@ -151,7 +158,7 @@ def _from_hugging_face(source: str) -> Path:
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from error
 
@@ -159,20 +166,34 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _read_torch(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # a damaged file can make the unpickler fail in any way
         raise CheckpointError(
             f"{path} cannot be read: it is damaged, or holds more than tensors, which is never unpickled: {error}"
         ) from error
     model = content.get("model") if isinstance(content, dict) else None
-    if not isinstance(model, dict) or not all(isinstance(t, Tensor) for t in model.values()):
+    if not isinstance(model, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in model.items()
+    ):
         raise CheckpointError(f"{path} has no state dict under the key 'model', as checkpoints of the release do")
-    return model, content.get("ewc_buffers") or {}
+    buffers = content.get("ewc_buffers")
+    if buffers is not None and not (isinstance(buffers, dict) and all(isinstance(name, str) for name in buffers)):
+        raise CheckpointError(f"{path}: ewc_buffers is not a mapping from the names of layers to their buffers")
+    return model, buffers or {}
+
+
+def _stated_config(metadata: Mapping[str, str]) -> ModelConfig | None:
+    if "config" not in metadata:
+        return None
+    values = json.loads(metadata["config"])
+    if not isinstance(values, dict):
+        raise ValueError(f"the configuration in its metadata is not a JSON object: {metadata['config']}")
+    return ModelConfig.from_mapping(values)
 
 
 def _config_from_shapes(weights: Mapping[str, Tensor]) -> ModelConfig:
     def shape(name: str) -> torch.Size:
         if name not in weights:
-            raise KeyError(f"it has no tensor {name}")
+            raise ValueError(f"it has no tensor {name}")
         return weights[name].shape
 
     dim, token = shape("input_linear.weight")
@@ -190,17 +211,34 @@ def _config_from_shapes(weights: Mapping[str, Tensor]) -> ModelConfig:
     )
 
 
-def _elastic_prior(buffers: Mapping[str, Any], layers: int, path: Path) -> tuple[LayerMemory, ...]:
-    """One entry per layer from a checkpoint's ``ewc_buffers``; batch order with shared anchors reads the first."""
+def _elastic_prior(
+    buffers: Mapping[str, Any], weights: Mapping[str, Tensor], layers: int, path: Path
+) -> tuple[LayerMemory, ...]:
+    """One entry per layer from ``ewc_buffers``; batch order with shared anchors reads the first.
+
+    The release only ever reads the first, so a file may hold no other: it then stands for all layers.
+    """
     by_layer = {strip_wrappers(name): entry for name, entry in buffers.items()}
+    first = by_layer.get(f"blocks.0.{_MEMORY_LAYER}")
     entries = []
     for layer in range(layers):
-        # The release only ever reads the first entry, so a file may hold no other.
-        entry = by_layer.get(f"blocks.{layer}.{_MEMORY_LAYER}") or by_layer.get(f"blocks.0.{_MEMORY_LAYER}")
-        if not isinstance(entry, dict) or any(not isinstance(entry.get(name), Tensor) for name in _BUFFERS):
-            raise CheckpointError(f"{path}: ewc_buffers hold no complete entry for layer {layer} ({', '.join(_BUFFERS)})")
-        anchor = FastWeights(*(entry[name].float()[None] for name in _BUFFERS[:3]))
-        importance = FastWeights(*(entry[name].float()[None] for name in _BUFFERS[3:]))
+        name = f"blocks.{layer}.{_MEMORY_LAYER}"
+        entry = by_layer.get(name, first)
+        if not isinstance(entry, dict):
+            raise CheckpointError(f"{path}: ewc_buffers have no entry for {name}, only for {_listed(sorted(by_layer))}")
+        problems = []
+        for buffer, matrix in zip(_BUFFERS, ("w0", "w1", "w2") * 2, strict=True):
+            given, slow = entry.get(buffer), weights.get(f"{name}.{matrix}")
+            if not isinstance(given, Tensor):
+                problems.append(f"missing {buffer}")
+            elif slow is not None and given.shape != slow.shape:
+                problems.append(f"{buffer} has shape {tuple(given.shape)}, expected {tuple(slow.shape)}")
+            elif not given.isfinite().all():
+                problems.append(f"{buffer} is not finite")
+        if problems:
+            raise CheckpointError(f"{path}: ewc_buffers of {name} do not fit: {_listed(problems)}")
+        anchor = FastWeights(*(entry[buffer].float()[None] for buffer in _BUFFERS[:3]))
+        importance = FastWeights(*(entry[buffer].float()[None] for buffer in _BUFFERS[3:]))
         entries.append(LayerMemory(weights=anchor, anchor=anchor, importance=importance))
     return tuple(entries)
 

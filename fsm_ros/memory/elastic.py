@@ -1,8 +1,8 @@
 """Elastic test-time training: how one chunk is written without overwriting what matters.
 
-The elastic prior (FSM, arXiv 2604.07350, section 3) pulls the fast weights towards an anchor, weighted by Fisher
-importance. The order of operations is that of the released code, which differs from the paper's equations 5 and 6:
-importance is updated before the pull.
+The elastic prior (FSM, arXiv 2604.07350, section 3) pulls the fast weights towards an anchor, weighted by
+Fisher importance. The order of operations is that of the released code, which differs from the paper's
+equations 5 and 6: importance is updated before the pull.
 """
 
 from __future__ import annotations
@@ -71,8 +71,12 @@ class ElasticRule:
         """Check the ranges.
 
         Raises:
-            ValueError: a number outside its range.
+            ValueError: an unknown policy, or a number outside its range.
         """
+        if not isinstance(self.importance, Importance):
+            raise ValueError(f"unknown importance {self.importance!r}: use a member of Importance")
+        if not isinstance(self.anchor, AnchorPolicy):
+            raise ValueError(f"unknown anchor policy {self.anchor!r}: use a member of AnchorPolicy")
         if not 0 <= self.strength < float("inf"):
             raise ValueError(f"elastic strength must be finite and at least 0, got {self.strength}")
         for name in ("importance_decay", "anchor_decay"):
@@ -80,7 +84,7 @@ class ElasticRule:
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LayerMemory:
     """What one layer remembers.
 
@@ -95,7 +99,7 @@ class LayerMemory:
     importance: FastWeights
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LayerStatistics:
     """What the last chunk did to one layer; each ``[B]``, root mean squares per weight over all heads.
 
@@ -159,7 +163,7 @@ def _updated_importance(
         if rule.importance is Importance.MAS:
             sample = step.abs()
         elif rule.importance is Importance.EWC:
-            # Squared in the update's own precision, like the release (bfloat16 where Newton-Schulz runs in it).
+            # Squared in the update's own precision, like the release (bfloat16 if Newton-Schulz runs in it).
             sample = step * step
         elif rule.importance is Importance.SI:
             sample = (step * way).abs()

@@ -1,7 +1,7 @@
 """The fast-weight network: a small SwiGLU MLP whose weights are the memory.
 
-Reading applies it; writing a chunk computes the gradient of the test-time loss and orthogonalises it (Muon). Both are
-pure functions (LaCT, arXiv 2505.23884, section 3).
+Reading applies it; writing a chunk computes the gradient of the test-time loss and orthogonalises it (Muon).
+Both are pure functions (LaCT, arXiv 2505.23884, section 3).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ NEWTON_SCHULZ_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 NORM_EPSILON = 1e-5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FastWeights:
-    """One value for each of the three matrices of the SwiGLU network: weights, anchors, importance, gradients alike.
+    """A value for each of the three matrices of the SwiGLU network: weights, anchors, importance, gradients.
 
     Attributes:
         w0: gate projection ``[B, H, d, h]``.
@@ -40,15 +40,15 @@ class FastWeights:
         return FastWeights(*(function(*matrices) for matrices in zip(self, *others, strict=True)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WriteTokens:
     """What one chunk asks the memory to remember.
 
     Attributes:
         keys: ``[B, H, T, d]``, unit length.
         values: ``[B, H, T, d]``.
-        step_sizes: for w0, w1 and w2, each ``[B, H, T, 1]``, positive. Only their relative size inside a chunk
-            matters, as Muon fixes the size of the update.
+        step_sizes: for w0, w1 and w2, each ``[B, H, T, 1]``, positive. Only their relative size inside a
+            chunk matters, as Muon fixes the size of the update.
     """
 
     keys: Tensor
@@ -79,7 +79,7 @@ def read(weights: FastWeights, queries: Tensor) -> Tensor:
 
 
 def ascent_direction(weights: FastWeights, tokens: WriteTokens) -> FastWeights:
-    """Ascent direction of the agreement ``sum_i eta_i <f(k_i), v_i>`` between what is read and what should be.
+    """Ascent direction of ``sum_i eta_i <f(k_i), v_i>``, how well what is read agrees with what should be.
 
     All quantities use the weights before the update; the order of the tokens does not matter.
     """
@@ -105,28 +105,28 @@ def newton_schulz(matrix: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
     Args:
         matrix: ``[..., rows, columns]``. Only its direction matters, not its size; zero stays zero.
         steps: iterations; 0 only divides by the Frobenius norm.
-        dtype: float32, or bfloat16 as the released model runs it (fast, but fills directions without energy with
-            rounding noise).
+        dtype: float32, or bfloat16 as the released model runs it (fast, but fills directions without energy
+            with rounding noise).
 
     Returns:
         Same shape, in ``dtype``.
     """
     a, b, c = NEWTON_SCHULZ_COEFFICIENTS
     with torch.autocast(matrix.device.type, enabled=False):
-        x = matrix.to(dtype)
+        x: Tensor = matrix.to(dtype)
         tall = x.shape[-2] > x.shape[-1]
         if tall:
             x = x.mT
         x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
         for _ in range(steps):
             gram = x @ x.mT
-            # Scaled before it is multiplied: in bfloat16 the order decides the rounding, and the release has this one.
+            # Scaled before it is multiplied, like the release: in bfloat16 the order decides the rounding.
             x = a * x + (b * gram + (c * gram) @ gram) @ x
         return x.mT if tall else x
 
 
 def column_norms(weights: FastWeights) -> FastWeights:
-    """Norm of each column ``[B, H, 1, columns]``: per hidden unit for w0 and w2, per output channel for w1."""
+    """Norm of each column, ``[B, H, 1, columns]``: per hidden unit for w0 and w2, per output for w1."""
     return weights.map(lambda w: w.norm(dim=-2, keepdim=True))
 
 

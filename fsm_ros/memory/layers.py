@@ -6,6 +6,7 @@ Module names follow the released state dict, so that official weights load by na
 from __future__ import annotations
 
 import math
+from typing import Generic, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -48,7 +49,8 @@ class ViewAttention(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """``[B, V, N, D]`` to the same."""
         batch = tokens.shape[0]
-        q, k, v = rearrange(self.to_qkv(tokens), "b v n (three h d) -> three (b v) h n d", three=3, h=self.heads)
+        qkv = self.to_qkv(tokens)
+        q, k, v = rearrange(qkv, "b v n (three h d) -> three (b v) h n d", three=3, h=self.heads)
         mixed = F.scaled_dot_product_attention(self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype), v)
         out: Tensor = self.c_proj(rearrange(mixed, "(b v) h n d -> b v n (h d)", b=batch))
         return out
@@ -57,13 +59,11 @@ class ViewAttention(nn.Module):
 class LaCETLayer(nn.Module):
     """Large-chunk elastic test-time training: the layer whose fast weights are the memory.
 
-    The parameters ``w0``, ``w1``, ``w2`` are the slow weights, where every memory starts. Nothing here changes them:
-    fast weights come in and go out as values.
+    The parameters ``w0``, ``w1``, ``w2`` are the slow weights, where every memory starts. Nothing here
+    changes them: fast weights come in and go out as values.
     """
 
-    def __init__(
-        self, dim: int, head_dim: int, inter_multi: int, base_lr: float, muon_update_steps: int
-    ) -> None:
+    def __init__(self, dim: int, head_dim: int, inter_multi: int, base_lr: float, muon_update_steps: int) -> None:
         """Args: widths, the step size at zero input, and the Newton-Schulz iterations."""
         super().__init__()
         self.heads = dim // head_dim
@@ -80,12 +80,13 @@ class LaCETLayer(nn.Module):
         self.lr_shift = math.log(math.expm1(base_lr))
 
     def slow_weights(self, batch: int) -> FastWeights:
-        """The weights every memory starts from, ``[B, H, ., .]``."""
+        """The weights every memory starts from, ``[B, H, ., .]``; they share memory with the parameters."""
         return FastWeights(*(w.float().expand(batch, *w.shape) for w in (self.w0, self.w1, self.w2)))
 
     def initial_memory(self, batch: int) -> LayerMemory:
         """A memory that has seen nothing: anchored where it starts, nothing important yet."""
-        weights = self.slow_weights(batch)
+        # A copy: a memory is a value, it must not follow the parameters when they are trained or loaded.
+        weights = self.slow_weights(batch).map(torch.clone)
         return LayerMemory(weights, weights, weights.map(lambda w: torch.full_like(w, INITIAL_IMPORTANCE)))
 
     def queries(self, tokens: Tensor) -> Tensor:
@@ -136,10 +137,13 @@ class FeedForward(nn.Module):
         return out
 
 
-class PreNorm(nn.Module):
+_Layer = TypeVar("_Layer", bound=nn.Module)
+
+
+class PreNorm(nn.Module, Generic[_Layer]):
     """A layer ``f`` and the LayerNorm ``ln`` before it; the residual is added by the block."""
 
-    def __init__(self, dim: int, f: nn.Module) -> None:
+    def __init__(self, dim: int, f: _Layer) -> None:
         """Args: model width and the layer."""
         super().__init__()
         self.ln = nn.LayerNorm(dim, eps=1e-5, bias=False)
@@ -149,8 +153,8 @@ class PreNorm(nn.Module):
 class Block(nn.Module):
     """Attention inside each view, the memory across views, an MLP: three pre-norm residual layers.
 
-    One block is used in three steps, as writing comes between them: :meth:`attend`, :meth:`write` (observed views
-    only), :meth:`respond`.
+    One block is used in three steps, as writing comes between them: :meth:`attend`, :meth:`write` (observed
+    views only), :meth:`respond`.
     """
 
     def __init__(self, attention: ViewAttention, memory: LaCETLayer, mlp: FeedForward, dim: int) -> None:
@@ -161,14 +165,16 @@ class Block(nn.Module):
     @property
     def memory(self) -> LaCETLayer:
         """The fast-weight layer."""
-        layer = self.module_list[1].f
-        if not isinstance(layer, LaCETLayer):
-            raise TypeError(f"the second layer of a block must be the memory, got {type(layer).__name__}")
-        return layer
+        return self._layers[1].f
+
+    @property
+    def _layers(self) -> tuple[PreNorm[ViewAttention], PreNorm[LaCETLayer], PreNorm[FeedForward]]:
+        layers = tuple(self.module_list)
+        return cast("tuple[PreNorm[ViewAttention], PreNorm[LaCETLayer], PreNorm[FeedForward]]", layers)
 
     def attend(self, x: Tensor) -> Tensor:
         """Residual stream ``[B, V, N, D]`` after attention inside each view."""
-        attention = self.module_list[0]
+        attention, _, _ = self._layers
         out: Tensor = x + attention.f(attention.ln(x))
         return out
 
@@ -187,24 +193,27 @@ class Block(nn.Module):
             memory: the layer before.
             rule: the elastic prior, ``None`` for plain LaCT.
             muon_dtype: precision of Newton-Schulz.
-            chunk_tokens: write in chunks of so many tokens, in order, the last one maybe shorter; ``None``: all in one.
+            chunk_tokens: write in chunks of so many tokens, in order, the last one maybe shorter; ``None``:
+                all in one.
 
         Returns:
             The layer after, and what the last chunk did.
         """
-        tokens = self.memory.write_tokens(self.module_list[1].ln(attended))
+        _, layer, _ = self._layers
+        tokens = layer.f.write_tokens(layer.ln(attended))
         for chunk in tokens.split(chunk_tokens):
-            memory, statistics = self.memory.write(memory, chunk, rule, muon_dtype)
+            memory, statistics = layer.f.write(memory, chunk, rule, muon_dtype)
         return memory, statistics
 
     def respond(self, attended: Tensor, weights: FastWeights) -> Tensor:
         """Residual stream ``[B, V, N, D]`` after the memory was read and the MLP applied."""
-        pre_memory, mlp = self.module_list[1], self.module_list[2]
-        queries = self.memory.queries(pre_memory.ln(attended))
-        x = attended + self.memory.read(weights, queries, views=attended.shape[1])
+        _, memory, mlp = self._layers
+        queries = memory.f.queries(memory.ln(attended))
+        x = attended + memory.f.read(weights, queries, views=attended.shape[1])
         out: Tensor = x + mlp.f(mlp.ln(x))
         return out
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    return vectors / (vectors.norm(dim=-1, keepdim=True) + UNIT_EPSILON)
+    unit: Tensor = vectors / (vectors.norm(dim=-1, keepdim=True) + UNIT_EPSILON)
+    return unit

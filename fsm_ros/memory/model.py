@@ -1,12 +1,12 @@
 """FastSpatialMemory: write posed images into fast weights, render views from them.
 
-The 4D-LVSM of "Fast Spatial Memory with Elastic Test-Time Training" (arXiv 2604.07350), in two orders that are
-different functions for more than one chunk:
+The 4D-LVSM of "Fast Spatial Memory with Elastic Test-Time Training" (arXiv 2604.07350), in two orders that
+are different functions for more than one chunk:
 
-* *streaming* (:meth:`FastSpatialMemory.observe`): chunk by chunk; in every layer a chunk is written, then read by its
-  own tokens, and never touched again. Activation memory is that of one chunk.
-* *batch* (:meth:`FastSpatialMemory.observe_batch`): in every layer all chunks are written before any token reads, as
-  the release was trained. Activation memory grows with the number of views.
+* *streaming* (:meth:`FastSpatialMemory.observe`): chunk by chunk; in every layer a chunk is written, then
+  read by its own tokens, and never touched again. Activation memory is that of one chunk.
+* *batch* (:meth:`FastSpatialMemory.observe_batch`): in every layer all chunks are written before any token
+  reads, as the release was trained. Activation memory grows with the number of views.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 import torch
 from einops import rearrange
@@ -83,14 +83,17 @@ class ModelConfig:
         """Check that the numbers fit together.
 
         Raises:
-            ValueError: a size is not positive, or a head width does not divide the model width.
+            ValueError: a size is not a positive whole number, or a head width does not divide the model width.
         """
         for name, value in asdict(self).items():
-            if value <= 0 and name != "muon_update_steps":
+            if name != "base_lr" and not isinstance(value, int):
+                raise ValueError(f"model configuration: {name} must be a whole number, got {value!r}")
+            if not (value > 0 or (name == "muon_update_steps" and value == 0)):
                 raise ValueError(f"model configuration: {name} must be positive, got {value}")
         for name in ("attention_head_dim", "fast_head_dim"):
-            if self.dim % getattr(self, name):
-                raise ValueError(f"model configuration: {name} {getattr(self, name)} must divide dim {self.dim}")
+            width = getattr(self, name)
+            if self.dim % width:
+                raise ValueError(f"model configuration: {name} {width} must divide dim {self.dim}")
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> ModelConfig:
@@ -101,7 +104,7 @@ class ModelConfig:
         return cls(**values)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Views:
     """Posed images: what is observed.
 
@@ -151,17 +154,22 @@ class FastSpatialMemory(nn.Module):
             config: the architecture.
             precision: arithmetic on CUDA.
             muon_precision: arithmetic of Newton-Schulz.
+
+        Raises:
+            ValueError: an unknown precision.
         """
         super().__init__()
         self.config = config
-        self.precision = precision
-        self.muon_precision = muon_precision
+        self.precision = Precision(precision)
+        self.muon_precision = MuonPrecision(muon_precision)
         token = config.patch_size**2
         self.input_linear = nn.Linear(PIXEL_CHANNELS * token, config.dim, bias=False)
         self.input_layernorm = nn.LayerNorm(config.dim, eps=1e-5, bias=False)
         self.blocks = nn.ModuleList(_block(config) for _ in range(config.num_layers))
         self.image_token_decoder = nn.Sequential(
-            nn.LayerNorm(config.dim, eps=1e-5, bias=False), nn.Linear(config.dim, 3 * token, bias=False), nn.Sigmoid()
+            nn.LayerNorm(config.dim, eps=1e-5, bias=False),
+            nn.Linear(config.dim, 3 * token, bias=False),
+            nn.Sigmoid(),
         )
 
     @property
@@ -182,12 +190,14 @@ class FastSpatialMemory(nn.Module):
 
         Args:
             batch: number of scenes ``B``.
-            prior: anchors and importance to start from instead of the slow weights and a small constant, one ``[1, H,
-                ., .]`` entry per layer (:attr:`fsm_ros.memory.checkpoint.Checkpoint.elastic_prior`).
+            prior: anchors and importance to start from instead of the slow weights and a small constant, one
+                ``[1, H, ., .]`` entry per layer (:attr:`fsm_ros.memory.checkpoint.Checkpoint.elastic_prior`).
 
         Raises:
-            ValueError: a prior of another model.
+            ValueError: no scene, or a prior of another model.
         """
+        if batch < 1:
+            raise ValueError(f"a memory holds at least one scene, got {batch}")
         layers = tuple(block.memory.initial_memory(batch) for block in self._blocks())
         if prior is not None:
             if len(prior) != len(layers):
@@ -195,8 +205,8 @@ class FastSpatialMemory(nn.Module):
             layers = tuple(
                 replace(
                     layer,
-                    anchor=given.anchor.map(lambda t, w: t.to(w).expand_as(w), layer.weights),
-                    importance=given.importance.map(lambda t, w: t.to(w).expand_as(w), layer.weights),
+                    anchor=given.anchor.map(_expanded, layer.weights),
+                    importance=given.importance.map(_expanded, layer.weights),
                 )
                 for layer, given in zip(layers, prior, strict=True)
             )
@@ -217,7 +227,7 @@ class FastSpatialMemory(nn.Module):
             ValueError: shapes that do not fit the state or the patch size.
             NonFiniteUpdateError: the chunk would have left a weight that is not finite.
         """
-        self._check_batch(state, chunk.cameras)
+        self._check_fits(state, chunk.cameras)
         layers: list[LayerMemory] = []
         statistics: list[LayerStatistics] = []
         with self._autocast():
@@ -230,11 +240,8 @@ class FastSpatialMemory(nn.Module):
                 statistics.append(did)
                 if block is not blocks[-1]:  # nothing comes after the last write
                     x = block.respond(attended, after.weights)
-        return _checked(
-            MemoryState(
-                tuple(layers), state.chunks_observed + 1, state.views_observed + chunk.cameras.views, tuple(statistics)
-            )
-        )
+        views = state.views_observed + chunk.cameras.views
+        return _checked(MemoryState(tuple(layers), state.chunks_observed + 1, views, tuple(statistics)))
 
     def observe_batch(
         self,
@@ -257,34 +264,32 @@ class FastSpatialMemory(nn.Module):
             The memory after; with shared anchors each layer holds the set as that layer left it.
 
         Raises:
-            ValueError: shapes that do not fit.
+            ValueError: shapes that do not fit, or an unknown sharing.
             NonFiniteUpdateError: a weight would not be finite.
         """
-        self._check_batch(state, views.cameras)
+        self._check_fits(state, views.cameras)
         if chunk_tokens <= 0:
             raise ValueError(f"chunk_tokens must be positive, got {chunk_tokens}")
+        # Without a rule anchors and importance stay as they are, so there is nothing to hand on.
+        shared = AnchorSharing(sharing) is AnchorSharing.SHARED and rule is not None
         layers: list[LayerMemory] = []
         statistics: list[LayerStatistics] = []
         with self._autocast():
             x = self._embed(views.cameras, views.times, views.images)
             tokens = x.shape[1] * x.shape[2]
-            for block, before in zip(self._blocks(), state.layers, strict=True):
-                if sharing is AnchorSharing.SHARED and layers:
+            blocks = self._blocks()
+            for block, before in zip(blocks, state.layers, strict=True):
+                if shared and layers:
                     before = replace(before, anchor=layers[-1].anchor, importance=layers[-1].importance)
                 attended = block.attend(x)
                 after, did = block.write(attended, before, rule, self.muon_precision.dtype, chunk_tokens)
                 layers.append(after)
                 statistics.append(did)
-                x = block.respond(attended, after.weights)
-        chunks = -(-tokens // chunk_tokens)
-        return _checked(
-            MemoryState(
-                tuple(layers),
-                state.chunks_observed + chunks,
-                state.views_observed + views.cameras.views,
-                tuple(statistics),
-            )
-        )
+                if block is not blocks[-1]:  # nothing comes after the last write
+                    x = block.respond(attended, after.weights)
+        chunks_observed = state.chunks_observed + -(-tokens // chunk_tokens)
+        views_observed = state.views_observed + views.cameras.views
+        return _checked(MemoryState(tuple(layers), chunks_observed, views_observed, tuple(statistics)))
 
     def render(self, state: MemoryState, cameras: Cameras, times: Tensor) -> Tensor:
         """Views from the memory. Only reads; every view is independent of the others.
@@ -301,12 +306,12 @@ class FastSpatialMemory(nn.Module):
             ValueError: shapes that do not fit.
         """
         _check_times(times, cameras)
-        self._check_batch(state, cameras)
+        self._check_fits(state, cameras)
         with self._autocast():
             x = self._embed(cameras, times, images=None)
             for block, layer in zip(self._blocks(), state.layers, strict=True):
                 x = block.respond(block.attend(x), layer.weights)
-            patches = self.image_token_decoder(x)
+            patches: Tensor = self.image_token_decoder(x)
         p = self.config.patch_size
         return rearrange(
             patches.float(),
@@ -319,12 +324,12 @@ class FastSpatialMemory(nn.Module):
         )
 
     def patch_features(self, cameras: Cameras, times: Tensor, images: Tensor | None) -> Tensor:
-        """Raw tokens ``[B, V, N, 13 p^2]`` before the first linear layer; no images: views that are to be rendered."""
+        """Raw tokens ``[B, V, N, 13 p^2]`` before the first linear layer; no images: views to render."""
         p = self.config.patch_size
         if cameras.height % p or cameras.width % p:
             raise ValueError(
-                f"views of {cameras.width}x{cameras.height} pixels cannot be cut into patches of {p}: use a width and "
-                f"height that are multiples of {p}"
+                f"views of {cameras.width}x{cameras.height} pixels cannot be cut into patches of {p}: use a "
+                f"width and height that are multiples of {p}"
             )
         rays = pluecker_map(cameras)
         size = (cameras.batch, cameras.views, 1, cameras.height, cameras.width)
@@ -334,35 +339,47 @@ class FastSpatialMemory(nn.Module):
         return rearrange(pixels, "b v c (h p) (w q) -> b v (h w) (p q c)", p=p, q=p)
 
     def _embed(self, cameras: Cameras, times: Tensor, images: Tensor | None) -> Tensor:
-        x: Tensor = self.input_layernorm(self.input_linear(self.patch_features(cameras, times, images)))
+        features = self.patch_features(cameras, times, images).to(self.input_linear.weight.dtype)
+        x: Tensor = self.input_layernorm(self.input_linear(features))
         return x
 
     def _blocks(self) -> list[Block]:
-        return [block for block in self.blocks if isinstance(block, Block)]
+        return cast("list[Block]", list(self.blocks))
 
     def _autocast(self) -> torch.autocast:
         device = self.device.type
-        return torch.autocast(device, torch.bfloat16, enabled=device == "cuda" and self.precision is Precision.BF16)
+        enabled = device == "cuda" and self.precision is Precision.BF16
+        return torch.autocast(device, torch.bfloat16, enabled=enabled)
 
-    def _check_batch(self, state: MemoryState, cameras: Cameras) -> None:
+    def _check_fits(self, state: MemoryState, cameras: Cameras) -> None:
+        found = [tuple(layer.weights.w0.shape[1:]) for layer in state.layers]
+        expected = [tuple(block.memory.w0.shape) for block in self._blocks()]
+        if found != expected:
+            raise ValueError(f"the memory is of another model: layers of {found}, expected {expected}")
         if state.batch != cameras.batch:
             raise ValueError(f"the memory holds {state.batch} scenes, the cameras are of {cameras.batch}")
 
 
-def _block(config: ModelConfig) -> Block:
+def _block(c: ModelConfig) -> Block:
     return Block(
-        ViewAttention(config.dim, config.attention_head_dim),
-        LaCETLayer(
-            config.dim, config.fast_head_dim, config.fast_inter_multi, config.base_lr, config.muon_update_steps
-        ),
-        FeedForward(config.dim, config.mlp_inter_multi),
-        config.dim,
+        ViewAttention(c.dim, c.attention_head_dim),
+        LaCETLayer(c.dim, c.fast_head_dim, c.fast_inter_multi, c.base_lr, c.muon_update_steps),
+        FeedForward(c.dim, c.mlp_inter_multi),
+        c.dim,
     )
+
+
+def _expanded(given: Tensor, like: Tensor) -> Tensor:
+    found, expected = tuple(given.shape), (1, *like.shape[1:])
+    if found != expected:
+        raise ValueError(f"the elastic prior is of another model: shape {found}, expected {expected}")
+    return given.to(like).expand_as(like)
 
 
 def _check_times(times: Tensor, cameras: Cameras) -> None:
     if tuple(times.shape) != (cameras.batch, cameras.views):
-        raise ValueError(f"times must be {(cameras.batch, cameras.views)} like their cameras, got {tuple(times.shape)}")
+        expected = (cameras.batch, cameras.views)
+        raise ValueError(f"times must be {expected} like their cameras, got {tuple(times.shape)}")
 
 
 def _checked(state: MemoryState) -> MemoryState:

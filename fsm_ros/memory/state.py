@@ -1,10 +1,11 @@
 """The memory itself, as a value: what observing changes, and nothing else.
 
-A state is never changed in place: observing makes a new one. It can be kept, compared, moved, saved and restored.
+A state is never changed in place: observing makes a new one. It can be kept, compared, moved, saved, loaded.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -29,7 +30,7 @@ class MemoryFileError(Exception):
     """A file is not a memory of this model; the message says why and what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MemoryState:
     """Everything that observing changes.
 
@@ -43,7 +44,7 @@ class MemoryState:
     layers: tuple[LayerMemory, ...]
     chunks_observed: int = 0
     views_observed: int = 0
-    statistics: tuple[LayerStatistics, ...] = field(default=(), compare=False)
+    statistics: tuple[LayerStatistics, ...] = ()
 
     @property
     def batch(self) -> int:
@@ -77,10 +78,8 @@ class MemoryState:
         return self.map(torch.Tensor.detach)
 
     def reanchored(self) -> MemoryState:
-        """The state anchored where it stands: for switching the elastic prior on in the middle of a stream."""
-        return replace(
-            self, layers=tuple(replace(layer, anchor=layer.weights) for layer in self.layers)
-        )
+        """The state anchored where it stands: for switching the elastic prior on in mid-stream."""
+        return replace(self, layers=tuple(replace(layer, anchor=layer.weights) for layer in self.layers))
 
     def equals(self, other: MemoryState) -> bool:
         """Bit for bit the same memory (statistics aside)."""
@@ -97,14 +96,14 @@ class MemoryState:
 
 
 def _from_tensors(tensors: Mapping[str, Tensor], like: MemoryState) -> MemoryState:
-    layers = tuple(
-        LayerMemory(*(FastWeights(*(tensors[f"layers.{i}.{part}.{name}"] for name in _MATRICES)) for part in _PARTS))
-        for i in range(len(like.layers))
-    )
+    def part(i: int, which: str) -> FastWeights:
+        return FastWeights(*(tensors[f"layers.{i}.{which}.{name}"] for name in _MATRICES))
+
+    layers = tuple(LayerMemory(*(part(i, which) for which in _PARTS)) for i in range(len(like.layers)))
     return replace(like, layers=layers, statistics=())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SavedMemory:
     """What a memory file holds.
 
@@ -134,15 +133,18 @@ def save_memory(path: Path, memory: SavedMemory, fingerprint: str) -> int:
         OSError: the disk is full or the folder cannot be written to.
     """
     state = memory.state
-    tensors = {f"state.{name}": t.detach().cpu().contiguous().clone() for name, t in state.tensors().items()}
-    tensors |= {f"attachments.{name}": t.cpu().contiguous() for name, t in memory.attachments.items()}
+    named = {f"state.{name}": t for name, t in state.tensors().items()}
+    named |= {f"attachments.{name}": t for name, t in memory.attachments.items()}
+    # Copies: tensors that share memory, as an anchor does with its weights, cannot be written.
+    tensors = {name: t.detach().cpu().contiguous().clone() for name, t in named.items()}
     metadata = {
         "format": FORMAT,
         "fingerprint": fingerprint,
         "chunks_observed": str(state.chunks_observed),
         "views_observed": str(state.views_observed),
-        "notes": json.dumps(memory.notes),
+        "notes": json.dumps(dict(memory.notes)),
     }
+    metadata["digest"] = _digest(tensors, metadata)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     os.close(handle)
     try:
@@ -181,11 +183,16 @@ def load_memory(path: Path, like: MemoryState, fingerprint: str) -> SavedMemory:
                 )
             if metadata.get("fingerprint") != fingerprint:
                 raise MemoryFileError(
-                    f"{path} was written by another model (fingerprint {metadata.get('fingerprint')}, this model is "
-                    f"{fingerprint}): load the checkpoint it was made with, or observe the scene again"
+                    f"{path} was written by another model (fingerprint {metadata.get('fingerprint')}, this "
+                    f"model is {fingerprint}): load the checkpoint it was made with, or observe it anew"
                 )
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-        counts = {name: int(metadata[name]) for name in ("chunks_observed", "views_observed")}
+            # Copies: what is read is mapped from the file, and would change with it.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
+        if metadata.pop("digest", None) != _digest(tensors, metadata):
+            raise MemoryFileError(
+                f"{path} is damaged, its content is not what was written: use another file, or observe the scene anew"
+            )
+        chunks, views = int(metadata["chunks_observed"]), int(metadata["views_observed"])
         notes = json.loads(metadata["notes"])
     except FileNotFoundError as error:
         raise MemoryFileError(f"there is no memory file {path}") from error
@@ -196,11 +203,23 @@ def load_memory(path: Path, like: MemoryState, fingerprint: str) -> SavedMemory:
     found = {name: (t.shape, t.dtype) for name, t in state.items()}
     if found != expected:
         wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
-        raise MemoryFileError(f"{path} does not fit this model: {len(wrong)} tensors differ, the first is {wrong[0]}")
-    loaded = replace(_from_tensors(state, like), **counts)
+        raise MemoryFileError(
+            f"{path} does not fit this model: {len(wrong)} tensors differ, the first is {wrong[0]} "
+            f"(found {found.get(wrong[0])}, expected {expected.get(wrong[0])})"
+        )
+    loaded = replace(_from_tensors(state, like), chunks_observed=chunks, views_observed=views)
     if not loaded.is_finite():
         raise MemoryFileError(f"{path} holds weights that are not finite: it is damaged")
     attachments = {
         name.removeprefix("attachments."): t for name, t in tensors.items() if name.startswith("attachments.")
     }
     return SavedMemory(loaded, notes, attachments)
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """A checksum of a file's content: a flipped bit mostly leaves weights that look sound."""
+    digest = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,115 @@
+"""Subscriptions to the cameras: raw or compressed images, and their calibration."""
+
+from __future__ import annotations
+
+from rclpy.event_handler import QoSMessageLostInfo, SubscriptionEventCallbacks
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from fsm_ros.node.images import ImageMessage
+from fsm_ros.node.ingest import Ingest
+from fsm_ros.node.parameters import Reliability, Transport, Values
+
+
+class CameraSubscriptions:
+    """Feeds the ingest from one or several cameras."""
+
+    def __init__(self, node: Node, ingest: Ingest, values: Values) -> None:
+        """Subscribe.
+
+        Args:
+            node: the node; topics are relative to its namespace.
+            ingest: where messages go.
+            values: the node's parameters.
+        """
+        self._node = node
+        self._ingest = ingest
+        self._transport = values.choice("input.transport", Transport)
+        self._qos = _sensor_qos(values.choice("input.reliability", Reliability), values["input.queue_size"])
+        self._images: dict[tuple[str, type[ImageMessage]], Subscription] = {}
+        self._infos: list[Subscription] = []
+        self._lost = 0
+        for name in values["cameras"]:
+            self._subscribe(name)
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        for subscription in [*self._images.values(), *self._infos]:
+            self._node.destroy_subscription(subscription)
+        self._images.clear()
+        self._infos.clear()
+
+    @property
+    def topics(self) -> list[str]:
+        """Names of all subscribed topics, remapped."""
+        return [subscription.topic_name for subscription in [*self._images.values(), *self._infos]]
+
+    @property
+    def lost(self) -> int:
+        """Messages that were lost between publisher and subscription, as far as the middleware knows."""
+        return self._lost
+
+    def _subscribe(self, name: str) -> None:
+        prefix = f"{name}/" if name else ""
+        if self._transport in (Transport.AUTO, Transport.RAW):
+            self._subscribe_images(name, Image, f"{prefix}image_raw")
+        if self._transport in (Transport.AUTO, Transport.COMPRESSED):
+            self._subscribe_images(name, CompressedImage, f"{prefix}image_raw/compressed")
+        self._infos.append(
+            self._node.create_subscription(
+                CameraInfo,
+                f"{prefix}camera_info",
+                lambda message: self._ingest.offer_info(name, message),
+                self._qos,
+                event_callbacks=self._events(),
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
+        )
+
+    def _subscribe_images(self, name: str, kind: type[ImageMessage], topic: str) -> None:
+        try:
+            self._images[name, kind] = self._node.create_subscription(
+                kind,
+                topic,
+                lambda message: self._on_image(name, message),
+                self._qos,
+                event_callbacks=self._events(),
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
+        except InvalidTopicNameException as error:
+            raise ValueError(f"camera {name!r} does not make a topic name: {error}") from error
+
+    def _on_image(self, name: str, message: ImageMessage) -> None:
+        self._ingest.offer_image(name, message)
+        if self._transport is Transport.AUTO:
+            # The other transport would bring every frame a second time.
+            other: type[ImageMessage] = Image if isinstance(message, CompressedImage) else CompressedImage
+            unused = self._images.pop((name, other), None)
+            if unused is not None:
+                self._node.destroy_subscription(unused)
+
+    def _events(self) -> SubscriptionEventCallbacks:
+        def on_lost(event: QoSMessageLostInfo) -> None:
+            self._lost += event.total_count_change
+
+        return SubscriptionEventCallbacks(
+            message_lost=on_lost,
+            incompatible_qos=lambda event: self._node.get_logger().warning(
+                "a camera topic is published with a QoS that this subscription cannot receive (policy "
+                f"{event.last_policy_kind}): set input.reliability, or override the QoS of the topic"
+            ),
+        )
+
+
+def _sensor_qos(reliability: Reliability, depth: int) -> QoSProfile:
+    best_effort = reliability is Reliability.BEST_EFFORT
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.VOLATILE,
+    )

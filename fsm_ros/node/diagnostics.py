@@ -1,0 +1,246 @@
+"""The health of the node: MemoryDiagnostics per chunk, and a few statuses on /diagnostics (REP-107)."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+from fsm_ros.engine import EngineStatus
+from fsm_ros.memory.elastic import ElasticRule
+from fsm_ros.node.ingest import IngestStatus
+from fsm_ros.node.parameters import OFF
+from fsm_ros.spatial.results import ObserveReport
+from fsm_ros.spatial.settings import MemorySettings
+from fsm_ros.stream.ledger import LedgerSnapshot, Refusal
+from fsm_ros_msgs.msg import LayerDiagnostics, MemoryDiagnostics, RefusalCount
+
+INPUT_SILENT_S = 2.0
+WORKER_STUCK_S = 30.0
+_UNREMARKABLE = {Refusal.NOT_MOVED, Refusal.TOO_SOON, Refusal.PAUSED, Refusal.DISCARDED}
+
+
+@dataclass(frozen=True)
+class Health:
+    """All that the statuses are made of.
+
+    Attributes:
+        ledger: frame counts.
+        input: how the input does.
+        engine: how the worker does.
+        last_report: the latest observed chunk, ``None`` before the first.
+        paused: whether frames are refused on request.
+        transforms: how many arrived, and how many were no pose.
+        lost: camera messages that were lost on the way here.
+        device: where the memory is.
+        checkpoint: where the weights came from.
+    """
+
+    ledger: LedgerSnapshot
+    input: IngestStatus
+    engine: EngineStatus
+    last_report: ObserveReport | None
+    paused: bool
+    transforms: tuple[int, int]
+    lost: int
+    device: torch.device
+    checkpoint: str
+
+
+def memory_message(
+    report: ObserveReport,
+    ledger: LedgerSnapshot,
+    engine: EngineStatus,
+    settings: MemorySettings,
+    *,
+    frame_id: str,
+    stamp: Time,
+    render_s: float,
+    device: torch.device,
+) -> MemoryDiagnostics:
+    """The message on one observed chunk."""
+    rule: ElasticRule | None = settings.rule
+    message = MemoryDiagnostics(
+        mode=settings.mode.value,
+        epoch=report.epoch,
+        chunks_observed=report.chunks_observed,
+        views_observed=report.views_observed,
+        frames_received=ledger.received,
+        frames_keyframed=ledger.keyframes,
+        frames_pending=ledger.pending,
+        refused=[RefusalCount(reason=reason.value, count=count) for reason, count in ledger.refused.items() if count],
+        importance=OFF if rule is None else rule.importance.value,
+        anchor="" if rule is None else rule.anchor.value,
+        strength=0.0 if rule is None else rule.strength,
+        layers=[
+            LayerDiagnostics(
+                weight_rms=layer.weight_rms,
+                anchor_distance=layer.anchor_distance,
+                update_rms=layer.update_rms,
+                pull_rms=layer.pull_rms,
+                elastic_ratio=layer.elastic_ratio,
+                importance_mean=layer.importance_mean,
+                importance_max=layer.importance_max,
+            )
+            for layer in report.layers
+        ],
+        surprise_psnr=report.surprise_psnr,
+        retention_psnr=report.retention_psnr,
+        retention_views=report.retention_views,
+        observe_time=report.observe_s,
+        render_time=render_s,
+        chunks_waiting=engine.chunks_waiting,
+        chunks_dropped=engine.chunks_dropped,
+        state_size=report.state_bytes,
+        device_memory=torch.cuda.memory_allocated(device) if device.type == "cuda" else 0,
+    )
+    message.header.frame_id = frame_id
+    message.header.stamp = stamp
+    return message
+
+
+def diagnostic_array(health: Health, node_name: str, stamp: Time) -> DiagnosticArray:
+    """The statuses of the node: input, tf, memory, device."""
+    array = DiagnosticArray(
+        status=[_input(health), _tf(health), _memory(health), _device(health)],
+    )
+    array.header.stamp = stamp
+    for status in array.status:
+        status.name = f"{node_name}: {status.name}"
+        status.hardware_id = str(health.device)
+    return array
+
+
+def _status(name: str, level: bytes, message: str, values: dict[str, object]) -> DiagnosticStatus:
+    return DiagnosticStatus(
+        level=level,
+        name=name,
+        message=message,
+        values=[KeyValue(key=key, value=_text(value)) for key, value in values.items()],
+    )
+
+
+def _input(health: Health) -> DiagnosticStatus:
+    ledger, status = health.ledger, health.input
+    silent_s = math.inf if status.last_frame_s is None else time.monotonic() - status.last_frame_s
+    worrying = [reason for reason, count in ledger.refused.items() if count and reason not in _UNREMARKABLE]
+    if health.paused:
+        level, message = DiagnosticStatus.OK, "paused"
+    elif status.last_frame_s is None:
+        level, message = DiagnosticStatus.ERROR, "no image yet: check the topic names and remaps, and the QoS"
+    elif silent_s > INPUT_SILENT_S:
+        level, message = DiagnosticStatus.WARN, f"no image for {silent_s:.0f} s"
+    elif worrying:
+        level, message = DiagnosticStatus.WARN, f"{worrying[-1].value}: {worrying[-1].remedy}"
+    else:
+        level, message = DiagnosticStatus.OK, "frames arrive"
+    return _status(
+        "input",
+        level,
+        message,
+        {
+            "frames_received": ledger.received,
+            "frames_keyframed": ledger.keyframes,
+            "frames_pending": ledger.pending,
+            "frames_waiting": status.frames_waiting,
+            "views_pending": status.views_pending,
+            "seconds_since_frame": silent_s,
+            "messages_lost": health.lost,
+            "clock_jumps": status.clock_jumps,
+            "last_refusal": status.last_refusal,
+            **{f"refused.{reason.value}": count for reason, count in ledger.refused.items() if count},
+        },
+    )
+
+
+def _tf(health: Health) -> DiagnosticStatus:
+    received, refused = health.transforms
+    status = health.input
+    missing = health.ledger.refused.get(Refusal.NO_TRANSFORM, 0) + health.ledger.refused.get(Refusal.BAD_TRANSFORM, 0)
+    if received == 0:
+        level, message = (
+            DiagnosticStatus.ERROR,
+            "no transform yet: check that /tf and /tf_static are published",
+        )
+    elif missing:
+        level, message = DiagnosticStatus.WARN, status.last_tf_error
+    elif status.jumps:
+        level, message = DiagnosticStatus.WARN, f"the pose jumped: {status.last_jump}"
+    else:
+        level, message = DiagnosticStatus.OK, "poses are known"
+    return _status(
+        "tf",
+        level,
+        message,
+        {
+            "transforms_received": received,
+            "transforms_refused": refused,
+            "frames_without_transform": missing,
+            "pose_jumps": status.jumps,
+            "last_jump": "" if status.last_jump is None else str(status.last_jump),
+            "last_error": status.last_tf_error,
+        },
+    )
+
+
+def _memory(health: Health) -> DiagnosticStatus:
+    report, engine = health.last_report, health.engine
+    if report is None:
+        level, message = DiagnosticStatus.WARN, "nothing observed yet"
+    elif report.failure is not None:
+        level, message = DiagnosticStatus.ERROR, f"the last chunk was not observed: {report.failure.message}"
+    elif engine.chunks_dropped:
+        level, message = (
+            DiagnosticStatus.WARN,
+            "chunks come faster than they are observed, the oldest are dropped",
+        )
+    else:
+        level, message = DiagnosticStatus.OK, f"{report.chunks_observed} chunks observed"
+    values: dict[str, object] = {
+        "chunks_waiting": engine.chunks_waiting,
+        "chunks_dropped": engine.chunks_dropped,
+    }
+    if report is not None:
+        values |= {
+            "chunks_observed": report.chunks_observed,
+            "views_observed": report.views_observed,
+            "epoch": report.epoch,
+            "surprise_psnr": report.surprise_psnr,
+            "retention_psnr": report.retention_psnr,
+            "observe_time": report.observe_s,
+            "state_size": report.state_bytes,
+        }
+    return _status("memory", level, message, values)
+
+
+def _device(health: Health) -> DiagnosticStatus:
+    engine, device = health.engine, health.device
+    if not engine.alive:
+        level, message = DiagnosticStatus.ERROR, "the memory worker has ended"
+    elif engine.busy_s > WORKER_STUCK_S:
+        level, message = (
+            DiagnosticStatus.WARN,
+            f"the worker has been busy with one job for {engine.busy_s:.0f} s",
+        )
+    else:
+        level, message = DiagnosticStatus.OK, str(device)
+    values: dict[str, object] = {
+        "device": str(device),
+        "checkpoint": health.checkpoint,
+        "busy_s": engine.busy_s,
+    }
+    if device.type == "cuda":
+        values |= {
+            "device_name": torch.cuda.get_device_name(device),
+            "memory_allocated": torch.cuda.memory_allocated(device),
+            "memory_reserved": torch.cuda.memory_reserved(device),
+        }
+    return _status("device", level, message, values)
+
+
+def _text(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,353 @@
+"""From messages to chunks: pairs images with calibrations, waits for TF, picks keyframes, decodes and rectifies.
+
+Callbacks only enqueue; one thread of its own does the rest. Every frame that is not remembered is counted under its
+reason (:class:`fsm_ros.stream.ledger.Refusal`).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, CompressedImage
+
+from fsm_ros.engine import MemoryEngine
+from fsm_ros.node.calibration import camera_from_info, delivered_size
+from fsm_ros.node.conversions import NANOSECONDS, stamp_to_ns
+from fsm_ros.node.images import ImageMessage, ImageRefusedError, check_message, decode
+from fsm_ros.node.parameters import Values
+from fsm_ros.stream.calibration import SizeMismatchError
+from fsm_ros.stream.chunker import Chunk, Chunker
+from fsm_ros.stream.frame import Camera, PosedImage
+from fsm_ros.stream.jumps import JumpDetector, PoseJump
+from fsm_ros.stream.keyframes import KeyframeDecision, KeyframeSelector
+from fsm_ros.stream.ledger import FrameLedger, Refusal
+from fsm_ros.stream.queues import BoundedQueue
+from fsm_ros.stream.rectify import Rectifier
+from fsm_ros.stream.stamps import StampGate, StampVerdict
+from fsm_ros.stream.transforms import TransformError
+
+POLL_S = 0.02
+INFOS_KEPT = 64
+
+_STAMP_REFUSALS = {
+    StampVerdict.REPEATED: Refusal.STAMP_REPEATED,
+    StampVerdict.TOO_OLD: Refusal.STAMP_TOO_OLD,
+    StampVerdict.IN_FUTURE: Refusal.STAMP_IN_FUTURE,
+}
+_KEYFRAME_REFUSALS = {
+    KeyframeDecision.NOT_MOVED: Refusal.NOT_MOVED,
+    KeyframeDecision.TOO_SOON: Refusal.TOO_SOON,
+    KeyframeDecision.NOT_NEWER: Refusal.STAMP_TOO_OLD,
+}
+
+TransformLookup = Callable[[str, int], NDArray[np.float64]]
+"""``world_from_camera`` of an optical frame at a stamp; raises ``TransformError``."""
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    message: ImageMessage
+    source: str
+    stamp_ns: int
+    arrived_s: float
+
+
+@dataclass(frozen=True)
+class IngestStatus:
+    """How the input does.
+
+    Attributes:
+        last_frame_s: monotonic time of the last frame that arrived; ``None`` before the first.
+        last_refusal: the latest cause in words; empty before the first.
+        last_tf_error: why the latest frame without a transform had none; empty before the first.
+        last_jump: the latest jump of the pose, ``None`` before the first.
+        jumps: how many jumps of the pose there were.
+        clock_jumps: how often time was set back.
+        frames_waiting: frames that wait for calibration or TF.
+        views_pending: keyframes of the chunk that is being filled.
+    """
+
+    last_frame_s: float | None
+    last_refusal: str
+    last_tf_error: str
+    last_jump: PoseJump | None
+    jumps: int
+    clock_jumps: int
+    frames_waiting: int
+    views_pending: int
+
+
+class Ingest:
+    """Turns a camera stream into chunks for the engine."""
+
+    def __init__(
+        self,
+        engine: MemoryEngine,
+        lookup: TransformLookup,
+        bad_transform: Callable[[], str | None],
+        now_ns: Callable[[], int],
+        values: Values,
+        ledger: FrameLedger,
+    ) -> None:
+        """Prepare; :meth:`start` starts.
+
+        Args:
+            engine: where chunks go.
+            lookup: where poses come from.
+            bad_transform: why transforms were refused lately, if they were.
+            now_ns: the node's clock.
+            values: the node's parameters.
+            ledger: where every frame is accounted for.
+        """
+        self._engine = engine
+        self._lookup = lookup
+        self._bad_transform = bad_transform
+        self._now_ns = now_ns
+        self._ledger = ledger
+        self._rectified = bool(values["input.rectified"])
+        self._info_timeout_s = float(values["input.info_timeout"])
+        self._info_tolerance_ns = round(values["input.info_tolerance"] * NANOSECONDS)
+        self._tf_timeout_s = float(values["tf.timeout"])
+        self._waiting: BoundedQueue[_Waiting] = BoundedQueue(values["input.queue_size"])
+        self._infos: dict[str, deque[tuple[int, CameraInfo]]] = {}
+        self._gate = StampGate(values["input.max_future"])
+        self._selector = KeyframeSelector(values.keyframes())
+        self._jump_detector = JumpDetector(values["keyframes.max_speed"], values["keyframes.max_turn"])
+        self._rectifier = Rectifier(values["memory.width"], values["memory.height"])
+        self._chunker = Chunker(values["chunk.views"], values["chunk.timeout"])
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._paused = False
+        self._last_frame_s: float | None = None
+        self._last_refusal = ""
+        self._last_tf_error = ""
+        self._last_jump: PoseJump | None = None
+        self._jumps = 0
+        self._clock_jumps = 0
+        self._thread = threading.Thread(target=self._work, name="fsm-ingest", daemon=True)
+
+    # --- from callbacks: validate, stamp, enqueue -------------------------------------------------------------------
+
+    def offer_image(self, source: str, message: ImageMessage) -> None:
+        """Take a frame from a subscription."""
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        with self._changed:
+            self._ledger.receive()
+            self._last_frame_s = time.monotonic()
+            if self._paused:
+                self._refuse(Refusal.PAUSED, "paused by request")
+                return
+            verdict = self._gate.judge(stamp_ns, self._now_ns(), source)
+            refusal = _STAMP_REFUSALS.get(verdict)
+            if refusal is not None:
+                self._refuse(refusal, f"stamp {stamp_ns} ns of camera {source!r} is {verdict.value}")
+                return
+            if verdict is StampVerdict.JUMPED_BACK:
+                self._restart_time()
+            dropped = self._waiting.push(_Waiting(message, source, stamp_ns, time.monotonic()))
+            if dropped is not None:
+                self._refuse(Refusal.QUEUE_FULL, "frames arrive faster than calibration and TF for them")
+            self._changed.notify_all()
+
+    def offer_info(self, source: str, info: CameraInfo) -> None:
+        """Take a calibration from a subscription."""
+        with self._changed:
+            kept = self._infos.setdefault(source, deque(maxlen=INFOS_KEPT))
+            kept.append((stamp_to_ns(info.header.stamp), info))
+            self._changed.notify_all()
+
+    def clock_jumped_back(self) -> None:
+        """The node's clock was set back: what waits belongs to the time before."""
+        with self._changed:
+            for _ in self._waiting.clear():
+                self._refuse(Refusal.DISCARDED, "the clock was set back")
+            self._infos.clear()
+            self._gate.reset()
+            self._restart_time()
+
+    # --- control -----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the thread; once."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """End the thread. The keyframes of a partial chunk are handed over, frames that still waited are discarded."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        with self._changed:
+            for _ in self._waiting.clear():
+                self._refuse(Refusal.DISCARDED, "the node was deactivated")
+            self._hand_over(self._chunker.flush())
+
+    def pause(self, paused: bool) -> None:
+        """Refuse frames from now on, or take them again."""
+        with self._changed:
+            self._paused = paused
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether frames are refused on request."""
+        return self._paused
+
+    def discard(self, why: str) -> None:
+        """Throw away all that was not observed yet, and start time order anew."""
+        with self._changed:
+            for _ in self._waiting.clear():
+                self._refuse(Refusal.DISCARDED, why)
+            thrown = self._chunker.clear()
+            thrown += sum(len(chunk.frames) for chunk in self._engine.discard_chunks())
+            if thrown:
+                self._ledger.demote(Refusal.DISCARDED, thrown)
+            self._gate.reset()
+            self._selector.reset()
+            self._jump_detector.reset()
+
+    def status(self) -> IngestStatus:
+        """How the input does, now."""
+        with self._changed:
+            return IngestStatus(
+                self._last_frame_s,
+                self._last_refusal,
+                self._last_tf_error,
+                self._last_jump,
+                self._jumps,
+                self._clock_jumps,
+                len(self._waiting),
+                self._chunker.pending,
+            )
+
+    # --- the thread --------------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                if not self._stopping:
+                    self._changed.wait(POLL_S)
+                if self._stopping:
+                    return
+                waiting = self._waiting.clear()
+            still = [frame for frame in waiting if not self._settle(frame)]
+            with self._changed:
+                # What arrived meanwhile goes behind what still waits; the bound holds for both together.
+                for frame in [*still, *self._waiting.clear()]:
+                    if self._waiting.push(frame) is not None:
+                        self._refuse(Refusal.QUEUE_FULL, "frames arrive faster than calibration and TF for them")
+                chunk = self._chunker.flush_due(time.monotonic())
+                self._hand_over(chunk)
+
+    def _settle(self, frame: _Waiting) -> bool:
+        """Decide on a frame; ``False`` where it has to wait on."""
+        try:
+            return self._decided(frame)
+        except ImageRefusedError as error:
+            self._refuse_now(error.refusal, str(error))
+        except SizeMismatchError as error:
+            self._refuse_now(Refusal.SIZE_MISMATCH, str(error))
+        return True
+
+    def _decided(self, frame: _Waiting) -> bool:
+        check_message(frame.message)
+        waited_s = time.monotonic() - frame.arrived_s
+        info = self._info_for(frame, waited_s)
+        if info is None:
+            if waited_s < self._info_timeout_s:
+                return False
+            self._refuse_now(
+                Refusal.NO_CAMERA_INFO, f"no camera_info near stamp {frame.stamp_ns} ns of {frame.source!r}"
+            )
+            return True
+        compressed = isinstance(frame.message, CompressedImage)
+        width, height = delivered_size(info) if compressed else (frame.message.width, frame.message.height)
+        try:
+            camera = camera_from_info(info, width, height, rectified=self._rectified)
+        except SizeMismatchError:
+            raise
+        except ValueError as error:
+            self._refuse_now(Refusal.BAD_CALIBRATION, str(error))
+            return True
+        try:
+            world_from_camera = self._lookup(frame.message.header.frame_id, frame.stamp_ns)
+        except TransformError as error:
+            if waited_s < self._tf_timeout_s:
+                return False
+            bad = self._bad_transform()
+            with self._changed:
+                self._last_tf_error = bad or str(error)
+                self._refuse(Refusal.NO_TRANSFORM if bad is None else Refusal.BAD_TRANSFORM, self._last_tf_error)
+            return True
+        self._keep_if_worth(frame, camera, info, world_from_camera)
+        return True
+
+    def _keep_if_worth(
+        self, frame: _Waiting, camera: Camera, info: CameraInfo, world_from_camera: NDArray[np.float64]
+    ) -> None:
+        with self._changed:
+            jump = self._jump_detector.check(world_from_camera, frame.stamp_ns, frame.source)
+            if jump is not None:
+                self._last_jump = jump
+                self._jumps += 1
+            decision = self._selector.judge(world_from_camera, frame.stamp_ns, frame.source)
+            if not decision.accepted:
+                self._refuse(_KEYFRAME_REFUSALS[decision], decision.value)
+                return
+        # Only what is worth remembering is decoded, and outside of the lock: this is what takes time.
+        image = decode(frame.message)
+        height, width = image.shape[:2]
+        if (width, height) != (camera.width, camera.height):
+            camera = camera_from_info(info, width, height, rectified=self._rectified)
+        try:
+            keyframe = self._rectifier.rectify(
+                PosedImage(image, camera, world_from_camera, frame.stamp_ns, frame.source)
+            )
+        except ValueError as error:
+            self._refuse_now(Refusal.BAD_CALIBRATION, str(error))
+            return
+        with self._changed:
+            if self._stopping or self._paused:
+                self._refuse(Refusal.DISCARDED, "stopped or paused while the frame was decoded")
+                return
+            self._selector.remember(world_from_camera, frame.stamp_ns, frame.source)
+            self._ledger.keyframe()
+            self._hand_over(self._chunker.add(keyframe, time.monotonic()))
+
+    def _hand_over(self, chunk: Chunk | None) -> None:
+        if chunk is None:
+            return
+        dropped = self._engine.submit(chunk)
+        if dropped is not None:
+            self._ledger.demote(Refusal.CHUNK_DROPPED, len(dropped.frames))
+
+    def _info_for(self, frame: _Waiting, waited_s: float) -> CameraInfo | None:
+        """The calibration of a frame: that of its stamp, or after the wait one close to it."""
+        with self._changed:
+            kept = list(self._infos.get(frame.source, ()))
+        exact = next((info for stamp, info in reversed(kept) if stamp == frame.stamp_ns), None)
+        if exact is not None or waited_s < self._info_timeout_s or not kept:
+            return exact
+        stamp, nearest = min(kept, key=lambda item: abs(item[0] - frame.stamp_ns))
+        return nearest if abs(stamp - frame.stamp_ns) <= self._info_tolerance_ns else None
+
+    def _restart_time(self) -> None:
+        """Time was set back: the order of keyframes starts anew, and none of the old time is compared with the new."""
+        self._clock_jumps += 1
+        self._selector.reset()
+        self._jump_detector.reset()
+
+    def _refuse_now(self, reason: Refusal, why: str) -> None:
+        with self._changed:
+            self._refuse(reason, why)
+
+    def _refuse(self, reason: Refusal, why: str) -> None:
+        self._ledger.refuse(reason)
+        if reason not in (Refusal.NOT_MOVED, Refusal.TOO_SOON, Refusal.PAUSED):
+            self._last_refusal = f"{reason.value}: {why}"

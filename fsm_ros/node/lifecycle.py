@@ -1,0 +1,335 @@
+"""FsmNode: the managed node. Wiring only; every part is a file of its own."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.timer import Timer
+from sensor_msgs.msg import CameraInfo, Image
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import MarkerArray
+
+from fsm_ros.engine import MemoryEngine
+from fsm_ros.memory.checkpoint import CheckpointError
+from fsm_ros.node.cameras import CameraSubscriptions
+from fsm_ros.node.conversions import ns_to_stamp
+from fsm_ros.node.diagnostics import Health, diagnostic_array, memory_message
+from fsm_ros.node.ingest import Ingest
+from fsm_ros.node.markers import keyframe_markers
+from fsm_ros.node.memory_services import MemoryServices
+from fsm_ros.node.model import load_model
+from fsm_ros.node.parameters import RUN_TIME_PREFIX, Values, declare, on_change, read
+from fsm_ros.node.poses import PoseSource
+from fsm_ros.node.requests import Bridge
+from fsm_ros.node.views import ViewServer
+from fsm_ros.spatial.results import Failure, ObserveReport
+from fsm_ros.spatial.spatial_memory import SpatialMemory
+from fsm_ros.stream.ledger import FrameLedger, Refusal
+from fsm_ros_msgs.msg import MemoryDiagnostics
+
+NODE_NAME = "fsm"
+TICK_S = 0.05
+FRUSTUM_SHARE = 0.1  # of the memory's extent
+
+
+@dataclass(frozen=True)
+class _Publishers:
+    """All outputs."""
+
+    image: Publisher
+    camera_info: Publisher
+    transforms: Publisher
+    memory: Publisher
+    diagnostics: Publisher
+    keyframes: Publisher
+
+
+@dataclass(frozen=True)
+class _Configured:
+    """What lives from configure to cleanup."""
+
+    values: Values
+    engine: MemoryEngine
+    ledger: FrameLedger
+    publishers: _Publishers
+
+
+@dataclass(frozen=True)
+class _Active:
+    """What lives from activate to deactivate."""
+
+    poses: PoseSource
+    ingest: Ingest
+    cameras: CameraSubscriptions
+    bridge: Bridge
+    views: ViewServer
+    services: MemoryServices
+    timers: tuple[Timer, ...]
+
+
+class FsmNode(LifecycleNode):
+    """The fast spatial memory as a managed node (REP design "Managed nodes").
+
+    Configure loads the weights and warms up, activate subscribes and serves, deactivate keeps the memory, cleanup frees
+    it.
+    """
+
+    def __init__(self) -> None:
+        """Declare the parameters; nothing else happens before configure."""
+        super().__init__(NODE_NAME)
+        declare(self)
+        self._configured: _Configured | None = None
+        self._active: _Active | None = None
+        self._last_report: ObserveReport | None = None
+        self._render_s = math.nan
+        self._jumps_told = 0
+        self.add_on_set_parameters_callback(on_change(lambda: read(self), lambda: self._configured is not None))
+        self.add_post_set_parameters_callback(self._on_parameters_set)
+        self._jump_handle = self.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
+            post_callback=self._on_clock_jump,
+        )
+
+    # --- transitions -------------------------------------------------------------------------------------------------
+
+    def autostart(self) -> bool:
+        """Configure and activate, where the parameter ``autostart`` asks for it. Returns whether that went well."""
+        if not self.get_parameter("autostart").value:
+            return True
+        done = TransitionCallbackReturn.SUCCESS
+        return bool(self.trigger_configure() == done and self.trigger_activate() == done)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the weights and warm up."""
+        values = read(self)
+        try:
+            loaded = load_model(values)
+            memory = SpatialMemory(loaded.model, values.memory(), loaded.prior)
+        except (CheckpointError, ValueError) as error:
+            self.get_logger().error(f"cannot be configured: {error}")
+            return TransitionCallbackReturn.FAILURE
+        engine = MemoryEngine(memory, values["chunk.queue_size"])
+        engine.start()
+        self._configured = _Configured(values, engine, FrameLedger(), self._make_publishers())
+        parameters = sum(p.numel() for p in loaded.model.parameters())
+        self.get_logger().info(
+            f"configured: {values['model.checkpoint']} ({parameters / 1e6:.1f} M parameters) on {memory.device}, "
+            f"warmed up in {loaded.warm_up_s:.2f} s"
+        )
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe and serve."""
+        parts = self._parts()
+        values, engine = parts.values, parts.engine
+        poses = PoseSource(self, values["tf.cache"])
+        memory_frame = values["memory.frame_id"]
+        ingest = Ingest(
+            engine,
+            lambda frame_id, stamp_ns: poses.lookup(memory_frame, frame_id, stamp_ns),
+            poses.bad_reason,
+            lambda: self.get_clock().now().nanoseconds,
+            values,
+            parts.ledger,
+        )
+        try:
+            cameras = CameraSubscriptions(self, ingest, values)
+        except ValueError as error:
+            self.get_logger().error(f"cannot be activated: {error}")
+            poses.close()
+            return TransitionCallbackReturn.FAILURE
+        bridge = Bridge(self, values["render.timeout"])
+        out = parts.publishers
+        self._active = _Active(
+            poses=poses,
+            ingest=ingest,
+            cameras=cameras,
+            bridge=bridge,
+            views=ViewServer(
+                self,
+                engine,
+                bridge,
+                poses.lookup,
+                values,
+                (out.image, out.camera_info, out.transforms),
+                self._on_rendered,
+            ),
+            services=MemoryServices(self, engine, ingest, bridge, values),
+            timers=(
+                self.create_timer(TICK_S, self._on_tick),
+                self.create_timer(values["diagnostics.period"], self._publish_diagnostics),
+            ),
+        )
+        ingest.start()
+        self.get_logger().info(f"active: listening to {', '.join(cameras.topics)} in frame {memory_frame}")
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop listening and serving; the memory stays."""
+        self._close_active()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the memory and the device."""
+        self.close()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End in good order, from any state."""
+        self.close()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Recover into the unconfigured state after a transition that raised."""
+        self.get_logger().error(
+            f"a transition from {state.label} failed: everything is freed, the node can be configured again"
+        )
+        self.close()
+        return TransitionCallbackReturn.SUCCESS
+
+    def close(self) -> None:
+        """Free all that configure and activate made. May be called at any time, and again."""
+        self._close_active()
+        configured, self._configured = self._configured, None
+        if configured is None:
+            return
+        if not configured.engine.stop():
+            self.get_logger().warning("the memory worker did not end in time")
+        for publisher in vars(configured.publishers).values():
+            self.destroy_publisher(publisher)
+        self._last_report = None
+
+    def _close_active(self) -> None:
+        active, self._active = self._active, None
+        if active is None:
+            return
+        for timer in active.timers:
+            self.destroy_timer(timer)
+        active.cameras.close()
+        active.ingest.stop()
+        active.views.close()
+        active.services.close()
+        active.poses.close()
+
+    # --- events ------------------------------------------------------------------------------------------------------
+
+    def _on_tick(self) -> None:
+        active = self._active
+        if active is None:
+            return
+        active.bridge.expire()
+        for report in self._parts().engine.drain_reports():
+            self._on_report(report)
+        status = active.ingest.status()
+        if status.jumps > self._jumps_told:
+            self._jumps_told = status.jumps
+            self.get_logger().warning(
+                f"the camera's pose jumped by {status.last_jump}: what was observed before is displaced; use odom as "
+                "memory.frame_id, or call ~/reset",
+                throttle_duration_sec=5.0,
+            )
+
+    def _on_report(self, report: ObserveReport) -> None:
+        parts = self._parts()
+        self._last_report = report
+        if report.failure is not None:
+            parts.ledger.demote(Refusal.OBSERVE_FAILED, len(report.chunk.frames))
+            self.get_logger().error(f"a chunk was not observed: {report.failure.message}", throttle_duration_sec=5.0)
+        if report.epoch_began is not None:
+            self.get_logger().warning(
+                f"the stream left the memory's frame ({report.epoch_began.value}): epoch {report.epoch} begins, seeded "
+                "with the remembered keyframes"
+            )
+        memory, frame_id = parts.engine.memory, parts.values["memory.frame_id"]
+        stamp = ns_to_stamp(report.chunk.newest_stamp_ns)
+        parts.publishers.memory.publish(
+            memory_message(
+                report,
+                parts.ledger.snapshot(),
+                parts.engine.status(),
+                memory.settings,
+                frame_id=frame_id,
+                stamp=stamp,
+                render_s=self._render_s,
+                device=memory.device,
+            )
+        )
+        scene = memory.scene
+        if scene is not None:
+            depth_m = FRUSTUM_SHARE * scene.frame.extent_m
+            parts.publishers.keyframes.publish(
+                keyframe_markers(report.keyframes, report.chunk.frames, depth_m, frame_id, stamp)
+            )
+
+    def _publish_diagnostics(self) -> None:
+        active = self._active
+        if active is None:
+            return
+        parts = self._parts()
+        health = Health(
+            ledger=parts.ledger.snapshot(),
+            input=active.ingest.status(),
+            engine=parts.engine.status(),
+            last_report=self._last_report,
+            paused=active.ingest.is_paused,
+            transforms=(active.poses.received, active.poses.refused),
+            lost=active.cameras.lost,
+            device=parts.engine.memory.device,
+            checkpoint=parts.values["model.checkpoint"],
+        )
+        stamp = self.get_clock().now().to_msg()
+        parts.publishers.diagnostics.publish(diagnostic_array(health, self.get_name(), stamp))
+
+    def _on_rendered(self, seconds: float) -> None:
+        self._render_s = seconds
+
+    def _on_clock_jump(self, jump: TimeJump) -> None:
+        active = self._active
+        if active is None or jump.delta.nanoseconds >= 0:
+            return
+        self.get_logger().warning(
+            f"time was set back by {-jump.delta.nanoseconds / 1e9:.3f} s: transforms and waiting frames are dropped, "
+            "the memory stays"
+        )
+        active.poses.clear()
+        active.ingest.clock_jumped_back()
+
+    def _on_parameters_set(self, parameters: list[Parameter]) -> None:
+        configured = self._configured
+        if configured is None or not any(p.name.startswith(RUN_TIME_PREFIX) for p in parameters):
+            return
+        rule = read(self).rule()
+        changed = configured.engine.ask(lambda memory: memory.set_rule(rule))
+        changed.add_done_callback(
+            lambda done: (
+                self.get_logger().error(f"the elastic prior was not changed: {done.result()}")
+                if isinstance(done.result(), Failure)
+                else self.get_logger().info(f"elastic prior: {rule}")
+            )
+        )
+
+    # --- parts -------------------------------------------------------------------------------------------------------
+
+    def _parts(self) -> _Configured:
+        if self._configured is None:
+            raise RuntimeError("the node is not configured")
+        return self._configured
+
+    def _make_publishers(self) -> _Publishers:
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        return _Publishers(
+            image=self.create_lifecycle_publisher(Image, "~/rendered/image", 2),
+            camera_info=self.create_lifecycle_publisher(CameraInfo, "~/rendered/camera_info", 2),
+            transforms=self.create_lifecycle_publisher(TFMessage, "/tf", 100),
+            memory=self.create_lifecycle_publisher(MemoryDiagnostics, "~/memory", 100),
+            diagnostics=self.create_lifecycle_publisher(DiagnosticArray, "/diagnostics", 10),
+            keyframes=self.create_lifecycle_publisher(MarkerArray, "~/keyframes", latched),
+        )

@@ -1,0 +1,89 @@
+"""From parameters to a model on a device, warmed up."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from fsm_ros.memory.camera import Cameras
+from fsm_ros.memory.checkpoint import load_checkpoint
+from fsm_ros.memory.elastic import AnchorSharing, LayerMemory
+from fsm_ros.memory.model import FastSpatialMemory, MuonPrecision, Precision, Views
+from fsm_ros.node.parameters import Values
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that is ready to run.
+
+    Attributes:
+        model: on its device.
+        prior: anchors and importance of the checkpoint, where the settings ask for them.
+        warm_up_s: seconds that the first observation and view took.
+    """
+
+    model: FastSpatialMemory
+    prior: tuple[LayerMemory, ...] | None
+    warm_up_s: float
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of ``model.device``.
+
+    Raises:
+        ValueError: unknown, or not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"model.device {name!r} is unknown: use auto, cpu, cuda or cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"model.device {name!r} is not supported: use auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"model.device is {name!r}, but PyTorch sees {torch.cuda.device_count()} CUDA devices: use auto"
+        )
+    return device
+
+
+def load_model(values: Values) -> LoadedModel:
+    """Load, move and warm up the model that the parameters name.
+
+    Raises:
+        fsm_ros.memory.checkpoint.CheckpointError: weights that cannot be used.
+        ValueError: an unknown device or precision.
+    """
+    if values["model.threads"] > 0:
+        torch.set_num_threads(values["model.threads"])
+    device = choose_device(values["model.device"])
+    checkpoint = load_checkpoint(values["model.checkpoint"])
+    model = checkpoint.build(
+        precision=values.choice("model.precision", Precision),
+        muon_precision=values.choice("model.muon_precision", MuonPrecision),
+    ).to(device)
+    shared = values.choice("memory.anchor_sharing", AnchorSharing) is AnchorSharing.SHARED
+    started = time.perf_counter()
+    _warm_up(model, values["memory.width"], values["memory.height"], values["chunk.views"])
+    return LoadedModel(model, checkpoint.elastic_prior if shared else None, time.perf_counter() - started)
+
+
+@torch.no_grad()
+def _warm_up(model: FastSpatialMemory, width: int, height: int, views: int) -> None:
+    """Observe and render once, so that the first real frame does not pay for allocations and kernel selection."""
+    device = model.device
+    cameras = Cameras(
+        torch.tensor([width, width, width / 2, height / 2], device=device).float().expand(1, views, 4),
+        torch.eye(4, device=device).expand(1, views, 4, 4),
+        height,
+        width,
+    )
+    times = torch.zeros(1, views, device=device)
+    images = torch.rand(1, views, 3, height, width, generator=torch.Generator().manual_seed(0)).to(device)
+    state = model.observe(model.initial_state(), Views(images, cameras, times))
+    model.render(state, cameras[:1], times[:, :1])
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,451 @@
+"""Every parameter of the node, declared once: name, default, range, unit, description.
+
+The table makes the declarations, the settings of the parts, ``config/fsm.yaml`` and the reference in the docs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeVar
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from fsm_ros.memory.elastic import AnchorPolicy, AnchorSharing, ElasticRule, Importance
+from fsm_ros.memory.model import MuonPrecision, Precision
+from fsm_ros.spatial.settings import MemoryMode, MemorySettings, RenderResolution
+from fsm_ros.stream.keyframes import KeyframePolicy
+
+OFF = "off"
+RUN_TIME_PREFIX = "elastic."
+_E = TypeVar("_E", bound=Enum)
+
+
+class Transport(Enum):
+    """Which image topic of a camera is subscribed to."""
+
+    AUTO = "auto"
+    """Both, until one delivers; then that one."""
+    RAW = "raw"
+    COMPRESSED = "compressed"
+
+
+class Reliability(Enum):
+    """What is asked of the image publishers."""
+
+    BEST_EFFORT = "best_effort"
+    """Sensor-data QoS: receives from best-effort and from reliable publishers, and may lose frames."""
+    RELIABLE = "reliable"
+    """Loses none, but hears reliable publishers only: for replaying bags."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One parameter.
+
+    Attributes:
+        name: dotted, as in YAML.
+        default: also says the type.
+        description: what it does, and what special values mean.
+        unit: of the number; empty where it has none.
+        low: smallest allowed number.
+        high: largest allowed number.
+        choices: allowed words.
+        at_run_time: whether it may change while the node is configured.
+    """
+
+    name: str
+    default: bool | int | float | str | list[str]
+    description: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    at_run_time: bool = False
+
+    def descriptor(self) -> ParameterDescriptor:
+        """The descriptor that ``ros2 param describe`` shows, with the range that rcl enforces."""
+        unit = f" [{self.unit}]" if self.unit else ""
+        descriptor = ParameterDescriptor(name=self.name, description=f"{self.description}{unit}")
+        if self.choices:
+            descriptor.additional_constraints = f"one of: {', '.join(self.choices)}"
+        if self.low is not None and self.high is not None:
+            if isinstance(self.default, int):
+                descriptor.integer_range = [IntegerRange(from_value=int(self.low), to_value=int(self.high))]
+            else:
+                descriptor.floating_point_range = [
+                    FloatingPointRange(from_value=float(self.low), to_value=float(self.high))
+                ]
+        return descriptor
+
+
+def _words(enum: type[Enum]) -> tuple[str, ...]:
+    return tuple(member.value for member in enum)
+
+
+_DAY_S = 86_400.0
+
+PARAMETERS: tuple[Spec, ...] = (
+    Spec(
+        "autostart",
+        True,
+        "Configure and activate at start. Set to false where a lifecycle manager does it.",
+    ),
+    Spec("storage_dir", "~/.ros/fsm", "Folder that save_memory writes to and load_memory reads from."),
+    Spec(
+        "model.checkpoint",
+        "shipped",
+        "Weights: 'shipped', a .safetensors file, a checkpoint of the FSM release (.pt), or "
+        "hf://owner/repository/file[@revision].",
+    ),
+    Spec("model.device", "auto", "'auto' (CUDA where there is one), 'cpu', 'cuda' or 'cuda:N'."),
+    Spec(
+        "model.precision",
+        "bf16",
+        "Arithmetic of the model on CUDA; a CPU computes in fp32.",
+        choices=_words(Precision),
+    ),
+    Spec(
+        "model.muon_precision",
+        "fp32",
+        "Arithmetic of the Newton-Schulz iteration; the release trains and runs it in bf16.",
+        choices=_words(MuonPrecision),
+    ),
+    Spec("model.threads", 0, "CPU threads of the model; 0: PyTorch's own choice.", low=0, high=256),
+    Spec(
+        "memory.frame_id",
+        "map",
+        "TF frame the memory lives in. Use odom where map jumps at loop closures (REP-105).",
+    ),
+    Spec(
+        "memory.mode",
+        MemoryMode.STREAMING.value,
+        "streaming carries the fast weights on from chunk to chunk; windowed encodes the last memory.window_chunks "
+        "chunks again, in the order of the release.",
+        choices=_words(MemoryMode),
+    ),
+    Spec("memory.window_chunks", 4, "Chunks that the windowed mode encodes again.", low=1, high=64),
+    Spec("memory.width", 64, "Columns of the observed views; a multiple of the patch.", "px", 8, 1024),
+    Spec("memory.height", 64, "Rows of the observed views; a multiple of the patch.", "px", 8, 1024),
+    Spec(
+        "memory.extent",
+        0.0,
+        "Metres per unit of the model's frame, in which cameras should stay within about one unit of the first chunk. "
+        "0: memory.extent_margin times the spread of the first chunk.",
+        "m",
+        0.0,
+        10_000.0,
+    ),
+    Spec("memory.extent_margin", 4.0, "Automatic extent over the spread of the first chunk.", "", 1.0, 1000.0),
+    Spec(
+        "memory.horizon",
+        60.0,
+        "Seconds that the model's time axis spans. When it ends, a new epoch begins from the remembered keyframes.",
+        "s",
+        0.1,
+        _DAY_S,
+    ),
+    Spec("memory.reservoir", 16, "Old keyframes that are remembered as images, sampled uniformly.", "", 1, 4096),
+    Spec("memory.retention_views", 4, "How many of them are rendered after each chunk; 0: none.", "", 0, 256),
+    Spec(
+        "memory.measure_surprise",
+        True,
+        "Render each chunk's own views before it is observed, and publish the PSNR.",
+    ),
+    Spec("memory.seed", 0, "Seed of the reservoir.", "", 0, 2**31 - 1),
+    Spec(
+        "elastic.importance",
+        Importance.SI.value,
+        "Fisher importance estimate of the elastic prior; off: plain LaCT.",
+        choices=(OFF, *_words(Importance)),
+        at_run_time=True,
+    ),
+    Spec(
+        "elastic.anchor",
+        AnchorPolicy.STREAMING_EMA.value,
+        "What the fast weights are pulled towards.",
+        choices=_words(AnchorPolicy),
+        at_run_time=True,
+    ),
+    Spec("elastic.strength", 0.5, "Strength of the pull (lambda).", "", 0.0, 1000.0, at_run_time=True),
+    Spec(
+        "elastic.importance_decay",
+        0.5,
+        "Share of the old importance that a chunk keeps (alpha).",
+        "",
+        0.0,
+        1.0,
+        at_run_time=True,
+    ),
+    Spec(
+        "elastic.anchor_decay",
+        0.5,
+        "Share of the old anchor that a chunk keeps (beta), with streaming_ema.",
+        "",
+        0.0,
+        1.0,
+        at_run_time=True,
+    ),
+    Spec(
+        "memory.anchor_sharing",
+        AnchorSharing.PER_LAYER.value,
+        "shared hands one anchor from layer to layer as the release does; windowed mode only.",
+        choices=_words(AnchorSharing),
+    ),
+    Spec(
+        "cameras",
+        [""],
+        "Cameras by name: each subscribes below NAME/ (NAME/image_raw, NAME/camera_info); the empty name is image_raw.",
+    ),
+    Spec("input.transport", Transport.AUTO.value, "Which image topic to use.", choices=_words(Transport)),
+    Spec(
+        "input.reliability",
+        Reliability.BEST_EFFORT.value,
+        "QoS of the camera subscriptions; reliable loses no frame of a replayed bag, but hears no best-effort camera.",
+        choices=_words(Reliability),
+    ),
+    Spec(
+        "input.queue_size",
+        30,
+        "Frames that may wait for camera_info and TF; the oldest is dropped.",
+        "frames",
+        1,
+        10_000,
+    ),
+    Spec("input.info_timeout", 0.5, "How long a frame waits for the camera_info of its stamp.", "s", 0.0, 60.0),
+    Spec(
+        "input.info_tolerance",
+        0.05,
+        "After that wait, camera_info whose stamp is this close is taken instead; 0: never.",
+        "s",
+        0.0,
+        60.0,
+    ),
+    Spec(
+        "input.max_future",
+        1.0,
+        "Frames stamped further ahead of the node's clock are refused.",
+        "s",
+        0.0,
+        _DAY_S,
+    ),
+    Spec(
+        "input.rectified",
+        False,
+        "The images are rectified already: use P of camera_info, without distortion.",
+    ),
+    Spec("tf.timeout", 0.5, "How long a frame waits for the transform at its stamp.", "s", 0.0, 60.0),
+    Spec("tf.cache", 10.0, "How long transforms are kept.", "s", 0.1, 3600.0),
+    Spec("keyframes.translation", 0.1, "A camera that moved this far is worth a keyframe.", "m", 0.0, 1000.0),
+    Spec("keyframes.rotation", 0.1, "A camera that turned this far is worth a keyframe.", "rad", 0.0, 3.2),
+    Spec("keyframes.interval", 0.5, "A moving camera is worth a keyframe this often.", "s", 0.0, _DAY_S),
+    Spec("keyframes.min_interval", 0.0, "Keyframes never come faster than this.", "s", 0.0, _DAY_S),
+    Spec(
+        "keyframes.static_interval",
+        2.0,
+        "A standing camera is worth a keyframe this often, so that moving things are seen; 0: never.",
+        "s",
+        0.0,
+        _DAY_S,
+    ),
+    Spec(
+        "keyframes.max_speed",
+        20.0,
+        "A pose that moves faster between two frames has jumped (a map correction): it is reported.",
+        "m/s",
+        0.01,
+        1000.0,
+    ),
+    Spec(
+        "keyframes.max_turn",
+        12.6,
+        "A pose that turns faster between two frames has jumped.",
+        "rad/s",
+        0.01,
+        1000.0,
+    ),
+    Spec("chunk.views", 4, "Keyframes of a chunk; the shipped weights were trained on 4.", "frames", 1, 256),
+    Spec("chunk.timeout", 2.0, "A partial chunk is written after this long; 0: never.", "s", 0.0, _DAY_S),
+    Spec(
+        "chunk.queue_size",
+        4,
+        "Chunks that may wait for the device; the oldest is dropped.",
+        "chunks",
+        1,
+        1000,
+    ),
+    Spec("render.max_pixels", 307_200, "The largest view that is rendered.", "px", 64, 67_108_864),
+    Spec(
+        "render.timeout",
+        5.0,
+        "A request that waits longer for the device is answered with a failure.",
+        "s",
+        0.01,
+        3600.0,
+    ),
+    Spec(
+        "render.resolution",
+        RenderResolution.MEMORY.value,
+        "memory renders large views at about the observed size and resamples them; request renders at the wanted size.",
+        choices=_words(RenderResolution),
+    ),
+    Spec(
+        "render.frame_id",
+        "fsm_rendered_optical_frame",
+        "TF frame of rendered images; its transform is published with each.",
+    ),
+    Spec("diagnostics.period", 1.0, "Seconds between messages on /diagnostics.", "s", 0.05, 3600.0),
+)
+BY_NAME: Mapping[str, Spec] = {spec.name: spec for spec in PARAMETERS}
+
+
+def declare(node: Node) -> None:
+    """Declare all parameters on a node."""
+    for spec in PARAMETERS:
+        node.declare_parameter(spec.name, spec.default, spec.descriptor())
+
+
+class Values:
+    """The parameters of a node, read once, and what the parts of the node make of them."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        """Take a value for every parameter; see :func:`read`."""
+        self._values = dict(values)
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401  # parameters are of several types
+        """The value of a parameter."""
+        return self._values[name]
+
+    def with_changes(self, changes: Mapping[str, Any]) -> Values:
+        """The same with some of them replaced."""
+        return Values(self._values | dict(changes))
+
+    def choice(self, name: str, enum: type[_E]) -> _E:
+        """The value as a member of its enumeration; ``ValueError`` where it is not one."""
+        try:
+            return enum(self[name])
+        except ValueError as error:
+            raise ValueError(f"{name} must be one of {', '.join(_words(enum))}, got {self[name]!r}") from error
+
+    def rule(self) -> ElasticRule | None:
+        """The elastic prior."""
+        anchor = self.choice("elastic.anchor", AnchorPolicy)
+        if self["elastic.importance"] == OFF:
+            return None
+        return ElasticRule(
+            importance=self.choice("elastic.importance", Importance),
+            anchor=anchor,
+            strength=self["elastic.strength"],
+            importance_decay=self["elastic.importance_decay"],
+            anchor_decay=self["elastic.anchor_decay"],
+        )
+
+    def memory(self) -> MemorySettings:
+        """How the memory is kept."""
+        return MemorySettings(
+            width=self["memory.width"],
+            height=self["memory.height"],
+            chunk_views=self["chunk.views"],
+            mode=self.choice("memory.mode", MemoryMode),
+            window_chunks=self["memory.window_chunks"],
+            rule=self.rule(),
+            sharing=self.choice("memory.anchor_sharing", AnchorSharing),
+            extent_m=self["memory.extent"],
+            extent_margin=self["memory.extent_margin"],
+            horizon_s=self["memory.horizon"],
+            reservoir=self["memory.reservoir"],
+            retention_views=self["memory.retention_views"],
+            measure_surprise=self["memory.measure_surprise"],
+            render_resolution=self.choice("render.resolution", RenderResolution),
+            max_pixels=self["render.max_pixels"],
+            seed=self["memory.seed"],
+        )
+
+    def keyframes(self) -> KeyframePolicy:
+        """Which frames are worth remembering."""
+        return KeyframePolicy(
+            translation_m=self["keyframes.translation"],
+            rotation_rad=self["keyframes.rotation"],
+            interval_s=self["keyframes.interval"],
+            min_interval_s=self["keyframes.min_interval"],
+            static_interval_s=self["keyframes.static_interval"],
+        )
+
+
+def read(node: Node) -> Values:
+    """The current values of all parameters of a node."""
+    return Values({spec.name: node.get_parameter(spec.name).value for spec in PARAMETERS})
+
+
+def on_change(
+    read_values: Callable[[], Values], is_configured: Callable[[], bool]
+) -> Callable[[Sequence[Parameter]], SetParametersResult]:
+    """A callback for ``add_on_set_parameters_callback``: all changes of a request are allowed, or none.
+
+    Args:
+        read_values: the values in force.
+        is_configured: whether the node has built its parts from them.
+    """
+
+    def check(changes: Sequence[Parameter]) -> SetParametersResult:
+        wanted = {change.name: change.value for change in changes if change.name in BY_NAME}
+        frozen = [name for name in wanted if not BY_NAME[name].at_run_time]
+        if frozen and is_configured():
+            return SetParametersResult(
+                successful=False,
+                reason=f"{', '.join(frozen)} is read when the node is configured: deactivate and clean it up first",
+            )
+        for name, value in wanted.items():
+            choices = BY_NAME[name].choices
+            if choices and value not in choices:
+                return SetParametersResult(
+                    successful=False, reason=f"{name} must be one of {', '.join(choices)}, got {value!r}"
+                )
+        try:
+            values = read_values().with_changes(wanted)
+            values.memory()
+            values.keyframes()
+        except (TypeError, ValueError) as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    return check
+
+
+def as_yaml() -> str:
+    """The contents of ``config/fsm.yaml``: every parameter with its default, description, unit and range."""
+    lines = [
+        "# Every parameter of the fsm node with its default. Written by: python -m fsm_ros.node.parameters",
+        "/**:",
+        "  ros__parameters:",
+    ]
+    for spec in PARAMETERS:
+        unit = f" [{spec.unit}]" if spec.unit else ""
+        lines.append(f"    # {spec.description}{unit}")
+        if spec.choices:
+            lines.append(f"    # One of: {', '.join(spec.choices)}.")
+        elif spec.low is not None and spec.high is not None:
+            lines.append(f"    # From {spec.low:g} to {spec.high:g}{', at run time too' if spec.at_run_time else ''}.")
+        lines.append(f"    {spec.name}: {_yaml(spec.default)}")
+    return "\n".join(lines) + "\n"
+
+
+def _yaml(value: bool | int | float | str | list[str]) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "[" + ", ".join(_yaml(item) for item in value) + "]"
+    # Quoted, as YAML 1.1 reads a bare off as false.
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+if __name__ == "__main__":
+    print(as_yaml(), end="")

@@ -1,0 +1,391 @@
+"""play_bag: publishes a rosbag2 recording (mcap or sqlite3) in real time, needing no rosbag2 installed.
+
+Messages go out as the bytes that were recorded, so whatever the recorder saw the subscribers see.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import rclpy
+from rclpy.duration import Duration
+from rclpy.exceptions import NameValidationException
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import try_shutdown
+from rosbags.interfaces import Connection
+from rosgraph_msgs.msg import Clock
+from tqdm import tqdm
+
+from fsm_ros.node.recording import (
+    IMAGE_TYPES,
+    INFO_TYPE,
+    STATIC_TF_TOPIC,
+    PlayError,
+    Recording,
+    header_stamp_ns,
+    is_latched,
+    open_recording,
+)
+
+CLOCK_PERIOD_S = 0.01
+CLOCK_DEPTH = 10
+STOP_CHECK_S = 0.02
+MIN_PASS_NS = 10_000_000
+DELIVERY_LIMIT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to play and how.
+
+    Attributes:
+        path: rosbag2 folder, or a .mcap or .db3 file.
+        rate: bag seconds a second.
+        clock: whether to publish /clock in bag time.
+        loop: whether to begin again at the end, for ever.
+        hold_out: withhold every N-th image and its camera info; 0 for none.
+        topics: only these; empty for all.
+        remap: recorded topic name to published topic name.
+        start_delay_s: from advertising to the first message.
+        wait_for_subscribers_s: how long to wait for a subscriber on every topic; 0 not to.
+        report: file to write what was played to, as JSON.
+        progress: whether to draw a progress bar.
+    """
+
+    path: Path
+    rate: float = 1.0
+    clock: bool = False
+    loop: bool = False
+    hold_out: int = 0
+    topics: tuple[str, ...] = ()
+    remap: tuple[tuple[str, str], ...] = ()
+    start_delay_s: float = 0.0
+    wait_for_subscribers_s: float = 0.0
+    report: Path | None = None
+    progress: bool = True
+
+
+@dataclass
+class Played:
+    """What went out so far.
+
+    Attributes:
+        frames_published: images, over all image topics.
+        frames_held_out: header stamps (ns) of those that were withheld.
+        messages: by topic of the recording.
+        passes: how many times the recording was played to its end.
+        seconds: from the start delay to the last delivery.
+        interrupted: whether a signal ended it.
+    """
+
+    frames_published: int = 0
+    frames_held_out: set[int] = field(default_factory=set)
+    messages: dict[str, int] = field(default_factory=dict)
+    passes: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+
+
+@dataclass
+class StopSignal:
+    """Set by SIGINT and SIGTERM.
+
+    A plain flag, because a lock could be held by the very code that the signal interrupts.
+    """
+
+    is_set: bool = False
+
+    def set(self, _number: int, _frame: FrameType | None) -> None:
+        """Remember that the process was asked to end."""
+        self.is_set = True
+
+    def sleep_until(self, deadline_s: float) -> None:
+        """Sleep to a moment of the steady clock, or until stopped."""
+        while not self.is_set and (left_s := deadline_s - time.monotonic()) > 0:
+            time.sleep(min(left_s, STOP_CHECK_S))
+
+
+class Player:
+    """Publishers for a recording, and the loop that feeds them."""
+
+    def __init__(self, node: Node, recording: Recording, options: Options, stop: StopSignal) -> None:
+        """Advertise every topic.
+
+        Raises:
+            PlayError: a message type is not installed.
+        """
+        self._recording, self._options, self._stop = recording, options, stop
+        self.played = Played()
+        remap = dict(options.remap)
+        if unknown := sorted(set(remap) - {connection.topic for connection in recording.connections}):
+            raise PlayError(f"--remap names {', '.join(unknown)}, which is not played: check the spelling")
+        self._publishers: dict[str, Publisher] = {}
+        self._clock: Publisher | None = None
+        if options.clock:
+            self._clock = node.create_publisher(Clock, "/clock", CLOCK_DEPTH)
+        types = {connection.topic: message_class(connection) for connection in recording.connections}
+        for connection in recording.connections:
+            if connection.topic in self._publishers or (options.clock and connection.topic == "/clock"):
+                continue  # one clock is enough: ours goes on between the recorded steps
+            name = remap.get(connection.topic, connection.topic)
+            try:
+                publisher = node.create_publisher(types[connection.topic], name, publisher_qos(connection))
+            except NameValidationException as error:
+                raise PlayError(f"{connection.topic} cannot be published as {name}: {error}") from error
+            self._publishers[connection.topic] = publisher
+        self._held_out_ns = recording.held_out_stamps(options.hold_out)
+
+    def wait_for_subscribers(self) -> None:
+        """Wait until every topic has a subscriber; say which have none when the time is over."""
+        deadline_s = time.monotonic() + self._options.wait_for_subscribers_s
+        while time.monotonic() < deadline_s and self._unheard() and not self._stop.is_set:
+            self._stop.sleep_until(time.monotonic() + STOP_CHECK_S)
+        unheard = self._unheard() if self._options.wait_for_subscribers_s > 0 else []
+        if unheard and not self._stop.is_set:
+            _say(f"nobody subscribes to {', '.join(unheard)}; playing all the same")
+
+    def play(self) -> None:
+        """Publish the recording once, or again and again with `Options.loop`, until done or stopped."""
+        begin_s = time.monotonic()
+        self._stop.sleep_until(begin_s + self._options.start_delay_s)
+        try:
+            while not self._stop.is_set:
+                self._play_once()
+                if not self._options.loop:
+                    break
+            self._wait_for_delivery()
+        finally:
+            self.played.interrupted = self._stop.is_set
+            self.played.seconds = time.monotonic() - begin_s
+
+    def _play_once(self) -> None:
+        start_ns, end_ns = self._recording.start_ns, self._recording.end_ns
+        counts: dict[str, int] = {}
+        self._tick(start_ns)
+        early = self._publish_latched()
+        # Each pass is timed against its own beginning, so that lateness never adds up.
+        begin_s = time.monotonic()
+        total_s = (end_ns - start_ns) / 1e9
+        look = "{l_bar}{bar}| {n:.1f}/{total:.1f} s"
+        with tqdm(total=total_s, bar_format=look, disable=not self._options.progress) as bar:
+            for connection, arrival_ns, raw in self._recording.messages():
+                self._wait(begin_s, arrival_ns)
+                if self._stop.is_set:
+                    return
+                self._tick(arrival_ns)
+                if early.get(connection.topic, 0) > 0:
+                    early[connection.topic] -= 1
+                else:
+                    self._publish(connection, raw, counts)
+                bar.update((arrival_ns - start_ns) / 1e9 - bar.n)
+        self._wait(begin_s, max(end_ns, start_ns + MIN_PASS_NS))
+        self.played.passes += 1
+
+    def _publish_latched(self) -> dict[str, int]:
+        """Publish what must be known from the start; gives how many messages of each topic that were.
+
+        Static transforms hold at all times, so all of them; of any other latched topic the first, because
+        later ones are changes that have their time.
+        """
+        early: dict[str, int] = {}
+        latched = [connection for connection in self._recording.connections if is_latched(connection)]
+        for connection, _, raw in self._recording.messages(latched) if latched else ():
+            topic = connection.topic
+            if topic == STATIC_TF_TOPIC or topic not in early:
+                early[topic] = early.get(topic, 0) + 1
+                self._publish(connection, raw, {})
+        return early
+
+    def _publish(self, connection: Connection, raw: bytes, counts: dict[str, int]) -> None:
+        """Publish one message unless it is held out."""
+        topic, is_image = connection.topic, connection.msgtype in IMAGE_TYPES
+        if topic not in self._publishers:
+            return
+        if is_image:
+            counts[topic] = counts.get(topic, 0) + 1
+            if self._options.hold_out and counts[topic] % self._options.hold_out == 0:
+                self.played.frames_held_out.add(header_stamp_ns(raw))
+                return
+        elif connection.msgtype == INFO_TYPE and self._options.hold_out:
+            if header_stamp_ns(raw) in self._held_out_ns:
+                return
+        self._publishers[topic].publish(raw)
+        self.played.frames_published += int(is_image)
+        self.played.messages[topic] = self.played.messages.get(topic, 0) + 1
+
+    def _wait(self, begin_s: float, arrival_ns: int) -> None:
+        """Wait for the moment of a message, with the clock going on meanwhile."""
+        rate, start_ns = self._options.rate, self._recording.start_ns
+        due_s = begin_s + (arrival_ns - start_ns) / 1e9 / rate
+        while self._clock and not self._stop.is_set and (next_s := time.monotonic() + CLOCK_PERIOD_S) < due_s:
+            self._stop.sleep_until(next_s)
+            self._tick(min(arrival_ns, start_ns + round((time.monotonic() - begin_s) * rate * 1e9)))
+        self._stop.sleep_until(due_s)
+
+    def _tick(self, now_ns: int) -> None:
+        if self._clock is not None:
+            message = Clock()
+            message.clock.sec, message.clock.nanosec = divmod(now_ns, 1_000_000_000)
+            self._clock.publish(message)
+
+    def _unheard(self) -> list[str]:
+        return [name for name, publisher in self._publishers.items() if not publisher.get_subscription_count()]
+
+    def _wait_for_delivery(self) -> None:
+        """Give DDS a bounded time to deliver the last messages, which would be lost with the publisher."""
+        deadline_s = time.monotonic() + DELIVERY_LIMIT_S
+        for topic, publisher in self._publishers.items():
+            while not self._stop.is_set and not publisher.wait_for_all_acked(Duration(seconds=STOP_CHECK_S)):
+                if time.monotonic() > deadline_s:
+                    _say(f"not every subscriber of {topic} has taken the last messages")
+                    return
+
+
+def publisher_qos(connection: Connection) -> QoSProfile:
+    """Reliable, so that nothing is lost on the way, and latched where it was.
+
+    One publisher stands here for all that were recorded, so a latched topic keeps every message it has.
+    """
+    latched = is_latched(connection)
+    if latched:
+        depth = min(max(connection.msgcount, 1), 1000)
+    else:
+        depth = 30 if connection.msgtype in IMAGE_TYPES else 500
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
+
+
+def message_class(connection: Connection) -> type[Any]:
+    """The Python class of a recorded type.
+
+    Raises:
+        PlayError: its package is not installed.
+    """
+    module, _, name = connection.msgtype.replace("/", ".").rpartition(".")
+    try:
+        found: type[Any] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise PlayError(
+            f"message type {connection.msgtype} of {connection.topic} is not installed: install the package "
+            f"{module.partition('.')[0]}, or choose other topics with --topics"
+        ) from error
+    return found
+
+
+def _say(sentence: str) -> None:
+    print("play_bag:", " ".join(sentence.split()), file=sys.stderr)
+
+
+def write_report(path: Path, played: Played) -> None:
+    """Write what was played as JSON, whole or not at all: another process may be waiting for the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    content = {**vars(played), "frames_held_out": sorted(played.frames_held_out)}
+    draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    draft.replace(path)
+
+
+def parse_options(arguments: Sequence[str]) -> Options:
+    """Options from the command line; ends the process with exit code 2 where they make no sense."""
+    parser = argparse.ArgumentParser(prog="play_bag", description="Publish a rosbag2 recording.")
+    seconds: dict[str, Any] = {"type": float, "default": 0.0, "metavar": "S"}
+    parser.add_argument("bag", type=Path, help="rosbag2 folder, or a .mcap or .db3 file")
+    parser.add_argument("--rate", type=_positive, default=1.0, help="speed (default: 1.0, real time)")
+    parser.add_argument("--clock", action="store_true", help="publish /clock in bag time, for use_sim_time")
+    parser.add_argument("--loop", action="store_true", help="begin again at the end; time jumps back with it")
+    parser.add_argument("--hold-out", type=int, default=0, metavar="N", help="withhold every N-th image")
+    parser.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="play only these")
+    parser.add_argument("--remap", nargs="+", default=[], metavar="FROM:=TO", help="new topic names")
+    parser.add_argument("--start-delay", **seconds, help="wait before the first message")
+    parser.add_argument("--wait-for-subscribers", **seconds, help="wait so long for one on every topic")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write what was played as JSON")
+    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
+    parsed = parser.parse_args(arguments)
+    if parsed.hold_out < 0:
+        parser.error(f"--hold-out must be 0 or more, got {parsed.hold_out}")
+    pairs = [tuple(rule.split(":=")) for rule in parsed.remap]
+    if any(len(pair) != 2 or not all(pair) for pair in pairs):
+        parser.error(f"--remap takes FROM:=TO, got {' '.join(parsed.remap)}")
+    return Options(
+        path=parsed.bag,
+        rate=parsed.rate,
+        clock=parsed.clock,
+        loop=parsed.loop,
+        hold_out=parsed.hold_out,
+        topics=tuple(parsed.topics),
+        remap=tuple((source, target) for source, target in pairs),
+        start_delay_s=parsed.start_delay,
+        wait_for_subscribers_s=parsed.wait_for_subscribers,
+        report=parsed.report,
+        progress=not parsed.no_progress and sys.stderr.isatty(),
+    )
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0.0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be above 0 and finite, got {text}")
+    return number
+
+
+def split_ros_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Our own arguments, and those between ``--ros-args`` and ``--``.
+
+    Unlike rclpy's own filter this leaves FROM:=TO outside of ``--ros-args`` alone, which is ours.
+    """
+    own: list[str] = []
+    ros: list[str] = []
+    is_ros = False
+    for word in arguments:
+        is_ros = is_ros or word == "--ros-args"
+        (ros if is_ros else own).append(word)
+        is_ros = is_ros and word != "--"
+    return own, ros
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Play a recording; returns the exit code: 0 when done or interrupted, 2 when it cannot be played."""
+    own_arguments, ros_arguments = split_ros_arguments(sys.argv[1:] if arguments is None else arguments)
+    options = parse_options(own_arguments)
+    stop = StopSignal()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop.set)
+    try:
+        with open_recording(options.path, options.topics) as recording:
+            rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
+            node = rclpy.create_node("play_bag", start_parameter_services=False)
+            player = Player(node, recording, options, stop)
+            player.wait_for_subscribers()
+            try:
+                player.play()
+            finally:
+                if options.report is not None:
+                    write_report(options.report, player.played)
+    except (PlayError, OSError) as error:
+        _say(str(error))
+        return 2
+    finally:
+        try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

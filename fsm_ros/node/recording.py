@@ -1,0 +1,118 @@
+"""A rosbag2 recording as the serialized messages that were recorded, in the order of their arrival."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability
+from rosbags.rosbag2 import Reader
+
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+STATIC_TF_TOPIC = "/tf_static"
+
+
+class PlayError(RuntimeError):
+    """A recording that cannot be played; the message names the cause and the remedy."""
+
+
+class Recording:
+    """The recorded messages that are to be played, in the order of their arrival."""
+
+    def __init__(self, reader: Reader, topics: Sequence[str]) -> None:
+        """Choose from an open reader.
+
+        Raises:
+            PlayError: a topic is not in the recording, or there is nothing to play.
+        """
+        known = {connection.topic for connection in reader.connections}
+        if missing := sorted(set(topics) - known):
+            choice = ", ".join(sorted(known)) or "none"
+            raise PlayError(f"{reader.path} has no topic {', '.join(missing)}: choose from {choice}")
+        self.connections = [c for c in reader.connections if c.msgcount and (not topics or c.topic in topics)]
+        if not self.connections:
+            raise PlayError(f"{reader.path} has no messages to play: record it again, or choose other topics")
+        self._reader = reader
+        self.start_ns, self.end_ns = reader.start_time, reader.end_time
+
+    def messages(self, connections: Sequence[Connection] = ()) -> Iterator[tuple[Connection, int, bytes]]:
+        """Connection, time of arrival (ns) and serialized message.
+
+        Raises:
+            PlayError: the file is damaged.
+        """
+        messages = self._reader.messages(connections or self.connections)
+        while True:
+            try:
+                connection, arrival_ns, raw = next(messages)
+            except StopIteration:
+                return
+            except Exception as error:
+                raise _damaged(self._reader.path, error) from error
+            yield connection, arrival_ns, bytes(raw)
+
+    def held_out_stamps(self, every: int) -> frozenset[int]:
+        """Header stamps (ns) of every N-th image of each image topic: those of index N-1, 2N-1, and so on."""
+        images = [connection for connection in self.connections if connection.msgtype in IMAGE_TYPES]
+        if every == 0 or not images:
+            return frozenset()
+        counts: dict[str, int] = {}
+        stamps: set[int] = set()
+        for connection, _, raw in self.messages(images):
+            counts[connection.topic] = counts.get(connection.topic, 0) + 1
+            if counts[connection.topic] % every == 0:
+                stamps.add(header_stamp_ns(raw))
+        return frozenset(stamps)
+
+
+def is_latched(connection: Connection) -> bool:
+    """Whether late subscribers get what was said before: /tf_static, and what was recorded so."""
+    recorded = connection.ext.offered_qos_profiles if isinstance(connection.ext, ConnectionExtRosbag2) else []
+    return connection.topic == STATIC_TF_TOPIC or any(
+        qos.durability is QosDurability.TRANSIENT_LOCAL for qos in recorded
+    )
+
+
+def header_stamp_ns(raw: bytes) -> int:
+    """Stamp of a serialized message that begins with a std_msgs/Header (CDR: 4 bytes of encapsulation first).
+
+    Raises:
+        PlayError: too short to have one.
+    """
+    if len(raw) < 12:
+        raise PlayError(f"a message of {len(raw)} bytes has no header: the recording is damaged")
+    sec, nanosec = struct.unpack_from("<iI" if raw[1] & 1 else ">iI", raw, 4)
+    return int(sec) * 1_000_000_000 + int(nanosec)
+
+
+@contextmanager
+def open_recording(path: Path, topics: Sequence[str] = ()) -> Iterator[Recording]:
+    """Open a rosbag2 recording.
+
+    Raises:
+        PlayError: there is none, it is damaged or cut short, or of ROS 1.
+    """
+    if not path.exists():
+        raise PlayError(f"there is no recording at {path}: give a rosbag2 folder, or a .mcap or .db3 file")
+    if path.suffix == ".bag":
+        raise PlayError(f"{path} is of ROS 1: convert it, with rosbags-convert --src {path} --dst FOLDER")
+    try:
+        reader = Reader(path)
+        reader.open()
+    except Exception as error:
+        raise _damaged(path, error) from error
+    try:
+        yield Recording(reader, topics)
+    finally:
+        reader.close()
+
+
+def _damaged(path: object, error: Exception) -> PlayError:
+    # A damaged file makes the parsers fail in as many ways as there are bytes; all mean the same here.
+    return PlayError(
+        f"{path} cannot be read ({type(error).__name__}: {error}): it is no rosbag2 recording or was cut "
+        "short; copy it again, or repair it (mcap recover, ros2 bag reindex)"
+    )

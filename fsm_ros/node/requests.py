@@ -1,0 +1,131 @@
+"""Requests about views: from messages to numbers, off to the worker, and back, without ever waiting in a callback."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future as WorkerFuture
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped
+from numpy.typing import NDArray
+from rclpy.node import Node
+from rclpy.task import Future
+from sensor_msgs.msg import CameraInfo
+
+from fsm_ros.node.calibration import camera_from_info, delivered_size
+from fsm_ros.node.conversions import pose_to_matrix, stamp_to_ns
+from fsm_ros.spatial.results import Failure, FailureKind
+from fsm_ros.stream.frame import Camera
+from fsm_ros.stream.transforms import TransformError
+
+T = TypeVar("T")
+PoseLookup = Callable[[str, str, int | None], NDArray[np.float64]]
+"""``target_from_source`` at a stamp or the latest; raises ``TransformError``."""
+
+
+@dataclass(frozen=True)
+class ViewRequest:
+    """A wanted view, in numbers.
+
+    Attributes:
+        world_from_camera: ``[4, 4]`` rigid, optical frame to the memory's frame.
+        stamp_ns: the moment; ``None``: the newest observed.
+        camera: intrinsics; ``None``: those of the live camera.
+    """
+
+    world_from_camera: NDArray[np.float64]
+    stamp_ns: int | None
+    camera: Camera | None
+
+
+def parse_view(
+    pose: PoseStamped, scene_time: Time, info: CameraInfo, lookup: PoseLookup, memory_frame: str
+) -> ViewRequest | Failure:
+    """Check a request and bring its pose into the memory's frame.
+
+    Args:
+        pose: optical frame of the wanted camera, in any TF frame; a zero stamp means the latest transform.
+        scene_time: the moment to look at; zero: the newest observed.
+        info: intrinsics; width 0: those of the live camera.
+        lookup: where transforms come from.
+        memory_frame: the frame the memory lives in.
+    """
+    frame_id = pose.header.frame_id
+    if not frame_id:
+        return Failure(
+            FailureKind.BAD_REQUEST,
+            f"pose.header.frame_id is empty: name the frame of the pose, {memory_frame!r} say",
+        )
+    try:
+        frame_from_camera = pose_to_matrix(pose.pose)
+    except ValueError as error:
+        return Failure(FailureKind.BAD_REQUEST, f"the wanted pose cannot be used: {error}")
+    camera = None
+    if info.width or info.height:
+        try:
+            camera = camera_from_info(info, *delivered_size(info))
+        except ValueError as error:
+            return Failure(FailureKind.BAD_REQUEST, f"the wanted camera cannot be used: {error}")
+    stamp = stamp_to_ns(pose.header.stamp)
+    try:
+        world_from_frame = lookup(memory_frame, frame_id, stamp or None)
+    except TransformError as error:
+        return Failure(
+            FailureKind.BAD_REQUEST,
+            f"there is no transform from {frame_id!r} to the memory's frame {memory_frame!r} at that time: {error}",
+        )
+    return ViewRequest(world_from_frame @ frame_from_camera, stamp_to_ns(scene_time) or None, camera)
+
+
+class Bridge:
+    """Lets coroutines of the executor await the worker, with a deadline.
+
+    The worker's thread only wakes the executor; results are set on the executor's own thread.
+    """
+
+    def __init__(self, node: Node, timeout_s: float) -> None:
+        """Args: the node whose executor runs the coroutines; how long to wait."""
+        self._node = node
+        self._timeout_s = timeout_s
+        self._waiting: dict[Future, float] = {}
+
+    async def wait(self, worker: WorkerFuture[T | Failure], timeout_s: float | None = None) -> T | Failure:
+        """The worker's answer, or a failure once the deadline has passed."""
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        executor = self._node.executor
+        if executor is None:
+            return Failure(FailureKind.INTERNAL, "the node is not being spun")
+        future = Future(executor=executor)
+        self._waiting[future] = time.monotonic() + limit_s
+
+        def answered(done: WorkerFuture[T | Failure]) -> None:
+            executor.create_task(self._settle, future, None if done.cancelled() else done.result())
+
+        worker.add_done_callback(answered)
+        try:
+            answer: T | Failure | None = await future
+        finally:
+            self._waiting.pop(future, None)
+        if answer is None:
+            worker.cancel()
+            return Failure(
+                FailureKind.INTERNAL,
+                f"the device did not get to the request within {limit_s:g} s: "
+                "it is busy, ask again or raise render.timeout",
+            )
+        return answer
+
+    def expire(self) -> None:
+        """Give up on requests past their deadline; to be called from a timer."""
+        now = time.monotonic()
+        for future in [future for future, deadline in self._waiting.items() if now > deadline]:
+            self._settle(future, None)
+
+    @staticmethod
+    def _settle(future: Future, answer: object) -> None:
+        if not future.done():
+            future.set_result(answer)

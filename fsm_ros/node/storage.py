@@ -1,0 +1,28 @@
+"""Where memory files may lie: below one folder, and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SUFFIX = ".safetensors"
+
+
+def confined_path(storage_dir: str, name: str) -> Path:
+    """The file that a request names.
+
+    Args:
+        storage_dir: the only folder that requests may reach; ``~`` is the home folder.
+        name: relative to it; the suffix is added where it is missing.
+
+    Raises:
+        ValueError: empty, or outside of the folder once all links are followed.
+    """
+    root = Path(storage_dir).expanduser().resolve()
+    if not name.strip() or "\0" in name:
+        raise ValueError("path is empty: name a file below storage_dir")
+    path = (root / name).resolve()
+    if path.suffix != SUFFIX:
+        path = path.with_name(path.name + SUFFIX).resolve()
+    if root not in path.parents:
+        raise ValueError(f"{name!r} lies outside of storage_dir ({root}): use a path relative to it")
+    return path

@@ -1,0 +1,341 @@
+"""The demo: the real node on a real stream, asked for the views that were kept from it.
+
+Three processes over DDS: the node, a player that withholds every N-th frame, and a client that then asks `/fsm/render`
+for each withheld frame's pose and time. The answers are compared with the withheld frames.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from fsm_ros.replay.bags import BagError, CameraBag, find_camera, read_posed_images, read_stamps
+from fsm_ros.replay.demo_bag import write_demo_bag
+from fsm_ros.replay.metrics import mean_colour, nearest, psnr
+from fsm_ros.replay.sheet import contact_sheet
+from fsm_ros.stream.frame import PosedImage
+from fsm_ros.stream.keyframes import KeyframePolicy, KeyframeSelector
+from fsm_ros.stream.rectify import Rectifier
+
+NODE_READY_S = 120.0
+ANSWERS_S = 300.0
+HORIZON_MARGIN = 1.05
+DEMO_EXTENT_M = 1.0
+
+
+class DemoError(RuntimeError):
+    """A process of the demo failed; the message says which, and where its log is."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One withheld view.
+
+    Attributes:
+        name: of its files.
+        truth: what the camera saw.
+        rendered: what the memory answered; ``None`` where it refused.
+        nearest: the keyframe whose camera stood closest.
+    """
+
+    name: str
+    truth: NDArray[np.uint8]
+    rendered: NDArray[np.uint8] | None
+    nearest: NDArray[np.uint8]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the demo; exit code 0 where every withheld view was answered."""
+    options = _parse(sys.argv[1:] if arguments is None else arguments)
+    out: Path = options.out
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        bag_path: Path | None = options.bag
+        if bag_path is None:
+            bag_path = _own_bag(out)
+        return _run(bag_path, options)
+    except (BagError, DemoError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(bag_path: Path, options: argparse.Namespace) -> int:
+    out: Path = options.out
+    bag = find_camera(bag_path)
+    stamps = read_stamps(bag)
+    withheld = stamps[options.hold_out - 1 :: options.hold_out]
+    if not withheld:
+        raise DemoError(f"{bag_path} has {len(stamps)} frames: --hold-out {options.hold_out} withholds none of them")
+    parameters = _parameters(stamps, own=options.bag is None, overrides=options.set)
+    (out / "demo.yaml").write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
+    print(f"{bag_path}: {len(stamps)} frames on {bag.image_topic}, {len(withheld)} withheld", flush=True)
+    world = parameters["memory.frame_id"]
+    rectifier = Rectifier(parameters["memory.width"], parameters["memory.height"])
+    truths = [rectifier.rectify(frame) for frame in read_posed_images(bag, world, withheld)]
+    (out / "requests.json").write_text(json.dumps([_request(frame, world) for frame in truths]))
+    played, notes = _play(bag, options)
+    keyframes = _keyframes(bag, world, set(stamps) - set(withheld), parameters, rectifier)
+    return _report(played, notes, truths, keyframes, options)
+
+
+def _own_bag(out: Path) -> Path:
+    """The procedural bag, made anew: it is deterministic, and quick to make."""
+    path = out / "bag"
+    if path.exists():
+        for file in path.iterdir():
+            file.unlink()
+        path.rmdir()
+    print("making a bag of a room with moving things ...", flush=True)
+    write_demo_bag(path)
+    return path
+
+
+def _parameters(stamps: tuple[int, ...], *, own: bool, overrides: list[str]) -> dict[str, Any]:
+    """What the demo sets: a time axis as long as the bag, its own room's scale, and a QoS that loses nothing."""
+    parameters: dict[str, Any] = {
+        "memory.frame_id": "map",
+        "memory.width": 64,
+        "memory.height": 64,
+        "memory.horizon": round(HORIZON_MARGIN * (stamps[-1] - stamps[0]) / 1e9, 3),
+        "memory.extent": DEMO_EXTENT_M if own else 0.0,
+        "input.reliability": "reliable",
+        "keyframes.translation": 0.1,
+        "keyframes.rotation": 0.1,
+        "keyframes.interval": 0.5,
+        "keyframes.min_interval": 0.0,
+        "keyframes.static_interval": 2.0,
+        "diagnostics.period": 0.5,
+    }
+    for override in overrides:
+        name, found, value = override.partition("=")
+        if not found:
+            raise DemoError(f"--set takes NAME=VALUE, got {override!r}")
+        parameters[name] = yaml.safe_load(value)
+    return parameters
+
+
+def _request(frame: PosedImage, world: str) -> dict[str, Any]:
+    camera = frame.camera
+    return {
+        "name": str(frame.stamp_ns),
+        "frame_id": world,
+        "stamp_ns": frame.stamp_ns,
+        "position": frame.position.tolist(),
+        "quaternion": Rotation.from_matrix(frame.world_from_camera[:3, :3]).as_quat().tolist(),
+        "camera": {name: getattr(camera, name) for name in ("width", "height", "fx", "fy", "cx", "cy")},
+    }
+
+
+def _play(bag: CameraBag, options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Run the three processes; returns the player's and the client's notes."""
+    out: Path = options.out
+    environment = os.environ | {
+        # A domain of its own: nobody else's topics reach the demo, and its own reach nobody.
+        "ROS_DOMAIN_ID": os.environ.get("ROS_DOMAIN_ID") or str(random.randint(1, 101)),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "PYTHONUNBUFFERED": "1",
+    }
+    image = bag.image_topic.removesuffix("/compressed")
+    remaps = {
+        "image_raw": image,
+        "image_raw/compressed": f"{image}/compressed",
+        "camera_info": bag.info_topic,
+    }
+    node_command = [
+        sys.executable,
+        "-m",
+        "fsm_ros.node.fsm_node",
+        "--ros-args",
+        "--params-file",
+        str(out / "demo.yaml"),
+    ]
+    for name, topic in remaps.items():
+        node_command += ["-r", f"{name}:={topic}"]
+    client_command = [
+        sys.executable,
+        "-m",
+        "fsm_ros.node.ask_views",
+        str(out / "requests.json"),
+        "--out",
+        str(out / "views"),
+    ]
+    client_command += ["--timeout", str(NODE_READY_S)]
+    player_command = [
+        sys.executable,
+        "-m",
+        "fsm_ros.node.play_bag",
+        str(bag.path),
+        "--rate",
+        str(options.rate),
+    ]
+    player_command += ["--hold-out", str(options.hold_out), "--wait-for-subscribers", "30"]
+    player_command += ["--report", str(out / "played.json")]
+    with open(out / "node.log", "wb") as node_log, open(out / "client.log", "wb") as client_log:
+        node = subprocess.Popen(node_command, env=environment, stdout=node_log, stderr=subprocess.STDOUT)
+        client = subprocess.Popen(
+            client_command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=client_log
+        )
+        try:
+            _wait_until_ready(node, client, out)
+            if subprocess.run(player_command, env=environment, check=False).returncode != 0:
+                raise DemoError("the player failed, see above")
+            client.communicate(b"the stream has ended\n", timeout=ANSWERS_S)
+            if client.returncode != 0:
+                raise DemoError(f"the client failed: {_last_lines(out / 'client.log')}")
+            if node.poll() is not None:
+                raise DemoError(f"the node ended with code {node.returncode}: {_last_lines(out / 'node.log')}")
+            node.send_signal(signal.SIGINT)
+            if node.wait(30) != 0:
+                raise DemoError(f"the node ended with code {node.returncode}: {_last_lines(out / 'node.log')}")
+        finally:
+            for process in (client, node):
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+    return json.loads((out / "played.json").read_text()), json.loads((out / "views" / "answers.json").read_text())
+
+
+def _wait_until_ready(node: subprocess.Popen[bytes], client: subprocess.Popen[bytes], out: Path) -> None:
+    if client.stdout is None:
+        raise DemoError("the client has no standard output")
+    line = client.stdout.readline()  # ends with the client, which gives up after NODE_READY_S
+    if line.strip() != b"ready":
+        time.sleep(0.2)
+        code = node.poll()
+        state = "is running but does not serve" if code is None else f"ended with code {code}"
+        raise DemoError(f"the node {state}: {_last_lines(out / 'node.log')} {_last_lines(out / 'client.log')}")
+
+
+def _last_lines(path: Path, lines: int = 8) -> str:
+    return f"\n--- {path}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _keyframes(
+    bag: CameraBag, world: str, stamps: set[int], parameters: dict[str, Any], rectifier: Rectifier
+) -> list[PosedImage]:
+    """The keyframes that the node's rule picks from the frames it was sent: what the memory can have seen."""
+    selector = KeyframeSelector(
+        KeyframePolicy(
+            translation_m=parameters["keyframes.translation"],
+            rotation_rad=parameters["keyframes.rotation"],
+            interval_s=parameters["keyframes.interval"],
+            min_interval_s=parameters["keyframes.min_interval"],
+            static_interval_s=parameters["keyframes.static_interval"],
+        )
+    )
+    return [
+        rectifier.rectify(frame)
+        for frame in read_posed_images(bag, world, stamps)
+        if selector.decide(frame.world_from_camera, frame.stamp_ns, frame.source).accepted
+    ]
+
+
+def _report(
+    played: dict[str, Any],
+    notes: dict[str, Any],
+    truths: list[PosedImage],
+    keyframes: list[PosedImage],
+    options: argparse.Namespace,
+) -> int:
+    out: Path = options.out
+    answers = {answer["name"]: answer for answer in notes["answers"]}
+    comparisons = []
+    for truth in truths:
+        name = str(truth.stamp_ns)
+        rendered = _read_png(out / "views" / f"{name}.png") if answers[name]["success"] else None
+        comparisons.append(Comparison(name, truth.image, rendered, nearest(keyframes, truth).image))
+    flat = mean_colour(keyframes)
+    status = notes["statuses"]
+    answered = [c for c in comparisons if c.rendered is not None]
+    metrics = {
+        "frames_published": played["frames_published"],
+        "frames_received": int(status["input"]["frames_received"]),
+        "keyframes": int(status["input"]["frames_keyframed"]),
+        "chunks": int(status["memory"]["chunks_observed"]),
+        "refused": {
+            key.removeprefix("refused."): int(value)
+            for key, value in status["input"].items()
+            if key.startswith("refused.")
+        },
+        "render_requests": len(comparisons),
+        "render_failures": len(comparisons) - len(answered),
+        "psnr_render": _mean([psnr(c.rendered, c.truth) for c in comparisons if c.rendered is not None]),
+        "psnr_nearest": _mean([psnr(c.nearest, c.truth) for c in comparisons]),
+        "psnr_mean_colour": _mean([psnr(flat, c.truth) for c in comparisons]),
+        "observe_ms": _percentiles_ms(notes["observe_s"]),
+        "render_ms": _percentiles_ms([a["render_s"] for a in notes["answers"] if a["success"]]),
+        "device": status["device"]["device"],
+        "checkpoint": status["device"]["checkpoint"],
+    }
+    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    sheet = contact_sheet([(c.truth, c.rendered, c.nearest) for c in comparisons], ("truth", "rendered", "nearest"))
+    if not cv2.imwrite(str(out / "sheet.png"), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
+        raise DemoError(f"{out / 'sheet.png'} could not be written")
+    _print_table(metrics)
+    print(f"\n{out / 'sheet.png'}   truth | rendered | nearest keyframe\n{out / 'metrics.json'}")
+    for answer in notes["answers"]:
+        if not answer["success"]:
+            print(f"view {answer['name']} was refused: {answer['message']}", file=sys.stderr)
+    return 0 if len(answered) == len(comparisons) else 1
+
+
+def _read_png(path: Path) -> NDArray[np.uint8]:
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise DemoError(f"{path} cannot be read")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _mean(values: list[float]) -> float | None:
+    return round(float(np.mean(values)), 3) if values else None
+
+
+def _percentiles_ms(seconds: list[float]) -> dict[str, float | None]:
+    finite = [1e3 * value for value in seconds if np.isfinite(value)]
+    return {f"p{p}": round(float(np.percentile(finite, p)), 3) if finite else None for p in (50, 95)}
+
+
+def _print_table(metrics: dict[str, Any]) -> None:
+    print()
+    for name, value in metrics.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key} {item}" for key, item in value.items()) or "none"
+        print(f"{name:>18}  {value}")
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/demo", description="The memory on a stream, asked for withheld views."
+    )
+    parser.add_argument(
+        "--bag", type=Path, help="a rosbag2 folder or file; default: a procedural room, made on the spot"
+    )
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for the results")
+    parser.add_argument("--rate", type=float, default=1.0, help="speed of the replay")
+    parser.add_argument("--hold-out", type=int, default=8, metavar="N", help="withhold every N-th frame")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="set a parameter of the node")
+    options = parser.parse_args(arguments)
+    if options.hold_out < 2:
+        parser.error("--hold-out must be at least 2: at 1 the memory would see nothing")
+    if not options.rate > 0:
+        parser.error("--rate must be positive")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

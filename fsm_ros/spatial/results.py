@@ -1,0 +1,107 @@
+"""What comes back from a spatial memory: views, reports, and failures as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsm_ros.stream.chunker import Chunk
+from fsm_ros.stream.frame import Camera, PosedImage
+from fsm_ros.stream.world import FrameExit
+
+
+class FailureKind(Enum):
+    """Why a request was not met."""
+
+    NOTHING_OBSERVED = "nothing_observed"
+    BAD_REQUEST = "bad_request"
+    FILE = "file"
+    NON_FINITE = "non_finite"
+    OUT_OF_MEMORY = "out_of_memory"
+    INTERNAL = "internal"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A request that could not be met, as a value.
+
+    Attributes:
+        kind: for programs.
+        message: for people: the cause and the remedy.
+    """
+
+    kind: FailureKind
+    message: str
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A view from the memory.
+
+    Attributes:
+        image: ``[height, width, 3]`` uint8, RGB.
+        camera: its intrinsics, without distortion.
+        stamp_ns: the moment it shows.
+        chunks_observed: how much the memory had seen.
+        render_s: seconds it took.
+        warning: empty, or why little is to be expected of this view.
+    """
+
+    image: NDArray[np.uint8]
+    camera: Camera
+    stamp_ns: int
+    chunks_observed: int
+    render_s: float
+    warning: str = ""
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """What the last chunk did to one layer; plain numbers of :class:`fsm_ros.memory.elastic.LayerStatistics`."""
+
+    weight_rms: float
+    anchor_distance: float
+    update_rms: float
+    pull_rms: float
+    elastic_ratio: float
+    importance_mean: float
+    importance_max: float
+
+
+@dataclass(frozen=True)
+class ObserveReport:
+    """What observing one chunk did.
+
+    Attributes:
+        chunk: the chunk.
+        failure: why it was not observed, ``None`` where it was.
+        epoch: how often the memory frame was laid anew.
+        epoch_began: why it was laid anew with this chunk, ``None`` where it was not.
+        chunks_observed: since the last reset.
+        views_observed: since the last reset.
+        layers: what it did to each layer; empty where it failed.
+        surprise_psnr: PSNR of the chunk's own views rendered before it was observed, dB; NaN where not measured.
+        retention_psnr: PSNR of remembered keyframes rendered now, dB; NaN where not measured.
+        retention_views: how many keyframes that is the mean over.
+        observe_s: seconds to write the chunk, measurements not counted.
+        state_bytes: size of the state.
+        keyframes: the remembered old keyframes, this chunk's not yet among them.
+    """
+
+    chunk: Chunk
+    failure: Failure | None
+    epoch: int
+    epoch_began: FrameExit | None
+    chunks_observed: int
+    views_observed: int
+    layers: tuple[LayerReport, ...] = ()
+    surprise_psnr: float = float("nan")
+    retention_psnr: float = float("nan")
+    retention_views: int = 0
+    observe_s: float = float("nan")
+    state_bytes: int = 0
+    keyframes: tuple[PosedImage, ...] = ()

@@ -1,0 +1,84 @@
+"""How a spatial memory is kept: every choice, with its default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from fsm_ros.memory.elastic import AnchorSharing, ElasticRule
+
+
+class MemoryMode(Enum):
+    """How a chunk enters the memory."""
+
+    STREAMING = "streaming"
+    """Chunk by chunk into a state that is carried on: what a robot runs. Flat cost for a stream of any length."""
+    WINDOWED = "windowed"
+    """The last chunks are encoded again in batch order, as the release was trained. Forgets what left the window."""
+
+
+class RenderResolution(Enum):
+    """At which size the model renders a view that is larger than the views it observes."""
+
+    MEMORY = "memory"
+    """At about the size of the observed views, which the weights know, then resampled to the wanted size."""
+    REQUEST = "request"
+    """At the wanted size."""
+
+
+@dataclass(frozen=True)
+class MemorySettings:
+    """How the memory is kept.
+
+    Attributes:
+        width: columns of the observed views, a multiple of the patch.
+        height: rows of them.
+        chunk_views: views of a full chunk.
+        mode: streaming or windowed.
+        window_chunks: chunks that the windowed mode encodes again.
+        rule: the elastic prior; ``None`` for plain LaCT.
+        sharing: whose anchors (shared ones exist in the windowed mode only).
+        extent_m: metres per unit of the model's frame; 0 reads it off the first chunk.
+        extent_margin: where it is read off: extent over the spread of the first chunk.
+        horizon_s: seconds that the model's time axis spans.
+        reservoir: how many old keyframes are remembered as images.
+        retention_views: how many of them are rendered after each chunk; 0 measures no retention.
+        measure_surprise: render each chunk's own views before it is observed.
+        render_resolution: at which size large views are rendered.
+        max_pixels: the largest view that is rendered.
+        seed: of the reservoir.
+    """
+
+    width: int = 64
+    height: int = 64
+    chunk_views: int = 4
+    mode: MemoryMode = MemoryMode.STREAMING
+    window_chunks: int = 4
+    rule: ElasticRule | None = ElasticRule()
+    sharing: AnchorSharing = AnchorSharing.PER_LAYER
+    extent_m: float = 0.0
+    extent_margin: float = 4.0
+    horizon_s: float = 60.0
+    reservoir: int = 16
+    retention_views: int = 4
+    measure_surprise: bool = True
+    render_resolution: RenderResolution = RenderResolution.MEMORY
+    max_pixels: int = 640 * 480
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check what no other part checks.
+
+        Raises:
+            ValueError: settings that do not go together.
+        """
+        for name in ("width", "height", "chunk_views", "window_chunks", "reservoir", "max_pixels"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.retention_views < 0:
+            raise ValueError(f"retention_views must not be negative, got {self.retention_views}")
+        if self.sharing is AnchorSharing.SHARED and self.mode is MemoryMode.STREAMING:
+            raise ValueError(
+                "anchors shared across layers only exist in batch order: set the memory mode to windowed, or the "
+                "anchor sharing to per_layer"
+            )

@@ -1,0 +1,371 @@
+"""SpatialMemory: writes chunks into a model's fast weights, and renders views from them.
+
+The model gives writing and reading; this adds what a stream needs around it: the frame the memory lives in and when
+to lay it anew, the reservoir of old keyframes, the window of the windowed mode, and the figures that say how well the
+memory does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fsm_ros.memory.camera import Cameras
+from fsm_ros.memory.elastic import ElasticRule, LayerMemory
+from fsm_ros.memory.model import FastSpatialMemory, NonFiniteUpdateError, Views
+from fsm_ros.memory.state import MemoryState
+from fsm_ros.spatial.results import Failure, FailureKind, LayerReport, ObserveReport, Rendered
+from fsm_ros.spatial.scene import Scene, failed_report, load_scene, save_scene
+from fsm_ros.spatial.settings import MemoryMode, MemorySettings, RenderResolution
+from fsm_ros.stream.chunker import Chunk
+from fsm_ros.stream.frame import Camera, PosedImage, validate_rigid
+from fsm_ros.stream.reservoir import KeyframeReservoir
+from fsm_ros.stream.world import FrameExit, MemoryFrame
+
+NANOSECONDS = 1_000_000_000
+
+
+class SpatialMemory:
+    """A memory of one scene: a model, a :class:`Scene`, and a reservoir of old keyframes.
+
+    Not thread-safe, except that :attr:`scene` may be read from anywhere: it is a value that is replaced as a whole.
+    """
+
+    def __init__(
+        self,
+        model: FastSpatialMemory,
+        settings: MemorySettings,
+        prior: Sequence[LayerMemory] | None = None,
+    ) -> None:
+        """Start with nothing observed.
+
+        Args:
+            model: the weights, on the device that is to be used.
+            settings: how the memory is kept.
+            prior: see :meth:`fsm_ros.memory.model.FastSpatialMemory.initial_state`.
+
+        Raises:
+            ValueError: views that cannot be cut into the model's patches.
+        """
+        patch = model.config.patch_size
+        if settings.width % patch or settings.height % patch:
+            raise ValueError(
+                f"observed views of {settings.width}x{settings.height} pixels cannot be cut into patches of {patch}: "
+                f"use multiples of {patch}"
+            )
+        self._model = model
+        self._settings = settings
+        self._prior = prior
+        self._fingerprint = model.fingerprint()
+        self._reservoir = KeyframeReservoir(settings.reservoir, settings.seed)
+        self._scene: Scene | None = None
+
+    @property
+    def scene(self) -> Scene | None:
+        """What has been observed; ``None`` before the first chunk."""
+        return self._scene
+
+    @property
+    def settings(self) -> MemorySettings:
+        """How the memory is kept."""
+        return self._settings
+
+    @property
+    def device(self) -> torch.device:
+        """Where the memory is."""
+        return self._model.device
+
+    def set_rule(self, rule: ElasticRule | None) -> None:
+        """Change the elastic prior; switched on in the middle of a stream it starts anchored where the weights are."""
+        scene = self._scene
+        if scene is not None and self._settings.rule is None and rule is not None:
+            self._scene = replace(scene, state=scene.state.reanchored())
+        self._settings = replace(self._settings, rule=rule)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._scene = None
+        self._reservoir.clear()
+
+    @torch.no_grad()
+    def observe(self, chunk: Chunk) -> ObserveReport:
+        """Write one chunk. A failure leaves the memory as it was and is told in the report."""
+        before = self._scene
+        try:
+            scene, exit_ = self._scene_for(chunk)
+            surprise = self._surprise(scene, chunk)
+            started = self._now()
+            scene = self._written(scene, chunk)
+            observe_s = self._now() - started
+            retention, retention_views = self._retention(scene)
+        except NonFiniteUpdateError as error:
+            return failed_report(chunk, before, Failure(FailureKind.NON_FINITE, str(error)))
+        except torch.OutOfMemoryError as error:
+            message = f"the device ran out of memory while observing: use smaller chunks or views ({error})"
+            return failed_report(chunk, before, Failure(FailureKind.OUT_OF_MEMORY, message))
+        keyframes = self._reservoir.frames
+        self._scene = scene
+        for frame in chunk.frames:
+            self._reservoir.offer(frame)
+        return ObserveReport(
+            chunk=chunk,
+            failure=None,
+            epoch=scene.epoch,
+            epoch_began=exit_,
+            chunks_observed=scene.chunks_observed,
+            views_observed=scene.views_observed,
+            layers=_layer_reports(scene.state),
+            surprise_psnr=surprise,
+            retention_psnr=retention,
+            retention_views=retention_views,
+            observe_s=observe_s,
+            state_bytes=scene.state.size_bytes,
+            keyframes=keyframes,
+        )
+
+    @torch.no_grad()
+    def render(
+        self,
+        world_from_camera: NDArray[np.float64],
+        stamp_ns: int | None = None,
+        camera: Camera | None = None,
+    ) -> Rendered | Failure:
+        """A view from anywhere, at any moment. Never changes the memory.
+
+        Args:
+            world_from_camera: ``[4, 4]`` rigid, optical frame to the frame the memory lives in.
+            stamp_ns: the moment; ``None``: the newest observed.
+            camera: intrinsics and size; ``None``: those of the newest observed view. Its distortion is left out.
+        """
+        scene = self._scene
+        if scene is None:
+            return Failure(
+                FailureKind.NOTHING_OBSERVED,
+                "nothing has been observed yet: check that images, camera_info and TF arrive (see /diagnostics)",
+            )
+        try:
+            validate_rigid(world_from_camera)
+        except ValueError as error:
+            return Failure(FailureKind.BAD_REQUEST, f"the wanted pose cannot be used: {error}")
+        wanted = (camera or scene.camera).undistorted()
+        if wanted.width * wanted.height > self._settings.max_pixels:
+            return Failure(
+                FailureKind.BAD_REQUEST,
+                f"a view of {wanted.width}x{wanted.height} pixels is larger than render.max_pixels "
+                f"({self._settings.max_pixels}): ask for a smaller one or raise the parameter",
+            )
+        stamp = scene.newest_ns if stamp_ns is None else stamp_ns
+        started = self._now()
+        try:
+            image = self._rendered(scene, wanted, world_from_camera, stamp)
+        except torch.OutOfMemoryError as error:
+            return Failure(
+                FailureKind.OUT_OF_MEMORY,
+                f"the device ran out of memory while rendering: ask for a smaller view ({error})",
+            )
+        probe = PosedImage(image, wanted, world_from_camera, stamp)
+        outside = scene.frame.contains(probe)
+        return Rendered(
+            image,
+            wanted,
+            stamp,
+            scene.chunks_observed,
+            self._now() - started,
+            "" if outside is None else f"the view lies outside of what the memory can know ({outside.value})",
+        )
+
+    def save(self, path: Path) -> int | Failure:
+        """Write the memory into a file, atomically. Returns its size in bytes."""
+        scene = self._scene
+        if scene is None:
+            return Failure(FailureKind.NOTHING_OBSERVED, "nothing has been observed yet, there is nothing to save")
+        return save_scene(path, scene, self._reservoir.frames, self._settings.mode, self._fingerprint)
+
+    def load(self, path: Path) -> Scene | Failure:
+        """Replace the memory by a saved one. Where that fails, the memory stays as it is."""
+        like = self._model.initial_state(1, self._prior)
+        loaded = load_scene(path, like, self._settings.mode, self._fingerprint)
+        if isinstance(loaded, Failure):
+            return loaded
+        self._scene, reservoir = loaded
+        self._reservoir.replace_all(reservoir)
+        return self._scene
+
+    # --- writing ---------------------------------------------------------------------------------------------------
+
+    def _scene_for(self, chunk: Chunk) -> tuple[Scene, FrameExit | None]:
+        """The scene that a chunk is to be written into, and why it is a new epoch if it is one."""
+        scene = self._scene
+        if scene is None:
+            settings = self._settings
+            frame = MemoryFrame.from_first_chunk(
+                chunk.frames,
+                extent_m=settings.extent_m,
+                horizon_s=settings.horizon_s,
+                margin=settings.extent_margin,
+            )
+            return self._empty_scene(frame, chunk), None
+        exits = [exit_ for frame in chunk.frames if (exit_ := scene.frame.contains(frame)) is not None]
+        if not exits:
+            return scene, None
+        return self._next_epoch(scene, chunk), exits[0]
+
+    def _empty_scene(self, frame: MemoryFrame, chunk: Chunk) -> Scene:
+        state = self._model.initial_state(1, self._prior)
+        return Scene(state, frame, chunk.newest_stamp_ns, chunk.frames[-1].camera)
+
+    def _next_epoch(self, scene: Scene, chunk: Chunk) -> Scene:
+        """Lay the frame anew around a chunk that left it, and write into it what the reservoir still holds of there.
+
+        The new time axis begins half a horizon before the chunk, so that what was just seen stays in it and the epoch
+        lasts for another half.
+        """
+        half = round(self._settings.horizon_s * NANOSECONDS / 2)
+        frame = MemoryFrame.from_first_chunk(
+            chunk.frames,
+            extent_m=scene.frame.extent_m,
+            horizon_s=self._settings.horizon_s,
+            start_ns=chunk.newest_stamp_ns - half,
+        )
+        fresh = replace(
+            self._empty_scene(frame, chunk),
+            epoch=scene.epoch + 1,
+            chunks_observed=scene.chunks_observed,
+            views_observed=scene.views_observed,
+        )
+        keep = [kept for kept in self._reservoir.frames if frame.contains(kept) is None]
+        views = self._settings.chunk_views
+        for start in range(0, len(keep), views):
+            seeded = self._written(fresh, Chunk(tuple(keep[start : start + views])))
+            fresh = replace(seeded, chunks_observed=fresh.chunks_observed, views_observed=fresh.views_observed)
+        return fresh
+
+    def _written(self, scene: Scene, chunk: Chunk) -> Scene:
+        settings, mode = self._settings, self._settings.mode
+        window = scene.window
+        if mode is MemoryMode.STREAMING:
+            state = self._model.observe(scene.state, self._views(scene.frame, chunk.frames), settings.rule)
+        elif mode is MemoryMode.WINDOWED:
+            window = (*scene.window, chunk)[-settings.window_chunks :]
+            frames = [frame for kept in window for frame in kept.frames]
+            tokens_per_view = settings.width * settings.height // self._model.config.patch_size**2
+            state = self._model.observe_batch(
+                self._model.initial_state(1, self._prior),
+                self._views(scene.frame, frames),
+                settings.chunk_views * tokens_per_view,
+                settings.rule,
+                settings.sharing,
+            )
+        else:
+            raise ValueError(f"unknown memory mode {mode!r}")
+        return replace(
+            scene,
+            state=state,
+            newest_ns=max(scene.newest_ns, chunk.newest_stamp_ns),
+            camera=chunk.frames[-1].camera,
+            chunks_observed=scene.chunks_observed + 1,
+            views_observed=scene.views_observed + len(chunk.frames),
+            window=window,
+        )
+
+    # --- measuring -------------------------------------------------------------------------------------------------
+
+    def _surprise(self, scene: Scene, chunk: Chunk) -> float:
+        if not self._settings.measure_surprise or scene.chunks_observed == 0:
+            return float("nan")
+        return self._psnr(scene, chunk.frames)
+
+    def _retention(self, scene: Scene) -> tuple[float, int]:
+        kept = [frame for frame in self._reservoir.frames if scene.frame.contains(frame) is None]
+        count = min(self._settings.retention_views, len(kept))
+        if count == 0:
+            return float("nan"), 0
+        chosen = [kept[round(i)] for i in np.linspace(0, len(kept) - 1, count)]
+        return self._psnr(scene, chosen), count
+
+    def _psnr(self, scene: Scene, frames: Sequence[PosedImage]) -> float:
+        """Mean PSNR of frames against their renders, dB."""
+        views = self._views(scene.frame, frames)
+        renders = self._model.render(scene.state, views.cameras, views.times)
+        errors = (renders - views.images).square().mean(dim=(2, 3, 4)).clamp_min(1e-10)
+        return float((-10 * errors.log10()).mean())
+
+    # --- rendering -------------------------------------------------------------------------------------------------
+
+    def _rendered(
+        self, scene: Scene, wanted: Camera, world_from_camera: NDArray[np.float64], stamp_ns: int
+    ) -> NDArray[np.uint8]:
+        """Render with the wanted geometry exactly: whole patches, then cropped or resampled to the wanted size."""
+        settings, patch = self._settings, self._model.config.patch_size
+        shrink = 1.0
+        if settings.render_resolution is RenderResolution.MEMORY:
+            shrink = min(1.0, max(settings.width / wanted.width, settings.height / wanted.height))
+        width, height = (max(1, round(size * shrink)) for size in (wanted.width, wanted.height))
+        scale = np.array([width / wanted.width, height / wanted.height] * 2)
+        cameras = self._cameras(
+            scene.frame,
+            world_from_camera[None],
+            (wanted.fxfycxcy * scale)[None],
+            height=-(-height // patch) * patch,
+            width=-(-width // patch) * patch,
+        )
+        view = self._model.render(scene.state, cameras, self._times(scene.frame, [stamp_ns]))[0, :, :, :height, :width]
+        if (height, width) != (wanted.height, wanted.width):
+            view = torch.nn.functional.interpolate(view, (wanted.height, wanted.width), mode="bicubic").clamp(0, 1)
+        return (view[0].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy()
+
+    def _views(self, frame: MemoryFrame, frames: Sequence[PosedImage]) -> Views:
+        images = torch.from_numpy(np.stack([posed.image for posed in frames])).to(self.device)
+        return Views(
+            (images.permute(0, 3, 1, 2).float() / 255)[None],
+            self._cameras(
+                frame,
+                np.stack([posed.world_from_camera for posed in frames]),
+                np.stack([posed.camera.fxfycxcy for posed in frames]),
+                height=frames[0].camera.height,
+                width=frames[0].camera.width,
+            ),
+            self._times(frame, [posed.stamp_ns for posed in frames]),
+        )
+
+    def _cameras(
+        self,
+        frame: MemoryFrame,
+        world_from_camera: NDArray[np.float64],
+        fxfycxcy: NDArray[np.float64],
+        *,
+        height: int,
+        width: int,
+    ) -> Cameras:
+        return Cameras(
+            self._tensor(fxfycxcy),
+            self._tensor(frame.normalise_poses(world_from_camera)),
+            height=height,
+            width=width,
+        )
+
+    def _times(self, frame: MemoryFrame, stamps_ns: Sequence[int]) -> Tensor:
+        return self._tensor(np.array([frame.normalise_time(stamp) for stamp in stamps_ns]))
+
+    def _tensor(self, values: NDArray[np.float64]) -> Tensor:
+        return torch.from_numpy(values.astype(np.float32))[None].to(self.device)
+
+    def _now(self) -> float:
+        """Seconds, with everything the device was asked for done."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+
+def _layer_reports(state: MemoryState) -> tuple[LayerReport, ...]:
+    return tuple(
+        LayerReport(**{name: float(getattr(layer, name).mean()) for name in LayerReport.__dataclass_fields__})
+        for layer in state.statistics
+    )

@@ -1,0 +1,149 @@
+"""Which frames are worth remembering.
+
+A Muon-orthogonalised write has the same size whatever it brings (Jordan et al., 2024, as used by LaCT, arXiv
+2505.23884), so a parked robot that wrote every frame would overwrite its memory with one view. Hence a frame
+is written when the camera has moved, and while it stands only now and then, so that things that move before
+it are still seen.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsm_ros.stream.frame import validate_rigid
+from fsm_ros.stream.rigid import distance_m, turn_rad
+
+STANDING_SHARE = 0.1
+"""A camera that has not moved by more than this share of either threshold stands: what is left is
+localisation noise."""
+
+
+@dataclass(frozen=True)
+class KeyframePolicy:
+    """When a frame becomes a keyframe, measured from the last keyframe of the same source.
+
+    Attributes:
+        translation_m: a keyframe after this much motion, metres; 0 takes every frame.
+        rotation_rad: a keyframe after this much turning, radians; 0 takes every frame.
+        interval_s: a keyframe after this long while moving more slowly than that, seconds; 0 switches it off.
+        min_interval_s: no keyframe sooner than this, however fast the motion, seconds.
+        static_interval_s: a keyframe after this long while standing, seconds; 0 switches it off.
+    """
+
+    translation_m: float = 0.1
+    rotation_rad: float = 0.1
+    interval_s: float = 0.5
+    min_interval_s: float = 0.0
+    static_interval_s: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Refuse thresholds that mean nothing.
+
+        Raises:
+            ValueError: negative or not finite.
+        """
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"keyframe policy: {field.name} must be finite and not negative, got {value}")
+
+
+class KeyframeDecision(Enum):
+    """What became of a frame, and why."""
+
+    FIRST = "first"
+    TRANSLATION = "translation"
+    ROTATION = "rotation"
+    INTERVAL = "interval"
+    STATIC_REFRESH = "static_refresh"
+    NOT_MOVED = "not_moved"
+    TOO_SOON = "too_soon"
+    NOT_NEWER = "not_newer"
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the frame is a keyframe."""
+        return self not in (KeyframeDecision.NOT_MOVED, KeyframeDecision.TOO_SOON, KeyframeDecision.NOT_NEWER)
+
+
+@dataclass(frozen=True)
+class _Keyframe:
+    world_from_camera: NDArray[np.float64]
+    stamp_ns: int
+
+
+class KeyframeSelector:
+    """Decides frame by frame, each source of a rig on its own; only an accepted frame moves the reference."""
+
+    def __init__(self, policy: KeyframePolicy) -> None:
+        """Start without any keyframe."""
+        self.policy = policy
+        self._last: dict[str, _Keyframe] = {}
+
+    def decide(self, world_from_camera: NDArray[np.float64], stamp_ns: int, source: str) -> KeyframeDecision:
+        """Judge a frame, and remember it as the new reference if it is accepted; arguments as of `judge`."""
+        decision = self.judge(world_from_camera, stamp_ns, source)
+        if decision.accepted:
+            self.remember(world_from_camera, stamp_ns, source)
+        return decision
+
+    def judge(self, world_from_camera: NDArray[np.float64], stamp_ns: int, source: str) -> KeyframeDecision:
+        """Say what would become of a frame; changes nothing.
+
+        Args:
+            world_from_camera: ``[4, 4]`` float64, rigid, metres.
+            stamp_ns: acquisition time, nanoseconds.
+            source: which camera of the rig.
+
+        Returns:
+            The decision. A stamp that is not newer than the last keyframe's is refused: a clock that has
+            truly jumped back is for ``reset``.
+
+        Raises:
+            ValueError: the pose is not rigid.
+        """
+        validate_rigid(world_from_camera)
+        last = self._last.get(source)
+        return KeyframeDecision.FIRST if last is None else self._compare(last, world_from_camera, stamp_ns)
+
+    def remember(self, world_from_camera: NDArray[np.float64], stamp_ns: int, source: str) -> None:
+        """Make a frame the reference: it was judged worth it, and its image turned out to be readable."""
+        self._last[source] = _Keyframe(np.array(world_from_camera), stamp_ns)
+
+    def reset(self) -> None:
+        """Forget all keyframes: the next frame of every source is a first one."""
+        self._last.clear()
+
+    def _compare(self, last: _Keyframe, world_from_camera: NDArray[np.float64], stamp_ns: int) -> KeyframeDecision:
+        policy = self.policy
+        elapsed_ns = stamp_ns - last.stamp_ns
+        if elapsed_ns <= 0:
+            return KeyframeDecision.NOT_NEWER
+        if elapsed_ns < _nanoseconds(policy.min_interval_s):
+            return KeyframeDecision.TOO_SOON
+        moved = distance_m(last.world_from_camera, world_from_camera)
+        if moved >= policy.translation_m:
+            return KeyframeDecision.TRANSLATION
+        turned = turn_rad(last.world_from_camera, world_from_camera)
+        if turned >= policy.rotation_rad:
+            return KeyframeDecision.ROTATION
+        stands = moved <= STANDING_SHARE * policy.translation_m and turned <= STANDING_SHARE * policy.rotation_rad
+        if not stands and _has_passed(elapsed_ns, policy.interval_s):
+            return KeyframeDecision.INTERVAL
+        if _has_passed(elapsed_ns, policy.static_interval_s):
+            return KeyframeDecision.STATIC_REFRESH
+        return KeyframeDecision.NOT_MOVED
+
+
+def _has_passed(elapsed_ns: int, interval_s: float) -> bool:
+    """Whether an interval is over; one of length 0 is switched off and never is."""
+    return interval_s > 0 and elapsed_ns >= _nanoseconds(interval_s)
+
+
+def _nanoseconds(seconds: float) -> int:
+    return round(seconds * 1e9)

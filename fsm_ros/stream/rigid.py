@@ -1,0 +1,45 @@
+"""Small arithmetic of rigid transforms: inverse, and how far apart two poses are."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def relative_poses(reference: NDArray[np.float64], poses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Poses as seen from a reference: ``inverse(reference) @ poses``.
+
+    The reference's position is subtracted before anything is rotated, so that map coordinates far from the
+    origin (UTM, for instance) keep their precision.
+
+    Args:
+        reference: ``[4, 4]`` float64, rigid, ``world_from_reference``, metres.
+        poses: ``[..., 4, 4]`` float64, ``world_from_camera``, metres.
+
+    Returns:
+        ``[..., 4, 4]`` float64, ``reference_from_camera``, metres.
+    """
+    reference_from_world = reference[:3, :3].T
+    relative = np.array(poses, dtype=np.float64)
+    relative[..., :3, :3] = reference_from_world @ relative[..., :3, :3]
+    relative[..., :3, 3] = (relative[..., :3, 3] - reference[:3, 3]) @ reference_from_world.T
+    return relative
+
+
+def distance_m(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Metres between the origins of two ``[4, 4]`` poses."""
+    return float(np.linalg.norm(a[:3, 3] - b[:3, 3]))
+
+
+def turn_rad(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Angle of the rotation that takes one ``[4, 4]`` pose's axes to the other's, radians in [0, pi].
+
+    From sine and cosine together: the arc cosine of the trace alone loses half its digits near zero and near
+    pi.
+    """
+    r = a[:3, :3].T @ b[:3, :3]
+    sine = 0.5 * math.hypot(r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1])
+    cosine = 0.5 * (float(np.trace(r)) - 1.0)
+    return math.atan2(sine, cosine)

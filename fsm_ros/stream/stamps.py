@@ -1,0 +1,75 @@
+"""Which acquisition stamps are believed: repeated, late, early ones, and the jump back of a bag that starts again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+RUN_OF_A_JUMP = 3
+"""So many frames in a row that are older than the newest, and rising, are a clock that was set back: a loop of a
+bag. Fewer are stragglers."""
+
+
+class StampVerdict(Enum):
+    """What to make of a stamp."""
+
+    GOOD = "good"
+    REPEATED = "repeated"
+    TOO_OLD = "too_old"
+    IN_FUTURE = "in_future"
+    JUMPED_BACK = "jumped_back"
+    """Good, and the first one after the stream's time was set back: what depends on time order starts anew."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    newest_ns: int
+    run: int = 0
+    run_newest_ns: int = 0
+
+
+class StampGate:
+    """Judges stamps in the order of arrival, each source of a rig on its own."""
+
+    def __init__(self, max_future_s: float) -> None:
+        """Set how far ahead of the clock a stamp may be.
+
+        Args:
+            max_future_s: seconds.
+
+        Raises:
+            ValueError: negative or not a number.
+        """
+        if not max_future_s >= 0:
+            raise ValueError(f"max_future_s must not be negative, got {max_future_s}")
+        self._max_future_ns = round(max_future_s * 1e9)
+        self._sources: dict[str, _Source] = {}
+
+    def judge(self, stamp_ns: int, now_ns: int, source: str) -> StampVerdict:
+        """Judge a frame's stamp.
+
+        Args:
+            stamp_ns: acquisition time, nanoseconds.
+            now_ns: the clock, nanoseconds; 0 where it does not run yet (simulated time before the first /clock), which
+                switches the check for the future off.
+            source: which camera of the rig.
+        """
+        if now_ns > 0 and stamp_ns > now_ns + self._max_future_ns:
+            return StampVerdict.IN_FUTURE
+        last = self._sources.get(source)
+        if last is None or stamp_ns > last.newest_ns:
+            self._sources[source] = _Source(stamp_ns)
+            return StampVerdict.GOOD
+        if stamp_ns == last.newest_ns:
+            return StampVerdict.REPEATED
+        rising = stamp_ns > last.run_newest_ns if last.run else True
+        run = last.run + 1 if rising else 1
+        if run >= RUN_OF_A_JUMP:
+            self._sources[source] = _Source(stamp_ns)
+            return StampVerdict.JUMPED_BACK
+        self._sources[source] = _Source(last.newest_ns, run, stamp_ns)
+        return StampVerdict.TOO_OLD
+
+    def reset(self) -> None:
+        """Forget all stamps."""
+        self._sources.clear()

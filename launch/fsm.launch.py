@@ -1,0 +1,77 @@
+"""The fast spatial memory beside a camera: `ros2 launch fsm_ros fsm.launch.py camera:=/camera`."""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import DeclareLaunchArgument, EmitEvent, RegisterEventHandler
+from launch.conditions import IfCondition
+from launch.events import matches_action
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.events.lifecycle import ChangeState
+from launch_ros.parameter_descriptions import ParameterValue
+from lifecycle_msgs.msg import Transition
+
+from launch import LaunchDescription
+
+
+def generate_launch_description() -> LaunchDescription:
+    """The node `fsm`, configured and activated by launch events unless autostart is false."""
+    defaults = str(Path(get_package_share_directory("fsm_ros")) / "config" / "fsm.yaml")
+    arguments = [
+        DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node."),
+        DeclareLaunchArgument("params_file", default_value=defaults, description="Parameters; see config/fsm.yaml."),
+        DeclareLaunchArgument("use_sim_time", default_value="false", description="Take the time from /clock."),
+        DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
+        DeclareLaunchArgument("autostart", default_value="true", description="Configure and activate at start."),
+        DeclareLaunchArgument(
+            "image",
+            default_value="image_raw",
+            description="Topic of the raw images; compressed ones are expected below it, at IMAGE/compressed.",
+        ),
+        DeclareLaunchArgument("camera_info", default_value="camera_info", description="Topic of the calibration."),
+    ]
+    node = LifecycleNode(
+        package="fsm_ros",
+        executable="fsm_node",
+        name="fsm",
+        namespace=LaunchConfiguration("namespace"),
+        output="screen",
+        parameters=[
+            LaunchConfiguration("params_file"),
+            {
+                "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
+                # Launch does it below, where its events can be seen.
+                "autostart": False,
+            },
+        ],
+        remappings=[
+            ("image_raw", LaunchConfiguration("image")),
+            ("image_raw/compressed", [LaunchConfiguration("image"), "/compressed"]),
+            ("camera_info", LaunchConfiguration("camera_info")),
+        ],
+        arguments=["--ros-args", "--log-level", ["fsm:=", LaunchConfiguration("log_level")]],
+    )
+    autostart = IfCondition(LaunchConfiguration("autostart"))
+    configure = EmitEvent(
+        event=ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=Transition.TRANSITION_CONFIGURE),
+        condition=autostart,
+    )
+    activate = RegisterEventHandler(
+        OnStateTransition(
+            target_lifecycle_node=node,
+            start_state="configuring",
+            goal_state="inactive",
+            entities=[
+                EmitEvent(
+                    event=ChangeState(
+                        lifecycle_node_matcher=matches_action(node),
+                        transition_id=Transition.TRANSITION_ACTIVATE,
+                    )
+                )
+            ],
+        ),
+        condition=autostart,
+    )
+    return LaunchDescription([*arguments, activate, node, configure])

@@ -1,0 +1,46 @@
+"""Installs fsm_ros: by colcon as an ament_python package, by pip into the environment of scripts/."""
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).resolve().parent
+MANIFEST = ElementTree.parse(ROOT / "package.xml").getroot()
+NAME = MANIFEST.findtext("name")
+
+
+def files_in(directory: str) -> list[str]:
+    """Returns the files of one directory as data_files wants them: relative to the checkout."""
+    return sorted(str(path.relative_to(ROOT)) for path in (ROOT / directory).glob("*.*") if path.is_file())
+
+
+setup(
+    name=NAME,
+    version=MANIFEST.findtext("version"),
+    description="Fast Spatial Memory for robots by elastic test-time training (arXiv 2604.07350)",
+    maintainer=MANIFEST.findtext("maintainer"),
+    maintainer_email=MANIFEST.find("maintainer").get("email"),
+    license=MANIFEST.findtext("license"),
+    python_requires=">=3.10",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={NAME: ["py.typed", "weights/*"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        (f"share/{NAME}/launch", files_in("launch")),
+        (f"share/{NAME}/config", files_in("config")),
+    ],
+    # What has no package in apt; the rest is in package.xml. scripts/pip_ros/requirements.txt pins all of it.
+    install_requires=["einops", "huggingface_hub", "rosbags", "safetensors", "setuptools", "torch>=2.6"],
+    # Stand-ins for tf2_ros and cv_bridge, which machines without ROS cannot have.
+    extras_require={"pip_ros": ["pytransform3d", "rosbags-image"]},
+    zip_safe=True,
+    entry_points={
+        "console_scripts": [
+            "fsm_node = fsm_ros.node.lifecycle:main",
+            "render_view = fsm_ros.node.render_view:main",
+            "play_bag = fsm_ros.node.play_bag:main",
+        ],
+    },
+)

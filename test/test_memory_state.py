@@ -1,0 +1,335 @@
+"""Memory files: bit-equal there and back, never half written, and nothing else is taken for one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from tiny_memory import (
+    CONFIG,
+    assert_untouched,
+    observed_state,
+    random_chunks,
+    random_views,
+    snapshot,
+    stream,
+    tiny_model,
+)
+from torch import Tensor
+
+from fsm_ros.memory.elastic import ElasticRule
+from fsm_ros.memory.model import FastSpatialMemory
+from fsm_ros.memory.state import MemoryFileError, MemoryState, SavedMemory, load_memory, save_memory
+
+FINGERPRINT = "0123456789abcdef"
+
+
+@pytest.fixture(scope="module")
+def model() -> FastSpatialMemory:
+    return tiny_model()
+
+
+@pytest.fixture
+def saved(model: FastSpatialMemory, tmp_path: Path) -> Path:
+    """A sound file."""
+    path = tmp_path / "kitchen.fsm"
+    save_memory(path, SavedMemory(observed_state(model, 2, ElasticRule())), FINGERPRINT)
+    return path
+
+
+# --- there and back ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", [None, ElasticRule()], ids=["lact", "elastic"])
+@pytest.mark.parametrize("scenes", [1, 3])
+@pytest.mark.parametrize("chunks", [0, 3])
+def test_a_loaded_memory_is_the_saved_one_and_goes_on_like_it(
+    model: FastSpatialMemory, tmp_path: Path, chunks: int, scenes: int, rule: ElasticRule | None
+) -> None:
+    seen = random_chunks(1, chunks + 1, batch=scenes)
+    state = stream(model, model.initial_state(scenes), seen[:chunks], rule)
+    before, path = snapshot(state), tmp_path / "kitchen.fsm"
+    size = save_memory(path, SavedMemory(state), model.fingerprint())
+    loaded = load_memory(path, model.initial_state(scenes), model.fingerprint()).state
+    assert size == path.stat().st_size >= state.size_bytes
+    assert_untouched(state, before)
+    assert loaded.equals(state)
+    assert (loaded.chunks_observed, loaded.views_observed) == (chunks, 2 * chunks)
+    views = seen[chunks]
+    assert torch.equal(
+        model.render(loaded, views.cameras, views.times), model.render(state, views.cameras, views.times)
+    )
+    assert model.observe(loaded, views, rule).equals(model.observe(state, views, rule))
+
+
+def test_the_fingerprint_is_that_of_the_weights(model: FastSpatialMemory) -> None:
+    assert tiny_model().fingerprint() == model.fingerprint()
+    assert tiny_model(seed=1).fingerprint() != model.fingerprint()
+    other = replace(CONFIG, base_lr=0.02)
+    assert tiny_model(config=other).fingerprint() != model.fingerprint()
+
+
+def test_notes_and_attachments_come_back(model: FastSpatialMemory, tmp_path: Path) -> None:
+    notes = {
+        "frame": {"extent_m": 2.5, "origin": [0.1, -2.0, 1e-300]},
+        "name": "Küche 厨房",
+        "none": None,
+        "n": 2**60,
+    }
+    images = torch.arange(24, dtype=torch.uint8).reshape(2, 3, 4)
+    attachments = {
+        "images": images,
+        "left": images[:, :, :2],  # shares memory with the one above
+        "poses": torch.eye(4, dtype=torch.float64, requires_grad=True),
+        "stamps": torch.tensor([2**62, -1]),
+        "mask": torch.tensor([True, False]),
+        "half": torch.randn(3).bfloat16(),
+        "scalar": torch.tensor(1.5),
+        "nothing": torch.zeros(0, 3),
+    }
+    path, state = tmp_path / "kitchen.fsm", observed_state(model)
+    save_memory(path, SavedMemory(state, notes, attachments), FINGERPRINT)
+    found = load_memory(path, state, FINGERPRINT)
+    assert found.notes == notes
+    assert found.attachments.keys() == attachments.keys()
+    for name, tensor in attachments.items():
+        assert found.attachments[name].dtype == tensor.dtype
+        assert torch.equal(found.attachments[name], tensor)
+
+
+def test_a_file_without_notes_has_none(model: FastSpatialMemory, saved: Path) -> None:
+    found = load_memory(saved, model.initial_state(), FINGERPRINT)
+    assert found.notes == {}
+    assert found.attachments == {}
+
+
+def test_a_loaded_memory_does_not_follow_its_file(model: FastSpatialMemory, saved: Path) -> None:
+    loaded = load_memory(saved, model.initial_state(), FINGERPRINT).state
+    before = snapshot(loaded)
+    with saved.open("r+b") as file:
+        file.write(bytes(saved.stat().st_size))
+    assert_untouched(loaded, before)
+
+
+def test_tensors_with_gradients_are_saved_by_value(tmp_path: Path) -> None:
+    model = tiny_model().requires_grad_(True)
+    state = model.observe(model.initial_state(), random_views(2, 2), ElasticRule())
+    assert state.layers[0].weights.w0.requires_grad
+    save_memory(tmp_path / "kitchen.fsm", SavedMemory(state), FINGERPRINT)
+    loaded = load_memory(tmp_path / "kitchen.fsm", state, FINGERPRINT).state
+    assert loaded.equals(state)
+    assert not loaded.layers[0].weights.w0.requires_grad
+
+
+# --- a crash on the way ------------------------------------------------------------------------------------
+
+
+def _crash_when_replacing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def replace_file(_source: str, _target: Path) -> NoReturn:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", replace_file)
+
+
+def _crash_when_writing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def half_a_file(_tensors: dict[str, Tensor], path: str, _metadata: dict[str, str]) -> NoReturn:
+        Path(path).write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr("fsm_ros.memory.state.save_file", half_a_file)
+
+
+def _crash_when_syncing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fsync(_file: int) -> NoReturn:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("os.fsync", fsync)
+
+
+@pytest.mark.parametrize("crash", [_crash_when_replacing, _crash_when_writing, _crash_when_syncing])
+@pytest.mark.parametrize("there_was_one", [True, False])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    model: FastSpatialMemory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    crash: object,
+    there_was_one: bool,
+) -> None:
+    path, state = tmp_path / "kitchen.fsm", observed_state(model)
+    if there_was_one:
+        save_memory(path, SavedMemory(state), FINGERPRINT)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert callable(crash)
+    crash(monkeypatch)
+    newer = model.observe(state, random_views(3, 2))
+    with pytest.raises(OSError, match="No space left on device|Input/output error"):
+        save_memory(path, SavedMemory(newer), FINGERPRINT)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    monkeypatch.undo()
+    save_memory(path, SavedMemory(newer), FINGERPRINT)
+    assert load_memory(path, state, FINGERPRINT).state.equals(newer)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_missing_folder_is_an_os_error(model: FastSpatialMemory, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        save_memory(tmp_path / "nowhere" / "kitchen.fsm", SavedMemory(model.initial_state()), FINGERPRINT)
+
+
+KILLED = """
+import os, random, signal, sys, time
+from dataclasses import replace
+from pathlib import Path
+import torch
+from fsm_ros.memory.model import FastSpatialMemory, ModelConfig
+from fsm_ros.memory.state import SavedMemory, load_memory, save_memory
+
+torch.manual_seed(0)
+like = FastSpatialMemory(ModelConfig(4, 64, 2, 16, 64)).initial_state()
+path = Path(sys.argv[1])
+
+def save(count):
+    # Every weight tells which write it is of.
+    state = like.map(lambda t: torch.full_like(t, count))
+    save_memory(path, SavedMemory(replace(state, chunks_observed=count), {"count": count}), "model")
+
+save(1)
+random.seed(0)
+counts = []
+for kill in range(12):
+    start = load_memory(path, like, "model").state.chunks_observed
+    child = os.fork()
+    if child == 0:
+        while True:
+            start += 1
+            save(start)
+    time.sleep(random.uniform(0.01, 0.08))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    found = load_memory(path, like, "model")
+    count = found.state.chunks_observed
+    assert found.notes == {"count": count}, found.notes
+    assert all((t == count).all() for t in found.state.tensors().values()), count
+    counts.append(count)
+print(*counts)
+"""
+
+
+def test_a_process_killed_while_it_saves_leaves_a_whole_file(tmp_path: Path) -> None:
+    """``kill -9`` at random moments of an endless loop of writes, again and again."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path / "kitchen.fsm")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=Path(__file__).resolve().parent.parent,
+    )
+    assert done.returncode == 0, done.stderr
+    counts = [int(word) for word in done.stdout.split()]
+    assert len(counts) == 12
+    assert counts == sorted(counts)
+    assert counts[-1] > 12  # it did write while it was being killed
+
+
+# --- files that are no memory of this model ----------------------------------------------------------------
+
+
+def _refused(path: Path, like: MemoryState, message: str, fingerprint: str = FINGERPRINT) -> None:
+    before = snapshot(like)
+    with pytest.raises(MemoryFileError, match=message) as refusal:
+        load_memory(path, like, fingerprint)
+    assert str(path) in str(refusal.value)
+    assert_untouched(like, before)
+
+
+def test_a_missing_file(model: FastSpatialMemory, tmp_path: Path) -> None:
+    _refused(tmp_path / "nowhere.fsm", model.initial_state(), "there is no memory file")
+    _refused(tmp_path, model.initial_state(), "cannot be read as a memory")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.0001, 0.01, 0.5, 0.999])
+def test_a_truncated_file(model: FastSpatialMemory, saved: Path, share: float) -> None:
+    content = saved.read_bytes()
+    saved.write_bytes(content[: int(share * len(content))])
+    _refused(saved, model.initial_state(), "damaged or cut short")
+
+
+def test_a_file_with_something_after_it(model: FastSpatialMemory, saved: Path) -> None:
+    saved.write_bytes(saved.read_bytes() + b"\0")
+    _refused(saved, model.initial_state(), "damaged or cut short")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), header=st.booleans())
+def test_a_single_flipped_bit_is_noticed_wherever_it_is(
+    model: FastSpatialMemory, saved: Path, where: float, bit: int, header: bool
+) -> None:
+    sound = saved.read_bytes()
+    end = 8 + int.from_bytes(sound[:8], "little") if header else len(sound)
+    broken = bytearray(sound)
+    broken[int(where * end)] ^= 1 << bit
+    saved.with_suffix(".broken").write_bytes(bytes(broken))
+    _refused(saved.with_suffix(".broken"), model.initial_state(), "damaged|another model|not a memory file")
+    assert load_memory(saved, model.initial_state(), FINGERPRINT).state.chunks_observed == 2
+
+
+def test_a_memory_of_another_model(model: FastSpatialMemory, saved: Path) -> None:
+    _refused(saved, model.initial_state(), f"another model .*{FINGERPRINT}.*fedcba", "fedcba")
+    deeper = FastSpatialMemory(replace(CONFIG, num_layers=3)).initial_state()
+    _refused(saved, deeper, r"does not fit this model: 9 tensors differ, the first is layers\.2\.anchor\.w0")
+    _refused(saved, model.initial_state(2), "does not fit this model: 18 tensors differ")
+
+
+def test_a_foreign_safetensors_file(model: FastSpatialMemory, tmp_path: Path) -> None:
+    path = tmp_path / "foreign.safetensors"
+    save_file({"weight": torch.ones(3)}, path)
+    _refused(path, model.initial_state(), "not a memory file of this version")
+    save_file(model.state_dict(), path, {"config": json.dumps({"dim": 32})})
+    _refused(path, model.initial_state(), "not a memory file of this version")
+    save_file({"weight": torch.ones(3)}, path, {"format": "fsm_ros.memory/1", "fingerprint": FINGERPRINT})
+    _refused(path, model.initial_state(), "damaged")
+    path.write_bytes(b"PK\x03\x04 something else")
+    _refused(path, model.initial_state(), "damaged or cut short")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("part", ["weights", "anchor", "importance"])
+def test_a_memory_that_is_not_finite(
+    model: FastSpatialMemory, tmp_path: Path, part: str, value: float
+) -> None:
+    state = observed_state(model, 2, ElasticRule()).map(torch.clone)
+    getattr(state.layers[1], part).w1[0, 2, 1, 3] = value
+    save_memory(tmp_path / "kitchen.fsm", SavedMemory(state), FINGERPRINT)
+    _refused(tmp_path / "kitchen.fsm", model.initial_state(), "not finite")
+
+
+# --- the value itself --------------------------------------------------------------------------------------
+
+
+def test_the_size_of_a_state_does_not_grow(model: FastSpatialMemory) -> None:
+    one, many = observed_state(model, 1, ElasticRule()), observed_state(model, 6, ElasticRule())
+    assert one.size_bytes == many.size_bytes == 2 * 3 * 3 * 4 * 8 * 16 * 4
+
+
+def test_states_are_compared_by_equals(model: FastSpatialMemory) -> None:
+    state = observed_state(model, 2)
+    assert state.equals(state.map(torch.clone))
+    assert not state.equals(model.initial_state())
+    assert not state.equals(replace(state, views_observed=5))
+    assert not state.equals(FastSpatialMemory(replace(CONFIG, num_layers=3)).initial_state())
+    tensors = list(state.map(torch.clone).tensors())
+    assert len(tensors) == 18
+    nudged = state.map(torch.clone)
+    nudged.layers[1].importance.w2[0, 0, 0, 0] += 1e-9
+    assert not state.equals(nudged)
+    assert (state == nudged) is False
