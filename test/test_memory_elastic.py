@@ -159,9 +159,7 @@ def test_the_ends_of_the_decays(importance: Importance) -> None:
     assert _equal(kept.anchor, memory.anchor)
     new = _after(memory, norms, updates, replace(ema, importance_decay=0.0, anchor_decay=0.0))
     forgotten = replace(memory, importance=memory.importance.map(lambda t: 7 + t))
-    assert _equal(
-        _after(forgotten, norms, updates, replace(ema, importance_decay=0.0)).importance, new.importance
-    )
+    assert _equal(_after(forgotten, norms, updates, replace(ema, importance_decay=0.0)).importance, new.importance)
     assert _equal(new.anchor, new.weights)
     streaming = replace(ema, anchor=AnchorPolicy.STREAMING, importance_decay=0.0)
     assert _equal(_after(memory, norms, updates, streaming).anchor, new.anchor)

@@ -50,9 +50,7 @@ def model() -> FastSpatialMemory:
 
 def _chosen(views: Views, order: list[int]) -> Views:
     cameras = views.cameras
-    chosen = Cameras(
-        cameras.fxfycxcy[:, order], cameras.memory_from_camera[:, order], cameras.height, cameras.width
-    )
+    chosen = Cameras(cameras.fxfycxcy[:, order], cameras.memory_from_camera[:, order], cameras.height, cameras.width)
     return Views(views.images[:, order], chosen, views.times[:, order])
 
 
@@ -114,9 +112,7 @@ def test_several_chunks_are_not_the_same_in_streaming_and_in_batch_order(model: 
     in_batch = model.observe_batch(model.initial_state(), views, tokens_of(chunks[0]))
     assert (in_batch.chunks_observed, in_batch.views_observed) == (2, 4)
     # The first layer reads nothing before it writes; the second reads what the first answered.
-    torch.testing.assert_close(
-        in_batch.layers[0].weights.w0, streamed.layers[0].weights.w0, atol=1e-4, rtol=0
-    )
+    torch.testing.assert_close(in_batch.layers[0].weights.w0, streamed.layers[0].weights.w0, atol=1e-4, rtol=0)
     assert (in_batch.layers[1].weights.w0 - streamed.layers[1].weights.w0).abs().max() > 0.01
 
 
@@ -183,9 +179,7 @@ def test_any_resolution_of_whole_patches_is_taken(rows: int, columns: int) -> No
 
 
 @every_rule_or_none
-def test_a_batch_of_scenes_equals_the_scenes_one_by_one(
-    model: FastSpatialMemory, rule: ElasticRule | None
-) -> None:
+def test_a_batch_of_scenes_equals_the_scenes_one_by_one(model: FastSpatialMemory, rule: ElasticRule | None) -> None:
     scenes = 3
     chunks, wanted = random_chunks(8, 3, batch=scenes), random_views(9, 2, batch=scenes)
     together = stream(model, model.initial_state(scenes), chunks, rule)
@@ -197,9 +191,7 @@ def test_a_batch_of_scenes_equals_the_scenes_one_by_one(
         assert_states_close(mine, alone, atol=2e-3)
         assert largest_difference(mine, scene_of(together, (i + 1) % scenes)) > 0.1
         view = one_scene(wanted, i)
-        torch.testing.assert_close(
-            images[i : i + 1], model.render(alone, view.cameras, view.times), atol=2e-3, rtol=0
-        )
+        torch.testing.assert_close(images[i : i + 1], model.render(alone, view.cameras, view.times), atol=2e-3, rtol=0)
         in_batch_alone = model.observe_batch(model.initial_state(), one_scene(chunks[0], i), 5, rule)
         assert_states_close(scene_of(in_batch, i), in_batch_alone, atol=2e-3)
 

@@ -91,9 +91,7 @@ def test_bf16_on_cuda_is_finite_and_near_float32(muon: MuonPrecision, rule: Elas
     difference = image - exact.render(expected, wanted.cameras, wanted.times)
     assert 0 < difference.square().mean().sqrt() < 0.1
     # On one and the same memory there is no such amplification.
-    same = quick.render(expected, wanted.cameras, wanted.times) - exact.render(
-        expected, wanted.cameras, wanted.times
-    )
+    same = quick.render(expected, wanted.cameras, wanted.times) - exact.render(expected, wanted.cameras, wanted.times)
     assert 0 < same.square().mean().sqrt() < 0.02
 
 

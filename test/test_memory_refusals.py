@@ -112,9 +112,7 @@ def test_a_resolution_that_is_not_of_whole_patches_names_the_patch(height: int, 
     assume(height % CONFIG.patch_size or width % CONFIG.patch_size)
     model, views = tiny_model(), random_views(1, 2, (height, width))
     state = model.initial_state()
-    message = (
-        f"{width}x{height} pixels .* patches of {CONFIG.patch_size}: .* multiples of {CONFIG.patch_size}"
-    )
+    message = f"{width}x{height} pixels .* patches of {CONFIG.patch_size}: .* multiples of {CONFIG.patch_size}"
     with pytest.raises(ValueError, match=message):
         model.observe(state, views)
     with pytest.raises(ValueError, match=message):

@@ -304,9 +304,7 @@ def test_a_foreign_safetensors_file(model: FastSpatialMemory, tmp_path: Path) ->
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("part", ["weights", "anchor", "importance"])
-def test_a_memory_that_is_not_finite(
-    model: FastSpatialMemory, tmp_path: Path, part: str, value: float
-) -> None:
+def test_a_memory_that_is_not_finite(model: FastSpatialMemory, tmp_path: Path, part: str, value: float) -> None:
     state = observed_state(model, 2, ElasticRule()).map(torch.clone)
     getattr(state.layers[1], part).w1[0, 2, 1, 3] = value
     save_memory(tmp_path / "kitchen.fsm", SavedMemory(state), FINGERPRINT)

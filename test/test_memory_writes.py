@@ -68,12 +68,8 @@ def test_the_ascent_direction_is_the_gradient_of_the_agreement(seed: int) -> Non
 
 
 @few
-@given(
-    seed=seeds, rows=st.integers(2, 12), columns=st.integers(2, 12), scale=st.sampled_from([1e-4, 1.0, 1e4])
-)
-def test_newton_schulz_keeps_only_the_direction_of_a_matrix(
-    seed: int, rows: int, columns: int, scale: float
-) -> None:
+@given(seed=seeds, rows=st.integers(2, 12), columns=st.integers(2, 12), scale=st.sampled_from([1e-4, 1.0, 1e4]))
+def test_newton_schulz_keeps_only_the_direction_of_a_matrix(seed: int, rows: int, columns: int, scale: float) -> None:
     matrix = torch.randn(3, rows, columns, generator=torch.Generator().manual_seed(seed))
     found = newton_schulz(matrix, 5, torch.float32)
     torch.testing.assert_close(newton_schulz(scale * matrix, 5, torch.float32), found, atol=2e-2, rtol=0)
@@ -88,9 +84,7 @@ def test_newton_schulz_keeps_only_the_direction_of_a_matrix(
 
 
 @every_rule_or_none
-def test_column_norms_stay_those_of_the_slow_weights(
-    model: FastSpatialMemory, rule: ElasticRule | None
-) -> None:
+def test_column_norms_stay_those_of_the_slow_weights(model: FastSpatialMemory, rule: ElasticRule | None) -> None:
     state = stream(model, model.initial_state(), random_chunks(12, 5), rule)
     for block, layer in zip(blocks_of(model), state.layers, strict=True):
         slow = column_norms(block.memory.slow_weights(1))
@@ -102,9 +96,7 @@ def test_column_norms_stay_those_of_the_slow_weights(
 def test_statistics_tell_what_the_last_chunk_did(model: FastSpatialMemory, rule: ElasticRule | None) -> None:
     before = observed_state(model, 2, rule).layers[0]
     views = random_views(13, 2)
-    x = model.input_layernorm(
-        model.input_linear(model.patch_features(views.cameras, views.times, views.images))
-    )
+    x = model.input_layernorm(model.input_linear(model.patch_features(views.cameras, views.times, views.images)))
     block = blocks_of(model)[0]
     attended = block.attend(x)
     after, found = block.write(attended, before, rule, torch.float32)

@@ -134,9 +134,7 @@ def test_every_requirement_is_pinned_to_one_version(repo_root: Path) -> None:
     requirements = [line for line in lines if line and not line.startswith("#")]
     assert requirements
     assert [
-        line
-        for line in requirements
-        if not re.fullmatch(r"[\w.-]+==[\w.]+(; python_version (<|>=) \"3\.11\")?", line)
+        line for line in requirements if not re.fullmatch(r"[\w.-]+==[\w.]+(; python_version (<|>=) \"3\.11\")?", line)
     ] == []
 
 
@@ -167,9 +165,7 @@ def test_the_environment_is_the_same_sourced_twice_and_leaves_nothing_behind(rep
     compgen -A function -A variable | grep '^_fsm' && { echo "left behind"; exit 1; }
     [ "$(command -v fsm_node)" = "$1/.venv/bin/fsm_node" ] || { echo "fsm_node not on PATH"; exit 1; }
     """
-    done = run(
-        "bash", "-c", script, "bash", str(repo_root), PYTHONPATH="", LD_LIBRARY_PATH="", AMENT_PREFIX_PATH=""
-    )
+    done = run("bash", "-c", script, "bash", str(repo_root), PYTHONPATH="", LD_LIBRARY_PATH="", AMENT_PREFIX_PATH="")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -188,9 +184,7 @@ def tools(tmp_path: Path) -> Path:
     """A search path with the everyday tools, without Python and without a compiler."""
     directory = tmp_path / "bin"
     directory.mkdir()
-    names = (
-        "bash cat cut dirname find flock getconf grep head ls mkdir paste rm sed sha256sum sort tail tr uname"
-    )
+    names = "bash cat cut dirname find flock getconf grep head ls mkdir paste rm sed sha256sum sort tail tr uname"
     for tool in names.split():
         program = shutil.which(tool)
         assert program is not None
@@ -214,9 +208,7 @@ def add_program(tools: Path, name: str, script: str = "exit 0") -> Path:
     return tools / name
 
 
-def test_without_a_compiler_bootstrap_says_which_package_to_install(
-    fresh_checkout: Path, tools: Path
-) -> None:
+def test_without_a_compiler_bootstrap_says_which_package_to_install(fresh_checkout: Path, tools: Path) -> None:
     assert "build-essential" in bootstrap_fails(fresh_checkout, tools, CC="", CXX="")
 
 
@@ -229,9 +221,7 @@ def test_without_a_compiler_bootstrap_says_which_package_to_install(
         ("3.12.1 headers", "python3.12-dev"),
     ],
 )
-def test_an_unfit_python_is_named_with_its_remedy(
-    fresh_checkout: Path, tools: Path, problem: str, remedy: str
-) -> None:
+def test_an_unfit_python_is_named_with_its_remedy(fresh_checkout: Path, tools: Path, problem: str, remedy: str) -> None:
     for compiler in ("cc", "c++"):
         add_program(tools, compiler)
     add_program(tools, "python3", f"echo {problem}")
@@ -243,9 +233,7 @@ def test_an_unfit_python_is_named_with_its_remedy(
 def test_a_chosen_python_that_does_not_run_is_named(fresh_checkout: Path, tools: Path) -> None:
     for compiler in ("cc", "c++"):
         add_program(tools, compiler)
-    assert "FSM_PYTHON=/no/such/python does not run" in bootstrap_fails(
-        fresh_checkout, tools, FSM_PYTHON="/no/such/python"
-    )
+    assert "/no/such/python does not run" in bootstrap_fails(fresh_checkout, tools, FSM_PYTHON="/no/such/python")
 
 
 def test_another_release_of_ros_is_refused(fresh_checkout: Path, tools: Path) -> None:
@@ -269,10 +257,7 @@ def test_a_workspace_build_finds_the_two_packages_and_no_stand_in(repo_root: Pat
 
 def test_tf_message_has_the_type_hash_of_jazzy() -> None:
     description = Path(get_package_share_directory("tf2_msgs"), "msg", "TFMessage.json")
-    hashes = {
-        entry["type_name"]: entry["hash_string"]
-        for entry in json.loads(description.read_text())["type_hashes"]
-    }
+    hashes = {entry["type_name"]: entry["hash_string"] for entry in json.loads(description.read_text())["type_hashes"]}
     assert hashes["tf2_msgs/msg/TFMessage"] == TF_MESSAGE_HASH
 
 

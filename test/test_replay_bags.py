@@ -30,7 +30,7 @@ from fsm_ros.replay.bags import (
     read_transforms,
 )
 from fsm_ros.replay.demo_bag import DEMO_CAMERA, START_NS, DemoRobot, write_demo_bag
-from fsm_ros.replay.transforms import StampedTransform, TransformError, TransformTree
+from fsm_ros.stream.transforms import StampedTransform, TransformError, TransformTree
 from fsm_ros.stream.frame import Camera, Distortion
 
 SMALL = replace(DEMO_CAMERA, width=64, height=48, fx=40.8, fy=40.9, cx=32.4, cy=23.8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,11 +14,10 @@ from fsm_ros.memory.layers import Block
 from fsm_ros.memory.model import FastSpatialMemory, ModelConfig, MuonPrecision, Precision, Views
 from fsm_ros.memory.state import MemoryState
 
-CONFIG = ModelConfig(
-    patch_size=4, dim=32, num_layers=2, attention_head_dim=16, fast_head_dim=8, mlp_inter_multi=2
-)
+CONFIG = ModelConfig(patch_size=4, dim=32, num_layers=2, attention_head_dim=16, fast_head_dim=8, mlp_inter_multi=2)
 SQUARE = (16, 16)
 OBLONG = (8, 12)
+ELASTIC_BUFFERS = ("w0_star", "w1_star", "w2_star", "F0", "F1", "F2")
 EVERY_RULE = [ElasticRule(importance, anchor) for importance in Importance for anchor in AnchorPolicy]
 EVERY_RULE_OR_NONE = [*EVERY_RULE, None]
 
@@ -139,3 +139,39 @@ def largest_difference(one: MemoryState, other: MemoryState) -> float:
     """How far two memories are apart."""
     there = other.tensors()
     return max(float((t - there[name]).abs().max()) for name, t in one.tensors().items())
+
+
+def _wrapped(name: str) -> str:
+    """A key as it looks under DDP, torch.compile and activation checkpointing."""
+    parts = name.split(".")
+    if parts[0] == "blocks":
+        parts.insert(2, "_checkpoint_wrapped_module")
+    return "module._orig_mod." + ".".join(parts)
+
+
+def elastic_buffers(model: FastSpatialMemory, layers: int) -> dict[str, dict[str, Tensor]]:
+    """Anchors and importance as the release's training writes them, keys with all their wrappers."""
+    generator = torch.Generator().manual_seed(5)
+    return {
+        f"module.blocks.{i}._checkpoint_wrapped_module.module_list.1.f": {
+            name: torch.rand(getattr(layer.weights, f"w{name.strip('w_starF')}").shape[1:], generator=generator)
+            for name in ELASTIC_BUFFERS
+        }
+        for i, layer in enumerate(model.initial_state().layers[:layers])
+    }
+
+
+def release_file(model: FastSpatialMemory, path: Path, **changes: object) -> Path:
+    """A checkpoint as the release's training writes it."""
+    weights = {_wrapped(name): tensor for name, tensor in model.state_dict().items()}
+    weights["module.loss_mgr.lpips_loss_module.net.0.weight"] = torch.full((3,), float("nan"))
+    content = {
+        "model": weights,
+        "optimizer": {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 1e-4, "params": [0]}]},
+        "lr_scheduler": None,
+        "now_iters": 3,
+        "epoch": 1,
+        "format_version": 2,
+    }
+    torch.save(content | changes, path)
+    return path

@@ -51,7 +51,9 @@ class ViewAttention(nn.Module):
         batch = tokens.shape[0]
         qkv = self.to_qkv(tokens)
         q, k, v = rearrange(qkv, "b v n (three h d) -> three (b v) h n d", three=3, h=self.heads)
-        mixed = F.scaled_dot_product_attention(self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype), v)
+        # Norms in float32, like their weights, also where autocast gives bfloat16.
+        q, k = self.q_norm(q.float()).to(v.dtype), self.k_norm(k.float()).to(v.dtype)
+        mixed = F.scaled_dot_product_attention(q, k, v)
         out: Tensor = self.c_proj(rearrange(mixed, "(b v) h n d -> b v n (h d)", b=batch))
         return out
 
@@ -114,7 +116,7 @@ class LaCETLayer(nn.Module):
 
     def read(self, weights: FastWeights, queries: Tensor, views: int) -> Tensor:
         """Answer queries ``[B, H, V*N, d]`` from the fast weights, ``[B, V, N, D]``."""
-        answer = self.o_norm(read(weights, queries))
+        answer = self.o_norm(read(weights, queries).float())
         out: Tensor = self.c_proj(rearrange(answer, "b h (v n) d -> b v n (h d)", v=views))
         return out
 

@@ -1,7 +1,7 @@
 """Makes the CMake files of the ROS wheels name this environment instead of the machine they were built on.
 
-The wheels export targets with include directories of the build image (`/opt/python/cp312-cp312/...`), and CMake
-refuses such targets. Run with the Python of the environment; running it again changes nothing.
+The wheels export targets with include directories of the build image (`/opt/python/cp312-cp312/...`), which
+CMake refuses. Run with the Python of the environment; running it again changes nothing.
 """
 
 from __future__ import annotations
