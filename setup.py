@@ -32,13 +32,11 @@ setup(
         (f"share/{NAME}/config", files_in("config")),
     ],
     # What has no package in apt; the rest is in package.xml. scripts/pip_ros/requirements.txt pins all of it.
-    install_requires=["einops", "huggingface_hub", "rosbags", "safetensors", "setuptools", "torch>=2.6"],
-    # Stand-ins for tf2_ros and cv_bridge, which machines without ROS cannot have.
-    extras_require={"pip_ros": ["pytransform3d", "rosbags-image"]},
+    install_requires=["einops", "huggingface_hub", "rosbags", "rosbags-image", "safetensors", "setuptools", "torch>=2.6"],
     zip_safe=True,
     entry_points={
         "console_scripts": [
-            "fsm_node = fsm_ros.node.lifecycle:main",
+            "fsm_node = fsm_ros.node.fsm_node:main",
             "render_view = fsm_ros.node.render_view:main",
             "play_bag = fsm_ros.node.play_bag:main",
         ],

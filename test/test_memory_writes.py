@@ -137,7 +137,7 @@ def _rms(matrices: list[Tensor]) -> Tensor:
     return _flat(matrices).square().mean().sqrt()
 
 
-def test_statistics_are_of_eachone_scene(model: FastSpatialMemory) -> None:
+def test_statistics_are_of_each_scene(model: FastSpatialMemory) -> None:
     chunk = random_views(14, 2, batch=3)
     together = model.observe(model.initial_state(3), chunk, ElasticRule()).statistics
     for i in range(3):
@@ -163,12 +163,14 @@ def test_shared_anchors_are_handed_from_layer_to_layer(model: FastSpatialMemory)
         assert all((mine - theirs).abs().max() > 1e-3 for mine, theirs in second)
 
 
-def test_a_shared_anchor_that_stays_is_that_of_the_first_layer(model: FastSpatialMemory) -> None:
-    rule = ElasticRule(anchor=AnchorPolicy.GLOBAL)
-    state = model.observe_batch(model.initial_state(), random_views(16, 4), 6, rule, AnchorSharing.SHARED)
+def test_what_is_shared_and_stays_is_that_of_the_first_layer(model: FastSpatialMemory) -> None:
+    start = observed_state(model, 2, ElasticRule())
+    rule = ElasticRule(anchor=AnchorPolicy.GLOBAL, importance_decay=1.0)
+    state = model.observe_batch(start, random_views(16, 4), 6, rule, AnchorSharing.SHARED)
     for layer in state.layers:
-        for anchor, slow in zip(layer.anchor, model.initial_state().layers[0].weights, strict=True):
-            assert torch.equal(anchor, slow)
+        for part in ("anchor", "importance"):
+            for found, first in zip(getattr(layer, part), getattr(start.layers[0], part), strict=True):
+                assert torch.equal(found, first)
 
 
 def test_sharing_exists_in_batch_order_only() -> None:

@@ -105,6 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     finally:
         executor.shutdown()
+        spinner.join()  # a thread that still spins while the context dies aborts the process
         node.destroy_node()
         rclpy.try_shutdown()
 

@@ -92,6 +92,9 @@ def _words(enum: type[Enum]) -> tuple[str, ...]:
 
 
 _DAY_S = 86_400.0
+_MEMORY = MemorySettings()
+_RULE = ElasticRule()
+_KEYFRAMES = KeyframePolicy()
 
 PARAMETERS: tuple[Spec, ...] = (
     Spec(
@@ -127,58 +130,79 @@ PARAMETERS: tuple[Spec, ...] = (
     ),
     Spec(
         "memory.mode",
-        MemoryMode.STREAMING.value,
+        _MEMORY.mode.value,
         "streaming carries the fast weights on from chunk to chunk; windowed encodes the last memory.window_chunks "
         "chunks again, in the order of the release.",
         choices=_words(MemoryMode),
     ),
-    Spec("memory.window_chunks", 4, "Chunks that the windowed mode encodes again.", low=1, high=64),
-    Spec("memory.width", 64, "Columns of the observed views; a multiple of the patch.", "px", 8, 1024),
-    Spec("memory.height", 64, "Rows of the observed views; a multiple of the patch.", "px", 8, 1024),
+    Spec("memory.window_chunks", _MEMORY.window_chunks, "Chunks that the windowed mode encodes again.", low=1, high=64),
+    Spec("memory.width", _MEMORY.width, "Columns of the observed views; a multiple of the patch.", "px", 8, 1024),
+    Spec("memory.height", _MEMORY.height, "Rows of the observed views; a multiple of the patch.", "px", 8, 1024),
     Spec(
         "memory.extent",
-        0.0,
+        _MEMORY.extent_m,
         "Metres per unit of the model's frame, in which cameras should stay within about one unit of the first chunk. "
         "0: memory.extent_margin times the spread of the first chunk.",
         "m",
         0.0,
         10_000.0,
     ),
-    Spec("memory.extent_margin", 4.0, "Automatic extent over the spread of the first chunk.", "", 1.0, 1000.0),
+    Spec(
+        "memory.extent_margin",
+        _MEMORY.extent_margin,
+        "Automatic extent over the spread of the first chunk.",
+        "",
+        1.0,
+        1000.0,
+    ),
     Spec(
         "memory.horizon",
-        60.0,
+        _MEMORY.horizon_s,
         "Seconds that the model's time axis spans. When it ends, a new epoch begins from the remembered keyframes.",
         "s",
         0.1,
         _DAY_S,
     ),
-    Spec("memory.reservoir", 16, "Old keyframes that are remembered as images, sampled uniformly.", "", 1, 4096),
-    Spec("memory.retention_views", 4, "How many of them are rendered after each chunk; 0: none.", "", 0, 256),
+    Spec(
+        "memory.reservoir",
+        _MEMORY.reservoir,
+        "Old keyframes that are remembered as images, sampled uniformly.",
+        "",
+        1,
+        4096,
+    ),
+    Spec(
+        "memory.retention_views",
+        _MEMORY.retention_views,
+        "How many of them are rendered after each chunk; 0: none.",
+        "",
+        0,
+        256,
+    ),
     Spec(
         "memory.measure_surprise",
-        True,
+        _MEMORY.measure_surprise,
         "Render each chunk's own views before it is observed, and publish the PSNR.",
     ),
-    Spec("memory.seed", 0, "Seed of the reservoir.", "", 0, 2**31 - 1),
+    Spec("memory.seed", _MEMORY.seed, "Seed of the reservoir.", "", 0, 2**31 - 1),
     Spec(
         "elastic.importance",
-        Importance.SI.value,
+        _RULE.importance.value,
         "Fisher importance estimate of the elastic prior; off: plain LaCT.",
         choices=(OFF, *_words(Importance)),
         at_run_time=True,
     ),
     Spec(
         "elastic.anchor",
-        AnchorPolicy.STREAMING_EMA.value,
+        _RULE.anchor.value,
         "What the fast weights are pulled towards.",
         choices=_words(AnchorPolicy),
         at_run_time=True,
     ),
-    Spec("elastic.strength", 0.5, "Strength of the pull (lambda).", "", 0.0, 1000.0, at_run_time=True),
+    Spec("elastic.strength", _RULE.strength, "Strength of the pull (lambda).", "", 0.0, 1000.0, at_run_time=True),
     Spec(
         "elastic.importance_decay",
-        0.5,
+        _RULE.importance_decay,
         "Share of the old importance that a chunk keeps (alpha).",
         "",
         0.0,
@@ -187,7 +211,7 @@ PARAMETERS: tuple[Spec, ...] = (
     ),
     Spec(
         "elastic.anchor_decay",
-        0.5,
+        _RULE.anchor_decay,
         "Share of the old anchor that a chunk keeps (beta), with streaming_ema.",
         "",
         0.0,
@@ -196,7 +220,7 @@ PARAMETERS: tuple[Spec, ...] = (
     ),
     Spec(
         "memory.anchor_sharing",
-        AnchorSharing.PER_LAYER.value,
+        _MEMORY.sharing.value,
         "shared hands one anchor from layer to layer as the release does; windowed mode only.",
         choices=_words(AnchorSharing),
     ),
@@ -244,13 +268,31 @@ PARAMETERS: tuple[Spec, ...] = (
     ),
     Spec("tf.timeout", 0.5, "How long a frame waits for the transform at its stamp.", "s", 0.0, 60.0),
     Spec("tf.cache", 10.0, "How long transforms are kept.", "s", 0.1, 3600.0),
-    Spec("keyframes.translation", 0.1, "A camera that moved this far is worth a keyframe.", "m", 0.0, 1000.0),
-    Spec("keyframes.rotation", 0.1, "A camera that turned this far is worth a keyframe.", "rad", 0.0, 3.2),
-    Spec("keyframes.interval", 0.5, "A moving camera is worth a keyframe this often.", "s", 0.0, _DAY_S),
-    Spec("keyframes.min_interval", 0.0, "Keyframes never come faster than this.", "s", 0.0, _DAY_S),
+    Spec(
+        "keyframes.translation",
+        _KEYFRAMES.translation_m,
+        "A camera that moved this far is worth a keyframe.",
+        "m",
+        0.0,
+        1000.0,
+    ),
+    Spec(
+        "keyframes.rotation",
+        _KEYFRAMES.rotation_rad,
+        "A camera that turned this far is worth a keyframe.",
+        "rad",
+        0.0,
+        3.2,
+    ),
+    Spec(
+        "keyframes.interval", _KEYFRAMES.interval_s, "A moving camera is worth a keyframe this often.", "s", 0.0, _DAY_S
+    ),
+    Spec(
+        "keyframes.min_interval", _KEYFRAMES.min_interval_s, "Keyframes never come faster than this.", "s", 0.0, _DAY_S
+    ),
     Spec(
         "keyframes.static_interval",
-        2.0,
+        _KEYFRAMES.static_interval_s,
         "A standing camera is worth a keyframe this often, so that moving things are seen; 0: never.",
         "s",
         0.0,
@@ -272,7 +314,14 @@ PARAMETERS: tuple[Spec, ...] = (
         0.01,
         1000.0,
     ),
-    Spec("chunk.views", 4, "Keyframes of a chunk; the shipped weights were trained on 4.", "frames", 1, 256),
+    Spec(
+        "chunk.views",
+        _MEMORY.chunk_views,
+        "Keyframes of a chunk; the shipped weights were trained on 4.",
+        "frames",
+        1,
+        256,
+    ),
     Spec("chunk.timeout", 2.0, "A partial chunk is written after this long; 0: never.", "s", 0.0, _DAY_S),
     Spec(
         "chunk.queue_size",
@@ -282,7 +331,7 @@ PARAMETERS: tuple[Spec, ...] = (
         1,
         1000,
     ),
-    Spec("render.max_pixels", 307_200, "The largest view that is rendered.", "px", 64, 67_108_864),
+    Spec("render.max_pixels", _MEMORY.max_pixels, "The largest view that is rendered.", "px", 64, 67_108_864),
     Spec(
         "render.timeout",
         5.0,
@@ -293,7 +342,7 @@ PARAMETERS: tuple[Spec, ...] = (
     ),
     Spec(
         "render.resolution",
-        RenderResolution.MEMORY.value,
+        _MEMORY.render_resolution.value,
         "memory renders large views at about the observed size and resamples them; request renders at the wanted size.",
         choices=_words(RenderResolution),
     ),

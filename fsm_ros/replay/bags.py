@@ -32,9 +32,9 @@ from rosbags.typesys.stores.ros2_jazzy import (
     tf2_msgs__msg__TFMessage as TFMessage,
 )
 
-from fsm_ros.stream.transforms import StampedTransform, TransformError, TransformTree
 from fsm_ros.stream.calibration import delivered_camera, distortion_from_name
 from fsm_ros.stream.frame import Camera, PosedImage
+from fsm_ros.stream.transforms import StampedTransform, TransformError, TransformTree
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 INFO_TYPE = "sensor_msgs/msg/CameraInfo"

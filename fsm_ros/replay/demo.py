@@ -114,11 +114,6 @@ def _parameters(stamps: tuple[int, ...], *, own: bool, overrides: list[str]) -> 
         "memory.horizon": round(HORIZON_MARGIN * (stamps[-1] - stamps[0]) / 1e9, 3),
         "memory.extent": DEMO_EXTENT_M if own else 0.0,
         "input.reliability": "reliable",
-        "keyframes.translation": 0.1,
-        "keyframes.rotation": 0.1,
-        "keyframes.interval": 0.5,
-        "keyframes.min_interval": 0.0,
-        "keyframes.static_interval": 2.0,
         "diagnostics.period": 0.5,
     }
     for override in overrides:
@@ -229,13 +224,14 @@ def _keyframes(
     bag: CameraBag, world: str, stamps: set[int], parameters: dict[str, Any], rectifier: Rectifier
 ) -> list[PosedImage]:
     """The keyframes that the node's rule picks from the frames it was sent: what the memory can have seen."""
+    default = KeyframePolicy()
     selector = KeyframeSelector(
         KeyframePolicy(
-            translation_m=parameters["keyframes.translation"],
-            rotation_rad=parameters["keyframes.rotation"],
-            interval_s=parameters["keyframes.interval"],
-            min_interval_s=parameters["keyframes.min_interval"],
-            static_interval_s=parameters["keyframes.static_interval"],
+            translation_m=parameters.get("keyframes.translation", default.translation_m),
+            rotation_rad=parameters.get("keyframes.rotation", default.rotation_rad),
+            interval_s=parameters.get("keyframes.interval", default.interval_s),
+            min_interval_s=parameters.get("keyframes.min_interval", default.min_interval_s),
+            static_interval_s=parameters.get("keyframes.static_interval", default.static_interval_s),
         )
     )
     return [

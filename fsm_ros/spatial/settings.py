@@ -57,7 +57,7 @@ class MemorySettings:
     rule: ElasticRule | None = ElasticRule()
     sharing: AnchorSharing = AnchorSharing.PER_LAYER
     extent_m: float = 0.0
-    extent_margin: float = 4.0
+    extent_margin: float = 8.0
     horizon_s: float = 60.0
     reservoir: int = 16
     retention_views: int = 4

@@ -35,9 +35,9 @@ class KeyframePolicy:
         static_interval_s: a keyframe after this long while standing, seconds; 0 switches it off.
     """
 
-    translation_m: float = 0.1
-    rotation_rad: float = 0.1
-    interval_s: float = 0.5
+    translation_m: float = 0.3
+    rotation_rad: float = 0.3
+    interval_s: float = 1.0
     min_interval_s: float = 0.0
     static_interval_s: float = 2.0
 

@@ -93,7 +93,7 @@ class MemoryFrame:
         extent_m: float,
         horizon_s: float,
         start_ns: int | None = None,
-        margin: float = 4.0,
+        margin: float = 8.0,
     ) -> MemoryFrame:
         """Lay the memory around the first chunk: origin and axes from its mean pose.
 
