@@ -25,12 +25,17 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("use_sim_time", default_value="false", description="Take the time from /clock."),
         DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
         DeclareLaunchArgument("autostart", default_value="true", description="Configure and activate at start."),
+        DeclareLaunchArgument("camera", default_value="/camera", description="Namespace of the camera's topics."),
         DeclareLaunchArgument(
             "image",
-            default_value="image_raw",
+            default_value=[LaunchConfiguration("camera"), "/image_raw"],
             description="Topic of the raw images; compressed ones are expected below it, at IMAGE/compressed.",
         ),
-        DeclareLaunchArgument("camera_info", default_value="camera_info", description="Topic of the calibration."),
+        DeclareLaunchArgument(
+            "camera_info",
+            default_value=[LaunchConfiguration("camera"), "/camera_info"],
+            description="Topic of the calibration.",
+        ),
     ]
     node = LifecycleNode(
         package="fsm_ros",

@@ -10,11 +10,22 @@ from launch import LaunchDescription
 
 def generate_launch_description() -> LaunchDescription:
     """Plays a bag with its clock to a node on simulated time; everything ends with the bag."""
+    defaults = PathJoinSubstitution([FindPackageShare("fsm_ros"), "config", "fsm.yaml"])
     arguments = [
         DeclareLaunchArgument("bag", description="A rosbag2 folder or file."),
         DeclareLaunchArgument("rate", default_value="1.0", description="Speed of the replay."),
-        DeclareLaunchArgument("image", default_value="/camera/image_raw", description="Topic of the raw images."),
-        DeclareLaunchArgument("camera_info", default_value="/camera/camera_info", description="Its calibration."),
+        DeclareLaunchArgument("camera", default_value="/camera", description="Namespace of the camera's topics."),
+        DeclareLaunchArgument(
+            "image",
+            default_value=[LaunchConfiguration("camera"), "/image_raw"],
+            description="Topic of the raw images; compressed ones are expected below it, at IMAGE/compressed.",
+        ),
+        DeclareLaunchArgument(
+            "camera_info",
+            default_value=[LaunchConfiguration("camera"), "/camera_info"],
+            description="Topic of the calibration.",
+        ),
+        DeclareLaunchArgument("params_file", default_value=defaults, description="Parameters; see config/fsm.yaml."),
         DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
     ]
     memory = IncludeLaunchDescription(
@@ -23,6 +34,7 @@ def generate_launch_description() -> LaunchDescription:
             "use_sim_time": "true",
             "image": LaunchConfiguration("image"),
             "camera_info": LaunchConfiguration("camera_info"),
+            "params_file": LaunchConfiguration("params_file"),
             "log_level": LaunchConfiguration("log_level"),
         }.items(),
     )

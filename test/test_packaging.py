@@ -41,7 +41,7 @@ PACKAGE_OF = {
 # rclpy carries these along: rcl_interfaces is the type of its parameters, the index how it finds packages.
 WITH_RCLPY = {"ament_index_python", "rcl_interfaces"}
 
-uses_wheels = "_ROS_WHEELS_BOOTSTRAP_COMPLETE" in os.environ
+uses_wheels = Path(sys.prefix).resolve() == Path(__file__).resolve().parent.parent / ".venv"
 on_wheels = pytest.mark.skipif(
     not uses_wheels, reason="needs the environment that scripts/bootstrap builds without ROS"
 )

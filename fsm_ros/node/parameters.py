@@ -322,7 +322,7 @@ PARAMETERS: tuple[Spec, ...] = (
         1,
         256,
     ),
-    Spec("chunk.timeout", 2.0, "A partial chunk is written after this long; 0: never.", "s", 0.0, _DAY_S),
+    Spec("chunk.timeout", 5.0, "A partial chunk is written after this long; 0: never.", "s", 0.0, _DAY_S),
     Spec(
         "chunk.queue_size",
         4,
