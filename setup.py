@@ -32,7 +32,15 @@ setup(
         (f"share/{NAME}/config", files_in("config")),
     ],
     # What has no package in apt; the rest is in package.xml. scripts/pip_ros/requirements.txt pins all of it.
-    install_requires=["einops", "huggingface_hub", "rosbags", "rosbags-image", "safetensors", "setuptools", "torch>=2.6"],
+    install_requires=[
+        "einops",
+        "huggingface_hub",
+        "rosbags",
+        "rosbags-image",
+        "safetensors",
+        "setuptools",
+        "torch>=2.6",
+    ],
     zip_safe=True,
     entry_points={
         "console_scripts": [

@@ -12,7 +12,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from fsm_ros.node.images import ImageMessage
 from fsm_ros.node.ingest import Ingest
-from fsm_ros.node.parameters import Reliability, Transport, Values
+from fsm_ros.node.parameter_table import Reliability, Transport
+from fsm_ros.node.parameters import Values
 
 
 class CameraSubscriptions:

@@ -18,7 +18,13 @@ def stamp_to_ns(stamp: Time) -> int:
 
 
 def ns_to_stamp(nanoseconds: int) -> Time:
-    """The message of a time."""
+    """The message of a time.
+
+    Raises:
+        ValueError: before 1901 or after 2038, which the message cannot say.
+    """
+    if not -(2**31) <= nanoseconds // NANOSECONDS < 2**31:
+        raise ValueError(f"a stamp holds at most 2^31 seconds before or after 1970, got {nanoseconds} ns")
     return Time(sec=nanoseconds // NANOSECONDS, nanosec=nanoseconds % NANOSECONDS)
 
 
@@ -26,14 +32,18 @@ def matrix(translation: Vector3, rotation: Quaternion) -> NDArray[np.float64]:
     """A rigid ``[4, 4]`` matrix.
 
     Raises:
-        ValueError: not finite, or a quaternion of no length.
+        ValueError: not finite, or a quaternion of no length or one too large for a float.
     """
     position = np.array([translation.x, translation.y, translation.z], dtype=np.float64)
     quaternion = np.array([rotation.x, rotation.y, rotation.z, rotation.w], dtype=np.float64)
     if not (np.isfinite(position).all() and np.isfinite(quaternion).all()):
         raise ValueError(f"position {position.tolist()} or orientation {quaternion.tolist()} is not finite")
-    if np.linalg.norm(quaternion) < SMALLEST_QUATERNION:
+    # The bounds of StampedTransform.is_valid: what passes here must pass there.
+    length = float(np.linalg.norm(quaternion))
+    if length <= SMALLEST_QUATERNION:
         raise ValueError("the orientation is the zero quaternion: set w to 1 for no rotation")
+    if length == np.inf:
+        raise ValueError(f"the orientation {quaternion.tolist()} is too large: bring it to length 1")
     result = np.eye(4)
     result[:3, :3] = Rotation.from_quat(quaternion).as_matrix()
     result[:3, 3] = position

@@ -13,7 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from fsm_ros.engine import EngineStatus
 from fsm_ros.memory.elastic import ElasticRule
 from fsm_ros.node.ingest import IngestStatus
-from fsm_ros.node.parameters import OFF
+from fsm_ros.node.parameter_table import OFF
 from fsm_ros.spatial.results import ObserveReport
 from fsm_ros.spatial.settings import MemorySettings
 from fsm_ros.stream.ledger import LedgerSnapshot, Refusal

@@ -98,7 +98,9 @@ def encode(image: NDArray[np.uint8], frame_id: str, stamp: Time) -> Image:
 
 def _decode_compressed(message: CompressedImage) -> NDArray[np.uint8]:
     try:
-        decoded = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
+        # As the camera saw it: its calibration knows nothing of how a viewer should turn the picture.
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        decoded = cv2.imdecode(np.frombuffer(message.data, np.uint8), flags)
     except cv2.error as error:
         raise ImageRefusedError(Refusal.UNREADABLE_IMAGE, f"compressed image: {error}") from error
     if decoded is None:
@@ -111,26 +113,31 @@ def _decode_compressed(message: CompressedImage) -> NDArray[np.uint8]:
 
 def _decode_raw(message: Image) -> NDArray[np.uint8]:
     from rosbags.image import ImageError, message_to_cvimage
+    from rosbags.image.image import Format, to_cvtype
 
+    if to_cvtype(message.encoding)[1] is Format.GENERIC:
+        # As cv_bridge has it: nobody knows what the channels of an 8UC3 are.
+        raise ImageRefusedError(Refusal.UNSUPPORTED_ENCODING, f"encoding {message.encoding!r} is no colour format")
     packed = message
     used = _bytes_per_row(message)
     if message.step != used:
-        rows = np.frombuffer(message.data, np.uint8)
         # The last row may come without its padding.
-        rows = np.pad(rows, (0, max(0, message.step * message.height - rows.size)))[: message.step * message.height]
+        rows, last = np.frombuffer(message.data, np.uint8), message.step * (message.height - 1)
+        padded = rows[:last].reshape(message.height - 1, message.step)
         packed = Image(
             height=message.height,
             width=message.width,
             encoding=message.encoding,
             is_bigendian=message.is_bigendian,
             step=used,
-            data=array.array("B", rows.reshape(message.height, message.step)[:, :used].tobytes()),
+            data=array.array("B", padded[:, :used].tobytes() + rows[last : last + used].tobytes()),
         )
     try:
         decoded = message_to_cvimage(packed, "rgb8")
     except (ImageError, cv2.error, TypeError, ValueError) as error:
         raise ImageRefusedError(Refusal.UNSUPPORTED_ENCODING, f"encoding {message.encoding!r}: {error}") from error
-    if decoded.ndim != 3 or decoded.shape[2] != 3 or decoded.dtype != np.uint8:
+    # NV12 and NV21 come out with fewer rows than the message has: their chroma was taken for rows.
+    if decoded.shape != (message.height, message.width, 3) or decoded.dtype != np.uint8:
         raise ImageRefusedError(
             Refusal.UNSUPPORTED_ENCODING, f"encoding {message.encoding!r} has no conversion to 8-bit RGB"
         )

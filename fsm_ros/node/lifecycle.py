@@ -26,7 +26,8 @@ from fsm_ros.node.ingest import Ingest
 from fsm_ros.node.markers import keyframe_markers
 from fsm_ros.node.memory_services import MemoryServices
 from fsm_ros.node.model import load_model
-from fsm_ros.node.parameters import RUN_TIME_PREFIX, Values, declare, on_change, read
+from fsm_ros.node.parameter_table import BY_NAME
+from fsm_ros.node.parameters import Values, declare, on_change, read
 from fsm_ros.node.poses import PoseSource
 from fsm_ros.node.requests import Bridge
 from fsm_ros.node.views import ViewServer
@@ -304,7 +305,7 @@ class FsmNode(LifecycleNode):
 
     def _on_parameters_set(self, parameters: list[Parameter]) -> None:
         configured = self._configured
-        if configured is None or not any(p.name.startswith(RUN_TIME_PREFIX) for p in parameters):
+        if configured is None or not any(p.name in BY_NAME and BY_NAME[p.name].at_run_time for p in parameters):
             return
         rule = read(self).rule()
         changed = configured.engine.ask(lambda memory: memory.set_rule(rule))

@@ -37,9 +37,11 @@ def look_at(position: NDArray[np.float64], target: NDArray[np.float64]) -> NDArr
         target: ``[3]`` what it looks at.
 
     Raises:
-        ValueError: nothing to look at, or straight up or down, where "level" means nothing.
+        ValueError: not finite, nothing to look at, or straight up or down, where "level" means nothing.
     """
     forward = target - position
+    if not np.isfinite(forward).all():
+        raise ValueError(f"--position {position.tolist()} and --look-at {target.tolist()} must be finite")
     if np.linalg.norm(np.cross(forward, UP)) < 1e-9:
         raise ValueError("--look-at must be another point than --position, and not right above or below it")
     forward = forward / np.linalg.norm(forward)
@@ -88,9 +90,13 @@ def _request(options: argparse.Namespace) -> RenderView.Request:
         q.x, q.y, q.z, q.w = options.quaternion
     request = RenderView.Request(pose=stamped)
     if options.time is not None:
+        if not math.isfinite(options.time):
+            raise ValueError(f"--time must be finite, got {options.time}")
         request.scene_time = ns_to_stamp(round(options.time * 1e9))
     if options.size is not None:
         width, height = options.size
+        if not 0 < options.fov < 180:
+            raise ValueError(f"--fov must lie between 0 and 180 degrees, got {options.fov:g}")
         focal = width / (2 * math.tan(math.radians(options.fov) / 2))
         camera = Camera(width, height, focal, focal, width / 2, height / 2)
         request.camera_info = info_from_camera(camera, options.frame, request.scene_time)

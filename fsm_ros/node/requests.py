@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future as WorkerFuture
 from dataclasses import dataclass
+from enum import Enum
 from typing import TypeVar
 
 import numpy as np
@@ -81,6 +82,12 @@ def parse_view(
     return ViewRequest(world_from_frame @ frame_from_camera, stamp_to_ns(scene_time) or None, camera)
 
 
+class _Unanswered(Enum):
+    """In the place of an answer, which may be anything, ``None`` too."""
+
+    GIVEN_UP = "given_up"
+
+
 class Bridge:
     """Lets coroutines of the executor await the worker, with a deadline.
 
@@ -103,14 +110,14 @@ class Bridge:
         self._waiting[future] = time.monotonic() + limit_s
 
         def answered(done: WorkerFuture[T | Failure]) -> None:
-            executor.create_task(self._settle, future, None if done.cancelled() else done.result())
+            executor.create_task(self._settle, future, _Unanswered.GIVEN_UP if done.cancelled() else done.result())
 
         worker.add_done_callback(answered)
         try:
-            answer: T | Failure | None = await future
+            answer: T | Failure | _Unanswered = await future
         finally:
             self._waiting.pop(future, None)
-        if answer is None:
+        if isinstance(answer, _Unanswered):
             worker.cancel()
             return Failure(
                 FailureKind.INTERNAL,
@@ -123,7 +130,7 @@ class Bridge:
         """Give up on requests past their deadline; to be called from a timer."""
         now = time.monotonic()
         for future in [future for future, deadline in self._waiting.items() if now > deadline]:
-            self._settle(future, None)
+            self._settle(future, _Unanswered.GIVEN_UP)
 
     @staticmethod
     def _settle(future: Future, answer: object) -> None:

@@ -15,14 +15,17 @@ def confined_path(storage_dir: str, name: str) -> Path:
         name: relative to it; the suffix is added where it is missing.
 
     Raises:
-        ValueError: empty, or outside of the folder once all links are followed.
+        ValueError: empty, or outside of the folder once all links are followed, or links that lead nowhere.
     """
-    root = Path(storage_dir).expanduser().resolve()
     if not name.strip() or "\0" in name:
         raise ValueError("path is empty: name a file below storage_dir")
-    path = (root / name).resolve()
-    if path.suffix != SUFFIX:
-        path = path.with_name(path.name + SUFFIX).resolve()
+    try:
+        root = Path(storage_dir).expanduser().resolve()
+        path = (root / name).resolve()
+        if path.suffix != SUFFIX:
+            path = path.with_name(path.name + SUFFIX).resolve()
+    except (OSError, RuntimeError) as error:  # links in a circle, a home folder that there is not
+        raise ValueError(f"{name!r} below storage_dir ({storage_dir}) cannot be followed: {error}") from error
     if root not in path.parents:
         raise ValueError(f"{name!r} lies outside of storage_dir ({root}): use a path relative to it")
     return path

@@ -72,6 +72,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (BagError, DemoError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
+    except subprocess.TimeoutExpired as error:
+        print(f"demo: gave up after {error.timeout:g} s, the logs are in {out}: {error.cmd}", file=sys.stderr)
+        return 1
 
 
 def _run(bag_path: Path, options: argparse.Namespace) -> int:
@@ -120,7 +123,10 @@ def _parameters(stamps: tuple[int, ...], *, own: bool, overrides: list[str]) -> 
         name, found, value = override.partition("=")
         if not found:
             raise DemoError(f"--set takes NAME=VALUE, got {override!r}")
-        parameters[name] = yaml.safe_load(value)
+        try:
+            parameters[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise DemoError(f"--set {name}: {value!r} is no YAML value") from error
     return parameters
 
 

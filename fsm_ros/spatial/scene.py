@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fsm_ros.memory.state import MemoryFileError, MemoryState, SavedMemory, load_memory, save_memory
 from fsm_ros.spatial.results import Failure, FailureKind, ObserveReport
-from fsm_ros.spatial.settings import MemoryMode
+from fsm_ros.spatial.settings import MemorySettings
 from fsm_ros.stream.chunker import Chunk
 from fsm_ros.stream.frame import Camera, PosedImage
 from fsm_ros.stream.world import MemoryFrame
@@ -58,7 +58,7 @@ def failed_report(chunk: Chunk, scene: Scene | None, failure: Failure) -> Observ
 
 
 def save_scene(
-    path: Path, scene: Scene, reservoir: Sequence[PosedImage], mode: MemoryMode, fingerprint: str
+    path: Path, scene: Scene, reservoir: Sequence[PosedImage], settings: MemorySettings, fingerprint: str
 ) -> int | Failure:
     """Write a scene and its remembered keyframes into a file, atomically.
 
@@ -66,7 +66,7 @@ def save_scene(
         path: where; missing folders are made.
         scene: what to write.
         reservoir: the remembered old keyframes.
-        mode: the memory mode it was observed in.
+        settings: what it was observed with.
         fingerprint: of the model.
 
     Returns:
@@ -80,7 +80,8 @@ def save_scene(
         "chunks_observed": scene.chunks_observed,
         "views_observed": scene.views_observed,
         "camera": {name: getattr(scene.camera, name) for name in ("width", "height", "fx", "fy", "cx", "cy")},
-        "mode": mode.value,
+        "mode": settings.mode.value,
+        "elastic": settings.rule is not None,
         "window_chunks": [len(chunk.frames) for chunk in scene.window],
     }
     attachments = _pack("reservoir", reservoir) | _pack("window", window)
@@ -92,14 +93,15 @@ def save_scene(
 
 
 def load_scene(
-    path: Path, like: MemoryState, mode: MemoryMode, fingerprint: str
+    path: Path, like: MemoryState, settings: MemorySettings, fingerprint: str
 ) -> tuple[Scene, tuple[PosedImage, ...]] | Failure:
     """Read what :func:`save_scene` wrote.
 
     Args:
         path: the file.
         like: any state of the model.
-        mode: the memory mode that the scene is to go on in.
+        settings: what the scene is to go on with. Where it was written without an elastic prior and is to go on with
+            one, it is anchored where its weights are.
         fingerprint: of the model.
 
     Returns:
@@ -108,22 +110,30 @@ def load_scene(
     try:
         saved = load_memory(path, like, fingerprint)
         notes = dict(saved.notes)
-        if notes["mode"] != mode.value:
+        if notes["mode"] != settings.mode.value:
             return Failure(
                 FailureKind.FILE,
-                f"{path} was saved in the {notes['mode']} memory mode, this memory runs {mode.value}: set memory.mode "
-                "accordingly",
+                f"{path} was saved in the {notes['mode']} memory mode, this memory runs {settings.mode.value}: set "
+                "memory.mode accordingly",
             )
+        camera = Camera(**_as(dict, notes["camera"]))
+        if (camera.width, camera.height) != (settings.width, settings.height):
+            return Failure(
+                FailureKind.FILE,
+                f"{path} holds views of {camera.width}x{camera.height} pixels, this memory observes "
+                f"{settings.width}x{settings.height}: set memory.width and memory.height accordingly",
+            )
+        anchored = _as(bool, notes["elastic"]) or settings.rule is None
         frames = list(_unpack("window", saved.attachments))
         window = []
         for length in _as(list, notes["window_chunks"]):
             window.append(Chunk(tuple(frames[:length])))
             del frames[:length]
         scene = Scene(
-            state=saved.state,
+            state=saved.state if anchored else saved.state.reanchored(),
             frame=MemoryFrame.from_dict(_as(dict, notes["frame"])),
             newest_ns=_as(int, notes["newest_ns"]),
-            camera=Camera(**_as(dict, notes["camera"])),
+            camera=camera,
             epoch=_as(int, notes["epoch"]),
             chunks_observed=_as(int, notes["chunks_observed"]),
             views_observed=_as(int, notes["views_observed"]),
@@ -149,7 +159,7 @@ def _pack(prefix: str, frames: Sequence[PosedImage]) -> dict[str, Tensor]:
 
 
 def _unpack(prefix: str, tensors: Mapping[str, Tensor]) -> tuple[PosedImage, ...]:
-    """The frames that :func:`pack_frames` packed.
+    """The frames that :func:`_pack` packed.
 
     Raises:
         KeyError: a part is missing.

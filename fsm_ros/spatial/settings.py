@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -75,6 +76,13 @@ class MemorySettings:
         for name in ("width", "height", "chunk_views", "window_chunks", "reservoir", "max_pixels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name, low, is_allowed in (
+            ("extent_m", "0 (automatic) or more", self.extent_m >= 0),
+            ("extent_margin", "at least 1", self.extent_margin >= 1),
+            ("horizon_s", "more than 0", self.horizon_s > 0),
+        ):
+            if not (is_allowed and math.isfinite(getattr(self, name))):
+                raise ValueError(f"{name} must be {low} and finite, got {getattr(self, name)}")
         if self.retention_views < 0:
             raise ValueError(f"retention_views must not be negative, got {self.retention_views}")
         if self.sharing is AnchorSharing.SHARED and self.mode is MemoryMode.STREAMING:

@@ -7,6 +7,7 @@ memory does.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,7 +28,7 @@ from fsm_ros.spatial.settings import MemoryMode, MemorySettings, RenderResolutio
 from fsm_ros.stream.chunker import Chunk
 from fsm_ros.stream.frame import Camera, PosedImage, validate_rigid
 from fsm_ros.stream.reservoir import KeyframeReservoir
-from fsm_ros.stream.world import FrameExit, MemoryFrame
+from fsm_ros.stream.world import ExtentSource, FrameExit, MemoryFrame
 
 NANOSECONDS = 1_000_000_000
 
@@ -97,7 +98,14 @@ class SpatialMemory:
     @torch.no_grad()
     def observe(self, chunk: Chunk) -> ObserveReport:
         """Write one chunk. A failure leaves the memory as it was and is told in the report."""
-        before = self._scene
+        before, settings = self._scene, self._settings
+        camera = chunk.frames[0].camera  # all frames of a chunk have one size
+        if (camera.width, camera.height) != (settings.width, settings.height):
+            message = (
+                f"the chunk's views have {camera.width}x{camera.height} pixels, this memory observes "
+                f"{settings.width}x{settings.height}: rectify them to that size"
+            )
+            return failed_report(chunk, before, Failure(FailureKind.BAD_REQUEST, message))
         try:
             scene, exit_ = self._scene_for(chunk)
             surprise = self._surprise(scene, chunk)
@@ -155,7 +163,9 @@ class SpatialMemory:
         except ValueError as error:
             return Failure(FailureKind.BAD_REQUEST, f"the wanted pose cannot be used: {error}")
         wanted = (camera or scene.camera).undistorted()
-        if wanted.width * wanted.height > self._settings.max_pixels:
+        patch = self._model.config.patch_size
+        # The model renders whole patches: a side counts as one at least, or a view one pixel high would be no limit.
+        if max(wanted.width, patch) * max(wanted.height, patch) > self._settings.max_pixels:
             return Failure(
                 FailureKind.BAD_REQUEST,
                 f"a view of {wanted.width}x{wanted.height} pixels is larger than render.max_pixels "
@@ -169,6 +179,11 @@ class SpatialMemory:
             return Failure(
                 FailureKind.OUT_OF_MEMORY,
                 f"the device ran out of memory while rendering: ask for a smaller view ({error})",
+            )
+        if image is None:
+            return Failure(
+                FailureKind.NON_FINITE,
+                "the view has no finite colours: ask for a pose, a time and intrinsics that are less extreme",
             )
         probe = PosedImage(image, wanted, world_from_camera, stamp)
         outside = scene.frame.contains(probe)
@@ -186,17 +201,21 @@ class SpatialMemory:
         scene = self._scene
         if scene is None:
             return Failure(FailureKind.NOTHING_OBSERVED, "nothing has been observed yet, there is nothing to save")
-        return save_scene(path, scene, self._reservoir.frames, self._settings.mode, self._fingerprint)
+        return save_scene(path, scene, self._reservoir.frames, self._settings, self._fingerprint)
 
     def load(self, path: Path) -> Scene | Failure:
         """Replace the memory by a saved one. Where that fails, the memory stays as it is."""
         like = self._model.initial_state(1, self._prior)
-        loaded = load_scene(path, like, self._settings.mode, self._fingerprint)
+        loaded = load_scene(path, like, self._settings, self._fingerprint)
         if isinstance(loaded, Failure):
             return loaded
-        self._scene, reservoir = loaded
-        self._reservoir.replace_all(reservoir)
-        return self._scene
+        scene, reservoir = loaded
+        # A fair part of a fair sample is a fair sample.
+        fitting = min(self._settings.reservoir, len(reservoir))
+        kept = random.Random(self._settings.seed).sample(reservoir, fitting)
+        self._reservoir.replace_all(kept, seen=scene.views_observed)
+        self._scene = scene
+        return scene
 
     # --- writing ---------------------------------------------------------------------------------------------------
 
@@ -227,13 +246,7 @@ class SpatialMemory:
         The new time axis begins half a horizon before the chunk, so that what was just seen stays in it and the epoch
         lasts for another half.
         """
-        half = round(self._settings.horizon_s * NANOSECONDS / 2)
-        frame = MemoryFrame.from_first_chunk(
-            chunk.frames,
-            extent_m=scene.frame.extent_m,
-            horizon_s=self._settings.horizon_s,
-            start_ns=chunk.newest_stamp_ns - half,
-        )
+        frame = self._next_frame(scene.frame, chunk)
         fresh = replace(
             self._empty_scene(frame, chunk),
             epoch=scene.epoch + 1,
@@ -246,6 +259,26 @@ class SpatialMemory:
             seeded = self._written(fresh, Chunk(tuple(keep[start : start + views])))
             fresh = replace(seeded, chunks_observed=fresh.chunks_observed, views_observed=fresh.views_observed)
         return fresh
+
+    def _next_frame(self, last: MemoryFrame, chunk: Chunk) -> MemoryFrame:
+        """A frame around a chunk, of the last one's extent.
+
+        An automatic extent may grow: one that was read off a camera that stood and now moves would end every epoch at
+        once.
+        """
+        settings = self._settings
+        measured = MemoryFrame.from_first_chunk(
+            chunk.frames,
+            extent_m=settings.extent_m,
+            horizon_s=settings.horizon_s,
+            start_ns=chunk.newest_stamp_ns - round(settings.horizon_s * NANOSECONDS / 2),
+            margin=settings.extent_margin,
+        )
+        if measured.extent_source is ExtentSource.MEASURED and (
+            last.extent_source is ExtentSource.FALLBACK or measured.extent_m > last.extent_m
+        ):
+            return measured
+        return replace(measured, extent_m=last.extent_m, extent_source=last.extent_source)
 
     def _written(self, scene: Scene, chunk: Chunk) -> Scene:
         settings, mode = self._settings, self._settings.mode
@@ -301,8 +334,12 @@ class SpatialMemory:
 
     def _rendered(
         self, scene: Scene, wanted: Camera, world_from_camera: NDArray[np.float64], stamp_ns: int
-    ) -> NDArray[np.uint8]:
-        """Render with the wanted geometry exactly: whole patches, then cropped or resampled to the wanted size."""
+    ) -> NDArray[np.uint8] | None:
+        """Render with the wanted geometry exactly: whole patches, then cropped or resampled to the wanted size.
+
+        Returns:
+            The image; ``None`` where a colour is not finite.
+        """
         settings, patch = self._settings, self._model.config.patch_size
         shrink = 1.0
         if settings.render_resolution is RenderResolution.MEMORY:
@@ -317,6 +354,8 @@ class SpatialMemory:
             width=-(-width // patch) * patch,
         )
         view = self._model.render(scene.state, cameras, self._times(scene.frame, [stamp_ns]))[0, :, :, :height, :width]
+        if not view.isfinite().all():
+            return None
         if (height, width) != (wanted.height, wanted.width):
             view = torch.nn.functional.interpolate(view, (wanted.height, wanted.width), mode="bicubic").clamp(0, 1)
         return (view[0].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy()

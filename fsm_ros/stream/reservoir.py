@@ -58,14 +58,14 @@ class KeyframeReservoir:
         if slot < self.capacity:
             self._frames[slot] = frame
 
-    def replace_all(self, frames: Iterable[PosedImage]) -> None:
+    def replace_all(self, frames: Iterable[PosedImage], seen: int | None = None) -> None:
         """Put other frames in the place of the sample.
-
-        The stream it stands for keeps its length (and is at least as long as the frames are many), so frames
-        that come later do not push these out faster than they would have pushed out the ones before.
 
         Args:
             frames: at most ``capacity`` frames.
+            seen: length of the stream that they are a sample of; ``None``: that of the stream before, so frames that
+                come later do not push these out faster than they would have pushed out the ones before. It is at
+                least as long as the frames are many.
 
         Raises:
             ValueError: more frames than the reservoir keeps; the sample stays as it was.
@@ -77,7 +77,7 @@ class KeyframeReservoir:
                 "make it with a larger capacity"
             )
         self._frames = replacement
-        self._seen = max(self._seen, len(replacement))
+        self._seen = max(self._seen if seen is None else seen, len(replacement))
 
     def clear(self) -> None:
         """Forget the sample and the stream, and begin again with the same seed."""

@@ -82,7 +82,11 @@ class TransformBuffer:
         """
         if stamp_ns is None:
             stamp_ns = self._newest_common(target, source)
-        tree = TransformTree({child: record.link_at(stamp_ns) for child, record in self._records.items()})
+        # Only the links on the way: a robot has a hundred more, for its joints. All, where the error is to name them.
+        known = {record.parent for record in self._records.values()} | self._records.keys()
+        connected = {target, source} <= known
+        children = {*self._chain(target), *self._chain(source)} if connected else self._records.keys()
+        tree = TransformTree({child: self._records[child].link_at(stamp_ns) for child in children})
         return tree.target_from_source(target, source, stamp_ns)
 
     def clear(self) -> None:

@@ -44,9 +44,9 @@ class StampedTransform:
 
     @property
     def is_valid(self) -> bool:
-        """Whether the numbers describe a pose at all: all finite and the quaternion not zero."""
+        """Whether the numbers describe a pose at all: all finite, and a quaternion that can be brought to length 1."""
         finite = bool(np.isfinite((*self.translation, *self.quaternion)).all())
-        return finite and float(np.linalg.norm(self.quaternion)) > 1e-6
+        return finite and 1e-6 < float(np.linalg.norm(self.quaternion)) < np.inf
 
 
 @dataclass(frozen=True, eq=False)

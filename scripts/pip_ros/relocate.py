@@ -13,9 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-BUILD_IMAGE_NUMPY = re.compile(
-    r"/opt/python/cp3\d+-cp3\d+/lib/python3\.\d+/site-packages/numpy/_?core/include"
-)
+BUILD_IMAGE_NUMPY = re.compile(r"/opt/python/cp3\d+-cp3\d+/lib/python3\.\d+/site-packages/numpy/_?core/include")
 BUILD_IMAGE_PYTHON = re.compile(r"/opt/python/cp3\d+-cp3\d+/include/python3\.\d+")
 
 

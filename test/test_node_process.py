@@ -1,0 +1,203 @@
+"""The node as a process: its lifecycle, and how it ends."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from lifecycle_msgs.msg import Transition
+from node_camera import Camera, camera_info, pose_in
+from node_harness import NodeProcess, Robot, active_node, free_domain, running_node
+from rclpy.action import ActionClient
+
+from fsm_ros_msgs.action import RenderTrajectory
+
+CONFIGURE, CLEANUP = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP
+ACTIVATE, DEACTIVATE = Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE
+UP = {"unconfigured": CONFIGURE, "inactive": ACTIVATE}
+DOWN = {"active": DEACTIVATE, "inactive": CLEANUP}
+
+# Large views and chunks, so that there is time to interrupt them.
+SLOW = {"memory.width": 160, "memory.height": 160, "chunk.views": 8, "render.resolution": "request"}
+LARGE_VIEW = camera_info(640, 480)
+
+signals = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+
+
+def bring(robot: Robot, goal: str) -> None:
+    """To a state, by way of the states between."""
+    order = ["unconfigured", "inactive", "active"]
+    while (state := robot.state()) != goal:
+        steps = UP if order.index(state) < order.index(goal) else DOWN
+        assert robot.change_state(steps[state]), robot.process.log
+
+
+# --- the lifecycle ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robot]:
+    """A node that waits for somebody to manage it."""
+    parameters = {"autostart": False, "model.checkpoint": "/no/such/weights.safetensors"}
+    with running_node(tmp_path_factory.mktemp("managed"), parameters) as robot:
+        yield robot
+
+
+@pytest.fixture
+def fresh(managed: Robot) -> Robot:
+    """The managed node, configured anew and active."""
+    bring(managed, "unconfigured")
+    assert managed.set_parameters({"model.checkpoint": "shipped"})[0].successful
+    bring(managed, "active")
+    return managed
+
+
+def test_without_autostart_it_waits_and_a_wrong_checkpoint_can_be_corrected(managed: Robot) -> None:
+    assert managed.state() == "unconfigured"
+    assert not managed.change_state(CONFIGURE)
+    assert "cannot be configured" in managed.process.log
+    assert "/no/such/weights.safetensors" in managed.process.log
+    assert managed.state() == "unconfigured"
+    assert managed.set_parameters({"model.checkpoint": "shipped"})[0].successful
+    assert managed.change_state(CONFIGURE)
+    assert managed.state() == "inactive"
+    assert managed.change_state(ACTIVATE)
+    assert managed.state() == "active"
+
+
+def test_deactivate_keeps_the_memory(fresh: Robot) -> None:
+    Camera(fresh).stream(2)
+    bring(fresh, "inactive")
+    bring(fresh, "active")
+    view = fresh.render(pose_in("map"))
+    assert view.success, view.message
+    assert view.chunks_observed == 2
+    assert [report.chunks_observed for report in Camera(fresh).stream(1)] == [3]
+
+
+def test_cleanup_frees_the_memory(fresh: Robot) -> None:
+    Camera(fresh).stream(1)
+    bring(fresh, "unconfigured")
+    bring(fresh, "active")
+    view = fresh.render(pose_in("map"))
+    assert not view.success
+    assert "nothing has been observed" in view.message
+    assert fresh.counts() == {"received": 0, "keyframed": 0, "pending": 0}
+    assert [report.chunks_observed for report in Camera(fresh).stream(1)] == [1]
+
+
+@pytest.mark.parametrize("state", ["unconfigured", "inactive", "active"])
+def test_a_transition_that_is_not_possible_is_refused(fresh: Robot, state: str) -> None:
+    bring(fresh, state)
+    possible = {UP.get(state), DOWN.get(state)}
+    for transition in {CONFIGURE, CLEANUP, ACTIVATE, DEACTIVATE} - possible:
+        assert not fresh.change_state(transition)
+        assert fresh.state() == state
+
+
+def test_a_camera_of_an_impossible_name_is_refused_and_can_be_corrected(fresh: Robot) -> None:
+    bring(fresh, "unconfigured")
+    assert fresh.set_parameters({"cameras": ["left", "no such topic!"]})[0].successful
+    bring(fresh, "inactive")
+    assert not fresh.change_state(ACTIVATE)
+    assert "no such topic!" in fresh.process.log
+    assert fresh.state() == "inactive"
+    bring(fresh, "unconfigured")
+    assert fresh.set_parameters({"cameras": ["left"]})[0].successful
+    bring(fresh, "active")
+    Camera(fresh, "left/").stream(1)
+    # No subscription of the first attempt was left behind, which would count every frame twice.
+    assert fresh.counts() == {"received": 2, "keyframed": 2, "pending": 0}
+    bring(fresh, "unconfigured")
+    assert fresh.set_parameters({"cameras": [""]})[0].successful
+
+
+def test_a_view_that_is_asked_for_during_deactivation_does_not_end_the_node(fresh: Robot) -> None:
+    bring(fresh, "unconfigured")
+    assert fresh.set_parameters({"render.resolution": "request"})[0].successful
+    bring(fresh, "active")
+    Camera(fresh).stream(1)
+    views = [fresh.begin_render(pose_in("map"), camera_info=LARGE_VIEW) for _ in range(4)]
+    bring(fresh, "inactive")
+    bring(fresh, "active")
+    assert fresh.render(pose_in("map")).success
+    for view in views:
+        view.cancel()
+
+
+def test_a_trajectory_that_is_under_way_ends_with_deactivation(fresh: Robot) -> None:
+    Camera(fresh).stream(1)
+    client = ActionClient(fresh.node, RenderTrajectory, f"{fresh.name}/render_trajectory")
+    fresh.wait_until(client.server_is_ready, "the action")
+    seen: list[object] = []
+    goal = RenderTrajectory.Goal(poses=[pose_in("map")] * 1000)
+    fresh.result(client.send_goal_async(goal, feedback_callback=seen.append))
+    fresh.wait_until(lambda: seen, "the first view")
+    bring(fresh, "inactive")
+    bring(fresh, "active")
+    assert fresh.render(pose_in("map")).success
+    client.destroy()
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+def test_autostart_that_fails_ends_with_exit_code_1_and_says_why(tmp_path: Path) -> None:
+    process = NodeProcess(
+        tmp_path / "node.log", {"model.checkpoint": "/no/such/weights.safetensors"}, domain_id=free_domain()
+    )
+    assert process.exit_code() == 1
+    assert "/no/such/weights.safetensors" in process.log
+    assert "Traceback" not in process.log
+
+
+@signals
+def test_a_signal_while_idle_ends_it_with_exit_code_0(tmp_path: Path, number: signal.Signals) -> None:
+    with active_node(tmp_path) as robot:
+        robot.process.signal(number)
+        assert ended(robot.process) == 0
+
+
+@signals
+def test_a_signal_while_observing_and_rendering_ends_it_with_exit_code_0(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with active_node(tmp_path, SLOW) as robot:
+        Camera(robot).shoot(4 * 8)
+        robot.wait_until(lambda: robot.heard.memory, "the first chunk")
+        views = [robot.begin_render(pose_in("map"), camera_info=LARGE_VIEW) for _ in range(4)]
+        robot.process.signal(number)
+        assert ended(robot.process) == 0
+        for view in views:
+            view.cancel()
+
+
+def maps_pytorch(process: NodeProcess) -> bool:
+    return "libtorch" in Path(f"/proc/{process.pid}/maps").read_text()
+
+
+def has_said_something(process: NodeProcess) -> bool:
+    return "configured" in process.log
+
+
+@signals
+@pytest.mark.parametrize("moment", [maps_pytorch, has_said_something])
+def test_a_signal_during_the_start_ends_it_with_exit_code_0(
+    tmp_path: Path, number: signal.Signals, moment: Callable[[NodeProcess], bool]
+) -> None:
+    process = NodeProcess(tmp_path / "node.log", domain_id=free_domain())
+    try:
+        process.wait_until(lambda: moment(process), "the moment for the signal")
+        process.signal(number)
+        assert ended(process) == 0
+    finally:
+        process.kill()
+
+
+def ended(process: NodeProcess) -> int:
+    """The exit code of a process that was told to end; it must not have ended in disorder."""
+    code = process.exit_code()
+    assert "Traceback" not in process.log, process.log
+    return code
