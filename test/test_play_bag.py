@@ -86,9 +86,7 @@ def write_recording(path: Path, storage: StoragePlugin = StoragePlugin.MCAP) -> 
     recorded: Recorded = {}
     with Writer(path, version=Writer.VERSION_LATEST, storage_plugin=storage) as writer:
         connections = {
-            topic: writer.add_connection(
-                topic, msgtype, typestore=STORE, offered_qos_profiles=[qos(durability)]
-            )
+            topic: writer.add_connection(topic, msgtype, typestore=STORE, offered_qos_profiles=[qos(durability)])
             for topic, msgtype, durability in (
                 (IMAGE, "sensor_msgs/msg/Image", QosDurability.VOLATILE),
                 (INFO, "sensor_msgs/msg/CameraInfo", QosDurability.VOLATILE),
@@ -104,9 +102,7 @@ def write_recording(path: Path, storage: StoragePlugin = StoragePlugin.MCAP) -> 
 
         for index in range(FRAMES):
             stamp_ns = frame_stamp_ns(index)
-            header = ros.std_msgs__msg__Header(
-                ros.builtin_interfaces__msg__Time(*divmod(stamp_ns, 10**9)), "camera"
-            )
+            header = ros.std_msgs__msg__Header(ros.builtin_interfaces__msg__Time(*divmod(stamp_ns, 10**9)), "camera")
             arrival_ns = stamp_ns + 7_000_000
             # The info comes first, as some drivers do: whether it is held out must be known by then.
             write(INFO, arrival_ns, camera_info(header))
@@ -228,15 +224,11 @@ ALL = ((IMAGE, Image), (INFO, CameraInfo), (CHATTER, String), (MAP, String))
 
 
 @pytest.mark.parametrize("storage", list(StoragePlugin))
-def test_every_recorded_byte_arrives_in_order(
-    listener: Listener, tmp_path: Path, storage: StoragePlugin
-) -> None:
+def test_every_recorded_byte_arrives_in_order(listener: Listener, tmp_path: Path, storage: StoragePlugin) -> None:
     recorded = write_recording(tmp_path / "bag", storage)
     for topic, kind in ALL:
         listener.subscribe(topic, kind)
-    done = play(
-        tmp_path / "bag", "--wait-for-subscribers", HOLD_ON_S, "--rate", 3, "--report", tmp_path / "r.json"
-    )
+    done = play(tmp_path / "bag", "--wait-for-subscribers", HOLD_ON_S, "--rate", 3, "--report", tmp_path / "r.json")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     listener.wait_for(lambda: sum(map(len, listener.heard.values())) >= 37, "all messages")
@@ -407,15 +399,11 @@ def test_a_signal_before_the_first_message_ends_it_too(
     assert json.loads((tmp_path / "r.json").read_text())["messages"] == {}
 
 
-def test_topics_without_subscribers_are_named_when_the_waiting_is_over(
-    domain_id: int, tmp_path: Path
-) -> None:
+def test_topics_without_subscribers_are_named_when_the_waiting_is_over(domain_id: int, tmp_path: Path) -> None:
     write_recording(tmp_path / "bag")
     done = play(tmp_path / "bag", "--wait-for-subscribers", 0.1, "--rate", 10)
     assert done.returncode == 0
-    assert done.stderr == (
-        f"play_bag: nobody subscribes to {IMAGE}, {INFO}, {CHATTER}, {MAP}; playing all the same\n"
-    )
+    assert done.stderr == (f"play_bag: nobody subscribes to {IMAGE}, {INFO}, {CHATTER}, {MAP}; playing all the same\n")
 
 
 def truncate(folder: Path) -> None:
@@ -425,9 +413,7 @@ def truncate(folder: Path) -> None:
 
 def unknown_type(folder: Path) -> None:
     with Writer(folder, version=Writer.VERSION_LATEST, storage_plugin=StoragePlugin.MCAP) as writer:
-        thing = writer.add_connection(
-            "/thing", "acme_msgs/msg/Thing", msgdef="string data", rihs01="RIHS01_0"
-        )
+        thing = writer.add_connection("/thing", "acme_msgs/msg/Thing", msgdef="string data", rihs01="RIHS01_0")
         writer.write(thing, START_NS, b"\x00\x01\x00\x00")
 
 
@@ -517,9 +503,7 @@ def connection(
     topic: str, msgtype: str = "std_msgs/msg/String", profiles: Sequence[Qos] = (), messages: int = 3
 ) -> Connection:
     definition = MessageDefinition(MessageDefinitionFormat.NONE, "")
-    return Connection(
-        1, topic, msgtype, definition, "", messages, ConnectionExtRosbag2("cdr", list(profiles)), None
-    )
+    return Connection(1, topic, msgtype, definition, "", messages, ConnectionExtRosbag2("cdr", list(profiles)), None)
 
 
 def test_static_transforms_are_latched_whatever_was_recorded() -> None:

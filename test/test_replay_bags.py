@@ -30,8 +30,8 @@ from fsm_ros.replay.bags import (
     read_transforms,
 )
 from fsm_ros.replay.demo_bag import DEMO_CAMERA, START_NS, DemoRobot, write_demo_bag
-from fsm_ros.stream.transforms import StampedTransform, TransformError, TransformTree
 from fsm_ros.stream.frame import Camera, Distortion
+from fsm_ros.stream.transforms import StampedTransform, TransformError, TransformTree
 
 SMALL = replace(DEMO_CAMERA, width=64, height=48, fx=40.8, fy=40.9, cx=32.4, cy=23.8)
 DURATION_S = 1.2
@@ -78,15 +78,11 @@ def raw_image(
 
 
 def compressed_image(data: bytes, stamp_ns: int = 10**9) -> Message:
-    message = ros.sensor_msgs__msg__CompressedImage(
-        header(stamp_ns), "jpeg", np.frombuffer(data, dtype=np.uint8)
-    )
+    message = ros.sensor_msgs__msg__CompressedImage(header(stamp_ns), "jpeg", np.frombuffer(data, dtype=np.uint8))
     return "/camera/image_raw/compressed", "sensor_msgs/msg/CompressedImage", stamp_ns, message
 
 
-def camera_info(
-    width: int, height: int, stamp_ns: int = 10**9, model: str = "plumb_bob", fx: float = 50.0
-) -> Message:
+def camera_info(width: int, height: int, stamp_ns: int = 10**9, model: str = "plumb_bob", fx: float = 50.0) -> Message:
     k = np.array([fx, 0.0, width / 2 - 0.5, 0.0, fx, height / 2 - 0.5, 0.0, 0.0, 1.0])
     message = ros.sensor_msgs__msg__CameraInfo(
         header=header(stamp_ns),
@@ -163,8 +159,7 @@ class TestDemoBag:
         robot = DemoRobot(11.0)
         poses = [robot.map_from_camera(time_s) for time_s in np.linspace(0.0, 11.0, 111)]
         turns = [
-            Rotation.from_matrix(a[:3, :3].T @ b[:3, :3]).magnitude()
-            for a, b in zip(poses, poses[1:], strict=False)
+            Rotation.from_matrix(a[:3, :3].T @ b[:3, :3]).magnitude() for a, b in zip(poses, poses[1:], strict=False)
         ]
         assert np.isclose(np.rad2deg(sum(turns)), 300.0)
         assert np.rad2deg(max(turns)) < 4.0
@@ -181,12 +176,8 @@ class TestDemoBag:
             write_demo_bag(tmp_path / "bag", duration_s=0.3, camera=folding)
         assert list(tmp_path.iterdir()) == []
 
-    @pytest.mark.parametrize(
-        ("duration_s", "rate_hz"), [(0.0, 10.0), (1.0, 0.0), (-1.0, -10.0), (0.05, 10.0)]
-    )
-    def test_a_recording_without_images_is_refused(
-        self, tmp_path: Path, duration_s: float, rate_hz: float
-    ) -> None:
+    @pytest.mark.parametrize(("duration_s", "rate_hz"), [(0.0, 10.0), (1.0, 0.0), (-1.0, -10.0), (0.05, 10.0)])
+    def test_a_recording_without_images_is_refused(self, tmp_path: Path, duration_s: float, rate_hz: float) -> None:
         with pytest.raises(ValueError, match="at least one image"):
             write_demo_bag(tmp_path / "bag", duration_s=duration_s, rate_hz=rate_hz)
 
@@ -236,8 +227,7 @@ class TestFrames:
             assert [image.stamp_ns for image in found] == [image.stamp_ns for image in expected]
             assert all(np.array_equal(a.image, b.image) for a, b in zip(found, expected, strict=True))
             assert all(
-                np.array_equal(a.world_from_camera, b.world_from_camera)
-                for a, b in zip(found, expected, strict=True)
+                np.array_equal(a.world_from_camera, b.world_from_camera) for a, b in zip(found, expected, strict=True)
             )
 
     @pytest.mark.parametrize(
@@ -278,9 +268,7 @@ class TestFrames:
         assert np.abs(frame.image.astype(int) - pixels).mean() < (1e-9 if suffix == ".png" else 8.0)
 
     def test_an_image_without_an_info_of_its_stamp_takes_the_latest_before_it(self, tmp_path: Path) -> None:
-        infos = [
-            camera_info(16, 12, stamp_ns, fx=fx) for stamp_ns, fx in ((100, 50.0), (200, 60.0), (300, 70.0))
-        ]
+        infos = [camera_info(16, 12, stamp_ns, fx=fx) for stamp_ns, fx in ((100, 50.0), (200, 60.0), (300, 70.0))]
         images = [raw_image(colours(), stamp_ns=stamp_ns) for stamp_ns in (50, 250, 300, 900)]
         bag = write_bag(tmp_path / "bag", [*infos, *images])
         assert [frame.camera.fx for frame in read_frames(find_camera(bag))] == [50.0, 60.0, 70.0, 70.0]
@@ -302,9 +290,7 @@ class TestWhatCannotBeRead:
 
     @pytest.mark.parametrize("kept", [0.0, 0.0001, 0.3, 0.7, 0.999])
     @pytest.mark.parametrize("storage", list(StoragePlugin))
-    def test_a_recording_cut_short(
-        self, drive: Path, tmp_path: Path, kept: float, storage: StoragePlugin
-    ) -> None:
+    def test_a_recording_cut_short(self, drive: Path, tmp_path: Path, kept: float, storage: StoragePlugin) -> None:
         bag = shutil.copytree(drive, tmp_path / "drive")
         if storage is StoragePlugin.SQLITE3:
             images = [raw_image(np.full((200, 200, 3), n, np.uint8), stamp_ns=n + 1) for n in range(20)]
@@ -380,9 +366,7 @@ quaternions = st.tuples(finite, finite, finite, finite).filter(lambda q: np.lina
 
 class TestTransforms:
     def test_even_motion_is_followed_exactly_between_stamps(self) -> None:
-        tree = TransformTree.of(
-            [link("map", "base", START_NS, 0.0, 0.0), link("map", "base", START_NS + 10, 2.0, 1.0)]
-        )
+        tree = TransformTree.of([link("map", "base", START_NS, 0.0, 0.0), link("map", "base", START_NS + 10, 2.0, 1.0)])
         pose = tree.target_from_source("map", "base", START_NS + 3)
         assert np.allclose(pose[:3, 3], [0.6, 0.0, 0.0])
         assert np.allclose(pose[:3, :3], Rotation.from_euler("z", 0.3).as_matrix())
@@ -406,9 +390,7 @@ class TestTransforms:
             tree.target_from_source(*pair, 5) for pair in (("left_camera", "right"), ("right", "left_camera"))
         )
         assert np.allclose(there @ back, np.eye(4), atol=1e-9)
-        through_map = tree.target_from_source("right", "map", 5) @ tree.target_from_source(
-            "map", "left_camera", 5
-        )
+        through_map = tree.target_from_source("right", "map", 5) @ tree.target_from_source("map", "left_camera", 5)
         assert np.allclose(back, through_map, atol=1e-9)
 
     def test_a_frame_is_where_it_is(self) -> None:
@@ -422,15 +404,11 @@ class TestTransforms:
             tree.target_from_source("map", "base", stamp_ns)
 
     def test_links_above_both_frames_need_not_be_known_at_that_time(self) -> None:
-        tree = TransformTree.of(
-            [link("map", "odom", 500), link("odom", "base", 5, 1.0), link("odom", "tag", 5, 3.0)]
-        )
+        tree = TransformTree.of([link("map", "odom", 500), link("odom", "base", 5, 1.0), link("odom", "tag", 5, 3.0)])
         assert np.allclose(tree.target_from_source("base", "tag", 5)[:3, 3], [2.0, 0.0, 0.0])
 
     def test_static_transforms_hold_at_all_times_and_the_last_one_wins(self) -> None:
-        samples = [
-            link("base", "camera", stamp_ns, x, is_static=True) for stamp_ns, x in ((7, 1.0), (3, 2.0))
-        ]
+        samples = [link("base", "camera", stamp_ns, x, is_static=True) for stamp_ns, x in ((7, 1.0), (3, 2.0))]
         for stamp_ns in (-(10**18), 0, 10**18):
             assert TransformTree.of(samples).target_from_source("base", "camera", stamp_ns)[0, 3] == 2.0
 

@@ -80,14 +80,11 @@ def test_objects_stay_in_the_room_and_leave_its_middle_to_the_camera(seed: int, 
 def test_half_of_the_objects_move_and_the_rest_of_the_world_stands_still() -> None:
     scene = make_demo_scene(0)
     moved = [
-        not np.allclose(thing.pose_at(0.0)[0], thing.pose_at(2.0)[0])
-        or thing.pose_at(0.0)[1] != thing.pose_at(2.0)[1]
+        not np.allclose(thing.pose_at(0.0)[0], thing.pose_at(2.0)[0]) or thing.pose_at(0.0)[1] != thing.pose_at(2.0)[1]
         for thing in scene.objects
     ]
     assert sum(moved) == len(moved) // 2
-    still = replace(
-        scene, objects=tuple(thing for thing, moves in zip(scene.objects, moved, strict=True) if not moves)
-    )
+    still = replace(scene, objects=tuple(thing for thing, moves in zip(scene.objects, moved, strict=True) if not moves))
     changed = 0
     for yaw_rad in np.linspace(0.0, 2.0 * np.pi, 6, endpoint=False):
         pose = level_camera(0.0, 0.0, yaw_rad)
@@ -104,9 +101,7 @@ def test_an_object_appears_where_its_centre_projects(place: int) -> None:
     camera = replace(LENS, distortion=Distortion.NONE, coefficients=())
     pose = level_camera(0.1, 0.05, float(np.arctan2(centre[1], centre[0])) + 0.1)
     empty = replace(scene, objects=())
-    seen = np.any(
-        scene_with_only(thing, scene).render(camera, pose, 0.0) != empty.render(camera, pose, 0.0), axis=2
-    )
+    seen = np.any(scene_with_only(thing, scene).render(camera, pose, 0.0) != empty.render(camera, pose, 0.0), axis=2)
     x, y, z = pose[:3, :3].T @ (centre - pose[:3, 3])
     column, row = camera.cx + camera.fx * x / z, camera.cy + camera.fy * y / z
     columns = np.flatnonzero(seen.any(axis=0)) + 0.5

@@ -133,15 +133,13 @@ def test_a_standing_camera_yields_one_keyframe_per_static_interval(
 
 @settings(deadline=None)
 @given(
-    steps=st.lists(
-        st.tuples(st.floats(-0.3, 0.3), st.floats(-0.3, 0.3), st.integers(-50, 3000)), max_size=60
-    ),
+    steps=st.lists(st.tuples(st.floats(-0.3, 0.3), st.floats(-0.3, 0.3), st.integers(-50, 3000)), max_size=60),
     min_interval_ms=st.integers(0, 400),
 )
 def test_keyframes_are_always_new_enough_and_never_without_cause(
     steps: list[tuple[float, float, int]], min_interval_ms: int
 ) -> None:
-    policy = KeyframePolicy(min_interval_s=min_interval_ms / 1000)
+    policy = KeyframePolicy(translation_m=0.1, rotation_rad=0.1, min_interval_s=min_interval_ms / 1000)
     selector = KeyframeSelector(policy)
     x = yaw = 0.0
     stamp_ns = 10**18

@@ -61,9 +61,7 @@ def distorted_by_the_book(camera: Camera, rays: NDArray[np.float64]) -> NDArray[
 
 
 @pytest.mark.parametrize(("distortion", "coefficients"), LENSES)
-def test_rays_land_where_the_formulas_of_the_model_say(
-    distortion: Distortion, coefficients: tuple[float, ...]
-) -> None:
+def test_rays_land_where_the_formulas_of_the_model_say(distortion: Distortion, coefficients: tuple[float, ...]) -> None:
     camera = a_camera(distortion, coefficients)
     rays = np.random.default_rng(1).uniform(-0.6, 0.6, size=(50, 2))
     np.testing.assert_allclose(distort(camera, rays), distorted_by_the_book(camera, rays), atol=1e-6)
@@ -94,9 +92,7 @@ def test_a_pixel_that_no_ray_reaches_has_no_answer() -> None:
         (Distortion.NONE, 4),
     ],
 )
-def test_a_wrong_number_of_coefficients_is_refused_with_the_remedy(
-    distortion: Distortion, count: int
-) -> None:
+def test_a_wrong_number_of_coefficients_is_refused_with_the_remedy(distortion: Distortion, count: int) -> None:
     with pytest.raises(ValueError, match=rf"got {count}: correct D or distortion_model"):
         check_coefficients(distortion, (0.1,) * count)
 
@@ -123,9 +119,7 @@ HARD_LENSES = [
     pytest.param(a_camera(Distortion.PLUMB_BOB, (-0.3, 0.0, 0.0, 0.0), focal=200.0), id="folds in the image"),
     pytest.param(a_camera(Distortion.RATIONAL_POLYNOMIAL, RATIONAL, focal=160.0), id="wide rational"),
     pytest.param(a_camera(Distortion.EQUIDISTANT, EQUIDISTANT, focal=160.0), id="fisheye beyond 180 degrees"),
-    pytest.param(
-        Camera(200, 150, 420.0, 420.0, -40.0, 230.0, Distortion.PLUMB_BOB, PLUMB_BOB), id="off-axis region"
-    ),
+    pytest.param(Camera(200, 150, 420.0, 420.0, -40.0, 230.0, Distortion.PLUMB_BOB, PLUMB_BOB), id="off-axis region"),
     pytest.param(Camera(3, 2, 4.0, 4.0, 1.5, 1.0, Distortion.PLUMB_BOB, PLUMB_BOB), id="tiny"),
 ]
 
@@ -183,8 +177,7 @@ def test_a_lens_centred_on_the_image_gives_a_pinhole_centred_on_the_image(
     distortion: Distortion, coefficients: tuple[float, ...]
 ) -> None:
     radial_only = tuple(
-        0.0 if i in (2, 3) and distortion is not Distortion.EQUIDISTANT else c
-        for i, c in enumerate(coefficients)
+        0.0 if i in (2, 3) and distortion is not Distortion.EQUIDISTANT else c for i, c in enumerate(coefficients)
     )
     camera = Camera(641, 480, 420.0, 420.0, 320.5, 240.0, distortion, radial_only)
     pinhole = valid_pinhole(camera)

@@ -19,9 +19,7 @@ LENSES = [
     pytest.param(Distortion.NONE, (), id="none"),
     pytest.param(Distortion.PLUMB_BOB, (-0.28, 0.07, 2e-3, -1e-3), id="plumb_bob 4"),
     pytest.param(Distortion.PLUMB_BOB, (-0.28, 0.07, 2e-3, -1e-3, 0.003), id="plumb_bob 5"),
-    pytest.param(
-        Distortion.RATIONAL_POLYNOMIAL, (0.2, -0.1, 1e-3, 1e-3, 0.01, 0.5, -0.05, 0.02), id="rational"
-    ),
+    pytest.param(Distortion.RATIONAL_POLYNOMIAL, (0.2, -0.1, 1e-3, 1e-3, 0.01, 0.5, -0.05, 0.02), id="rational"),
     pytest.param(Distortion.EQUIDISTANT, (0.03, -0.01, 0.002, -1e-4), id="equidistant"),
 ]
 SIZES = [
@@ -80,9 +78,7 @@ def test_a_point_in_space_lands_where_the_returned_camera_says(
 
 
 @pytest.mark.parametrize(("distortion", "coefficients"), LENSES[1:])
-def test_a_straight_line_in_space_is_straight_again(
-    distortion: Distortion, coefficients: tuple[float, ...]
-) -> None:
+def test_a_straight_line_in_space_is_straight_again(distortion: Distortion, coefficients: tuple[float, ...]) -> None:
     camera = a_camera(distortion, coefficients)
     rectifier = Rectifier(640, 480)
     promised = rectifier.rectified_camera(camera)

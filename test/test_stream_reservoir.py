@@ -15,9 +15,7 @@ from fsm_ros.stream.reservoir import KeyframeReservoir
 
 @cache
 def a_frame(stamp_ns: int) -> PosedImage:
-    return PosedImage(
-        np.zeros((1, 1, 3), dtype=np.uint8), Camera(1, 1, 1.0, 1.0, 0.5, 0.5), np.eye(4), stamp_ns
-    )
+    return PosedImage(np.zeros((1, 1, 3), dtype=np.uint8), Camera(1, 1, 1.0, 1.0, 0.5, 0.5), np.eye(4), stamp_ns)
 
 
 def stamps(reservoir: KeyframeReservoir) -> list[int]:
@@ -33,9 +31,7 @@ def filled(capacity: int, seed: int, offers: int) -> KeyframeReservoir:
 
 @settings(deadline=None)
 @given(capacity=st.integers(1, 8), seed=st.integers(0, 2**32), offers=st.integers(0, 60))
-def test_it_keeps_as_many_frames_as_fit_all_different_and_ordered(
-    capacity: int, seed: int, offers: int
-) -> None:
+def test_it_keeps_as_many_frames_as_fit_all_different_and_ordered(capacity: int, seed: int, offers: int) -> None:
     reservoir = filled(capacity, seed, offers)
     kept = stamps(reservoir)
     assert len(kept) == len(reservoir) == min(capacity, offers)
