@@ -29,6 +29,7 @@ from fsm_ros.memory.model import FastSpatialMemory, Views
 
 ORDERS = ("streaming", "batch")
 MIB = 2**20
+TIMED_CHUNKS = 256
 
 
 def main() -> int:
@@ -47,6 +48,7 @@ def main() -> int:
 @torch.no_grad()
 def _measure(order: str, chunks: int, options: argparse.Namespace) -> dict[str, Any]:
     device = torch.device(options.device)
+    torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     model = load_checkpoint(options.checkpoint).build().to(device)
     rule = ElasticRule()
@@ -56,22 +58,20 @@ def _measure(order: str, chunks: int, options: argparse.Namespace) -> dict[str, 
     _synchronise(device)
     ready = _peak_bytes(device)
     seconds: list[float] = []
-    if order == "streaming":
+    # Short streams are repeated, so that every row is a median over as many chunks and as long a stretch of noise.
+    for _ in range(-(-TIMED_CHUNKS // chunks) if order == "streaming" else 1):
         state = model.initial_state()
-        for _ in range(chunks):
-            chunk = _views(model, options.views, options.size)
+        for _ in range(chunks if order == "streaming" else 1):
+            views = _views(model, options.views * (1 if order == "streaming" else chunks), options.size)
             _synchronise(device)
             started = time.perf_counter()
-            state = model.observe(state, chunk, rule)
+            if order == "streaming":
+                state = model.observe(state, views, rule)
+            else:
+                tokens = options.views * (options.size // model.config.patch_size) ** 2
+                state = model.observe_batch(state, views, tokens, rule)
             _synchronise(device)
-            seconds.append(time.perf_counter() - started)
-    else:
-        views = _views(model, options.views * chunks, options.size)
-        tokens = options.views * (options.size // model.config.patch_size) ** 2
-        started = time.perf_counter()
-        state = model.observe_batch(model.initial_state(), views, tokens, rule)
-        _synchronise(device)
-        seconds.append((time.perf_counter() - started) / chunks)
+            seconds.append((time.perf_counter() - started) / (1 if order == "streaming" else chunks))
     peak = _peak_bytes(device)
     return {
         "order": order,
@@ -133,7 +133,7 @@ def _in_own_process(order: str, chunks: int, options: argparse.Namespace) -> dic
 
 
 def _table(rows: list[dict[str, Any]], options: argparse.Namespace) -> str:
-    hardware = f"{platform.machine()}, {torch.get_num_threads()} threads"
+    hardware = f"{platform.machine()}, {options.threads} threads"
     if options.device.startswith("cuda"):
         hardware = torch.cuda.get_device_name(torch.device(options.device))
     lines = [
@@ -165,6 +165,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--views", type=int, default=4, help="views of a chunk")
     parser.add_argument("--size", type=int, default=64, help="edge of a view, pixels")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; one is the least disturbed by others")
     parser.add_argument("--checkpoint", default="shipped")
     parser.add_argument("--json", type=Path, help="also write the rows there")
     parser.add_argument("--worker", choices=ORDERS, help=argparse.SUPPRESS)

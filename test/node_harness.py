@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -97,6 +98,9 @@ class NodeProcess:
         for name, value in (QUICK | dict(parameters or {})).items():
             command += ["-p", f"{name}:={_yaml(value)}"]
         environment = os.environ | {"ROS_DOMAIN_ID": str(domain_id), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+        if environment.pop("PYTHONDONTWRITEBYTECODE", ""):
+            # Nothing is left behind all the same, and not every node compiles PyTorch's Python anew.
+            environment["PYTHONPYCACHEPREFIX"] = _bytecode.name
         self._log = log
         with open(log, "wb") as file:
             self._process = subprocess.Popen(
@@ -171,7 +175,7 @@ class Robot:
         self.process = process
         self.name = f"{namespace}/fsm"
         self.heard = Heard()
-        self.node = Node("client", context=context)
+        self.node = Node("client", context=context, enable_rosout=False)
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self.node)
         self._clients: dict[str, Client] = {}
@@ -351,6 +355,7 @@ def active_node(folder: Path, parameters: Mapping[str, object] | None = None, **
         yield robot
 
 
+_bytecode = TemporaryDirectory(prefix="fsm-ros-bytecode-")
 _domains = count(int(os.environ["ROS_DOMAIN_ID"]))
 
 

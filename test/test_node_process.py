@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from node_camera import Camera, camera_info, pose_in
-from node_harness import NodeProcess, Robot, active_node, free_domain, running_node
+from node_harness import DEADLINE_S, POLL_S, NodeProcess, Robot, active_node, free_domain, running_node
 from rclpy.action import ActionClient
 
 from fsm_ros_msgs.action import RenderTrajectory
@@ -19,9 +21,9 @@ ACTIVATE, DEACTIVATE = Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEA
 UP = {"unconfigured": CONFIGURE, "inactive": ACTIVATE}
 DOWN = {"active": DEACTIVATE, "inactive": CLEANUP}
 
-# Large views and chunks, so that there is time to interrupt them.
+# Chunks and views that take a second or so, and a view that takes minutes.
 SLOW = {"memory.width": 160, "memory.height": 160, "chunk.views": 8, "render.resolution": "request"}
-LARGE_VIEW = camera_info(640, 480)
+LARGE_VIEW, HUGE_VIEW = camera_info(320, 240), camera_info(1600, 1600)
 
 signals = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 
@@ -174,6 +176,27 @@ def test_a_signal_while_observing_and_rendering_ends_it_with_exit_code_0(
             view.cancel()
 
 
+def test_a_signal_in_the_middle_of_a_long_job_ends_it_with_exit_code_0(tmp_path: Path) -> None:
+    parameters = {"render.max_pixels": 1600 * 1600, "render.resolution": "request"}
+    with active_node(tmp_path, parameters) as robot:
+        Camera(robot).stream(1)
+        view = robot.begin_render(pose_in("map"), camera_info=HUGE_VIEW)
+        robot.wait_until(lambda: value(robot.status("device"), "busy_s") > 0.1, "the worker at work")
+        robot.process.signal(signal.SIGTERM)
+        assert ended(robot.process) == 0
+        view.cancel()
+
+
+def test_the_same_signal_again_and_again_does_not_disturb_the_end(tmp_path: Path) -> None:
+    with active_node(tmp_path) as robot:
+        deadline_s = time.monotonic() + DEADLINE_S
+        while robot.process.is_alive:
+            robot.process.signal(signal.SIGINT)
+            assert time.monotonic() < deadline_s, robot.process.log
+            time.sleep(POLL_S)
+        assert ended(robot.process) == 0
+
+
 def maps_pytorch(process: NodeProcess) -> bool:
     return "libtorch" in Path(f"/proc/{process.pid}/maps").read_text()
 
@@ -194,6 +217,10 @@ def test_a_signal_during_the_start_ends_it_with_exit_code_0(
         assert ended(process) == 0
     finally:
         process.kill()
+
+
+def value(status: DiagnosticStatus, key: str) -> float:
+    return next(float(entry.value) for entry in status.values if entry.key == key)
 
 
 def ended(process: NodeProcess) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -131,6 +131,7 @@ def test_every_pixel_of_the_pinhole_has_been_seen_even_through_hard_lenses(camer
 
 
 @settings(deadline=None, max_examples=40)
+@example(model=Distortion.PLUMB_BOB, k=[0.25, -0.25], focal=150.0, offset=(0.0, 0.0))  # folds at its very corners
 @given(
     model=st.sampled_from([Distortion.PLUMB_BOB, Distortion.EQUIDISTANT]),
     k=st.lists(st.floats(-0.3, 0.3), min_size=2, max_size=2),

@@ -84,6 +84,14 @@ def test_a_replaced_sample_stands_for_the_stream_so_far() -> None:
     assert fresh.seen == 2
 
 
+def test_a_replaced_sample_may_say_what_stream_it_stands_for() -> None:
+    reservoir = filled(3, 0, 100)
+    reservoir.replace_all([a_frame(1), a_frame(2)], seen=7)
+    assert reservoir.seen == 7
+    reservoir.replace_all([a_frame(1), a_frame(2)], seen=0)
+    assert reservoir.seen == 2, "never less than the sample itself"
+
+
 def test_too_many_frames_are_refused_and_the_sample_stays() -> None:
     reservoir = filled(2, 0, 2)
     with pytest.raises(ValueError, match="3 frames do not fit into a reservoir of 2"):

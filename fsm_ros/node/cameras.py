@@ -34,8 +34,12 @@ class CameraSubscriptions:
         self._images: dict[tuple[str, type[ImageMessage]], Subscription] = {}
         self._infos: list[Subscription] = []
         self._lost = 0
-        for name in values["cameras"]:
-            self._subscribe(name)
+        try:
+            for name in values["cameras"]:
+                self._subscribe(name)
+        except Exception:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Unsubscribe."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from builtin_interfaces.msg import Time
@@ -15,13 +17,53 @@ from fsm_ros.memory.elastic import ElasticRule
 from fsm_ros.node.ingest import IngestStatus
 from fsm_ros.node.parameter_table import OFF
 from fsm_ros.spatial.results import ObserveReport
+from fsm_ros.spatial.scene import Scene
 from fsm_ros.spatial.settings import MemorySettings
 from fsm_ros.stream.ledger import LedgerSnapshot, Refusal
 from fsm_ros_msgs.msg import LayerDiagnostics, MemoryDiagnostics, RefusalCount
 
 INPUT_SILENT_S = 2.0
 WORKER_STUCK_S = 30.0
+RECENT_S = 5.0
 _UNREMARKABLE = {Refusal.NOT_MOVED, Refusal.TOO_SOON, Refusal.PAUSED, Refusal.DISCARDED}
+
+
+@dataclass(frozen=True)
+class Troubles:
+    """How often things have gone wrong until a moment.
+
+    Attributes:
+        refused: frames, by reason.
+        chunks_dropped: chunks that a full queue lost.
+        jumps: jumps of the pose.
+    """
+
+    refused: Mapping[Refusal, int] = field(default_factory=dict)
+    chunks_dropped: int = 0
+    jumps: int = 0
+
+
+class RecentTroubles:
+    """Remembers the last seconds: a status warns of what goes wrong, not for ever of what once did."""
+
+    def __init__(self) -> None:
+        """Nothing has gone wrong yet."""
+        self._seen: deque[tuple[float, Troubles]] = deque([(-math.inf, Troubles())])
+
+    def before(self, now: Troubles, now_s: float) -> Troubles:
+        """Note how it stands now, and say how it stood a while ago.
+
+        Args:
+            now: all until now.
+            now_s: a monotonic clock, seconds.
+
+        Returns:
+            As of ``RECENT_S`` seconds ago, or of the last call where that is longer ago.
+        """
+        self._seen.append((now_s, now))
+        while len(self._seen) > 2 and self._seen[1][0] <= now_s - RECENT_S:
+            self._seen.popleft()
+        return self._seen[0][1]
 
 
 @dataclass(frozen=True)
@@ -38,6 +80,8 @@ class Health:
         lost: camera messages that were lost on the way here.
         device: where the memory is.
         checkpoint: where the weights came from.
+        before: the troubles that are long past; levels are those of what came since.
+        scene: what the memory holds now; it may have been loaded, with no chunk observed since.
     """
 
     ledger: LedgerSnapshot
@@ -49,6 +93,12 @@ class Health:
     lost: int
     device: torch.device
     checkpoint: str
+    before: Troubles = field(default_factory=Troubles)
+    scene: Scene | None = None
+
+    def refused_lately(self, reason: Refusal) -> int:
+        """Frames that were refused for a reason in the last seconds."""
+        return self.ledger.refused.get(reason, 0) - self.before.refused.get(reason, 0)
 
 
 def memory_message(
@@ -127,7 +177,7 @@ def _status(name: str, level: bytes, message: str, values: dict[str, object]) ->
 def _input(health: Health) -> DiagnosticStatus:
     ledger, status = health.ledger, health.input
     silent_s = math.inf if status.last_frame_s is None else time.monotonic() - status.last_frame_s
-    worrying = [reason for reason, count in ledger.refused.items() if count and reason not in _UNREMARKABLE]
+    worrying = [reason for reason in Refusal if health.refused_lately(reason) and reason not in _UNREMARKABLE]
     if health.paused:
         level, message = DiagnosticStatus.OK, "paused"
     elif status.last_frame_s is None:
@@ -135,7 +185,8 @@ def _input(health: Health) -> DiagnosticStatus:
     elif silent_s > INPUT_SILENT_S:
         level, message = DiagnosticStatus.WARN, f"no image for {silent_s:.0f} s"
     elif worrying:
-        level, message = DiagnosticStatus.WARN, f"{worrying[-1].value}: {worrying[-1].remedy}"
+        worst = max(worrying, key=health.refused_lately)
+        level, message = DiagnosticStatus.WARN, f"{worst.value}: {worst.remedy}"
     else:
         level, message = DiagnosticStatus.OK, "frames arrive"
     return _status(
@@ -160,15 +211,15 @@ def _input(health: Health) -> DiagnosticStatus:
 def _tf(health: Health) -> DiagnosticStatus:
     received, refused = health.transforms
     status = health.input
-    missing = health.ledger.refused.get(Refusal.NO_TRANSFORM, 0) + health.ledger.refused.get(Refusal.BAD_TRANSFORM, 0)
+    reasons = (Refusal.NO_TRANSFORM, Refusal.BAD_TRANSFORM)
     if received == 0:
         level, message = (
             DiagnosticStatus.ERROR,
             "no transform yet: check that /tf and /tf_static are published",
         )
-    elif missing:
+    elif any(map(health.refused_lately, reasons)):
         level, message = DiagnosticStatus.WARN, status.last_tf_error
-    elif status.jumps:
+    elif status.jumps > health.before.jumps:
         level, message = DiagnosticStatus.WARN, f"the pose jumped: {status.last_jump}"
     else:
         level, message = DiagnosticStatus.OK, "poses are known"
@@ -179,7 +230,7 @@ def _tf(health: Health) -> DiagnosticStatus:
         {
             "transforms_received": received,
             "transforms_refused": refused,
-            "frames_without_transform": missing,
+            "frames_without_transform": sum(health.ledger.refused.get(reason, 0) for reason in reasons),
             "pose_jumps": status.jumps,
             "last_jump": "" if status.last_jump is None else str(status.last_jump),
             "last_error": status.last_tf_error,
@@ -189,26 +240,30 @@ def _tf(health: Health) -> DiagnosticStatus:
 
 def _memory(health: Health) -> DiagnosticStatus:
     report, engine = health.last_report, health.engine
-    if report is None:
-        level, message = DiagnosticStatus.WARN, "nothing observed yet"
-    elif report.failure is not None:
+    known = report if health.scene is None else health.scene
+    if report is not None and report.failure is not None:
         level, message = DiagnosticStatus.ERROR, f"the last chunk was not observed: {report.failure.message}"
-    elif engine.chunks_dropped:
+    elif known is None:
+        level, message = DiagnosticStatus.WARN, "nothing observed yet"
+    elif engine.chunks_dropped > health.before.chunks_dropped:
         level, message = (
             DiagnosticStatus.WARN,
             "chunks come faster than they are observed, the oldest are dropped",
         )
     else:
-        level, message = DiagnosticStatus.OK, f"{report.chunks_observed} chunks observed"
+        level, message = DiagnosticStatus.OK, f"{known.chunks_observed} chunks observed"
     values: dict[str, object] = {
         "chunks_waiting": engine.chunks_waiting,
         "chunks_dropped": engine.chunks_dropped,
     }
+    if known is not None:
+        values |= {
+            "chunks_observed": known.chunks_observed,
+            "views_observed": known.views_observed,
+            "epoch": known.epoch,
+        }
     if report is not None:
         values |= {
-            "chunks_observed": report.chunks_observed,
-            "views_observed": report.views_observed,
-            "epoch": report.epoch,
             "surprise_psnr": report.surprise_psnr,
             "retention_psnr": report.retention_psnr,
             "observe_time": report.observe_s,

@@ -2,16 +2,51 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from types import FrameType
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PATIENCE_S = 3.0  # launch systems kill after 5 s what they have told to end
+
+
+class _End:
+    """What SIGINT and SIGTERM do: they end the process, once.
+
+    Attributes:
+        is_asked: whether one of them came.
+        at_once: whether it is left to SystemExit, wherever that is raised, to end it; else to rclpy's own handlers,
+            which end the executor between two callbacks.
+    """
+
+    def __init__(self) -> None:
+        self.is_asked = False
+        self.at_once = True
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.is_asked = True
+        if self.at_once:
+            _ignore_signals()
+            sys.exit(0)
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node; SIGINT and SIGTERM end it with exit code 0, an autostart that fails with 1."""
-    # Importing PyTorch takes seconds, in which rclpy's own handlers are not there yet.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
+    end = _End()
+    # Importing PyTorch and loading weights take seconds, in which nothing listens to rclpy's handlers.
+    for number in SIGNALS:
+        signal.signal(number, end)
+    try:
+        return _run(arguments, end)
+    except Exception:
+        # C code that was interrupted, or found the ROS context gone, has its own ways to say so.
+        if end.is_asked:
+            return 0
+        raise
+
+
+def _run(arguments: list[str] | None, end: _End) -> int:
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
@@ -23,20 +58,30 @@ def main(arguments: list[str] | None = None) -> int:
     executor.add_node(node)
     try:
         if not node.autostart():
-            return 1
+            return 0 if end.is_asked else 1
+        end.at_once = False
         executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass  # the way to end it
     finally:
-        node.close()
+        _ignore_signals()
+        worker_ended = node.close(PATIENCE_S)
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
+        _ignore_signals()  # rclpy has put the handlers back that it found
+        if not worker_ended:
+            # A thread that is inside PyTorch when the interpreter goes takes the process down with an abort.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
     return 0
 
 
-def _end(number: int, frame: FrameType | None) -> None:
-    sys.exit(0)
+def _ignore_signals() -> None:
+    """A second signal, as a terminal and a launch system give together, must not interrupt an orderly end."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from fsm_ros.node.images import ImageMessage, ImageRefusedError, check_message, 
 from fsm_ros.node.parameters import Values
 from fsm_ros.stream.calibration import SizeMismatchError
 from fsm_ros.stream.chunker import Chunk, Chunker
-from fsm_ros.stream.frame import Camera, PosedImage
+from fsm_ros.stream.frame import Camera, PosedImage, validate_rigid
 from fsm_ros.stream.jumps import JumpDetector, PoseJump
 from fsm_ros.stream.keyframes import KeyframeDecision, KeyframeSelector
 from fsm_ros.stream.ledger import FrameLedger, Refusal
@@ -90,7 +90,7 @@ class Ingest:
         self,
         engine: MemoryEngine,
         lookup: TransformLookup,
-        bad_transform: Callable[[], str | None],
+        bad_transform: Callable[[str], str | None],
         now_ns: Callable[[], int],
         values: Values,
         ledger: FrameLedger,
@@ -100,7 +100,7 @@ class Ingest:
         Args:
             engine: where chunks go.
             lookup: where poses come from.
-            bad_transform: why transforms were refused lately, if they were.
+            bad_transform: why the latest transform on the way to an optical frame was refused, if it was.
             now_ns: the node's clock.
             values: the node's parameters.
             ledger: where every frame is accounted for.
@@ -280,10 +280,17 @@ class Ingest:
         except TransformError as error:
             if waited_s < self._tf_timeout_s:
                 return False
-            bad = self._bad_transform()
+            bad = self._bad_transform(frame.message.header.frame_id)
             with self._changed:
                 self._last_tf_error = bad or str(error)
                 self._refuse(Refusal.NO_TRANSFORM if bad is None else Refusal.BAD_TRANSFORM, self._last_tf_error)
+            return True
+        try:
+            validate_rigid(world_from_camera)  # links that are sound may add up to more than a float holds
+        except ValueError as error:
+            with self._changed:
+                self._last_tf_error = str(error)
+                self._refuse(Refusal.BAD_TRANSFORM, self._last_tf_error)
             return True
         self._keep_if_worth(frame, camera, info, world_from_camera)
         return True

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import wraps
 
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import ChangeState
 from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
@@ -21,7 +27,7 @@ from fsm_ros.engine import MemoryEngine
 from fsm_ros.memory.checkpoint import CheckpointError
 from fsm_ros.node.cameras import CameraSubscriptions
 from fsm_ros.node.conversions import ns_to_stamp
-from fsm_ros.node.diagnostics import Health, diagnostic_array, memory_message
+from fsm_ros.node.diagnostics import Health, RecentTroubles, Troubles, diagnostic_array, memory_message
 from fsm_ros.node.ingest import Ingest
 from fsm_ros.node.markers import keyframe_markers
 from fsm_ros.node.memory_services import MemoryServices
@@ -29,7 +35,7 @@ from fsm_ros.node.model import load_model
 from fsm_ros.node.parameter_table import BY_NAME
 from fsm_ros.node.parameters import Values, declare, on_change, read
 from fsm_ros.node.poses import PoseSource
-from fsm_ros.node.requests import Bridge
+from fsm_ros.node.requests import INACTIVE, Bridge
 from fsm_ros.node.views import ViewServer
 from fsm_ros.spatial.results import Failure, ObserveReport
 from fsm_ros.spatial.spatial_memory import SpatialMemory
@@ -61,6 +67,9 @@ class _Configured:
     engine: MemoryEngine
     ledger: FrameLedger
     publishers: _Publishers
+    bridge: Bridge
+    views: ViewServer
+    services: MemoryServices
 
 
 @dataclass(frozen=True)
@@ -70,10 +79,24 @@ class _Active:
     poses: PoseSource
     ingest: Ingest
     cameras: CameraSubscriptions
-    bridge: Bridge
-    views: ViewServer
-    services: MemoryServices
+    troubles: RecentTroubles
     timers: tuple[Timer, ...]
+
+
+def _telling(
+    transition: Callable[[FsmNode, LifecycleState], TransitionCallbackReturn],
+) -> Callable[[FsmNode, LifecycleState], TransitionCallbackReturn]:
+    """Logs what a transition raises: rclpy ends it as an error and tells nobody why."""
+
+    @wraps(transition)
+    def told(node: FsmNode, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return transition(node, state)
+        except Exception as error:
+            node.get_logger().error(f"{transition.__name__} failed: {type(error).__name__}: {error}")
+            raise
+
+    return told
 
 
 class FsmNode(LifecycleNode):
@@ -98,6 +121,11 @@ class FsmNode(LifecycleNode):
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
             post_callback=self._on_clock_jump,
         )
+        # rclpy lets a request for a transition that is not possible now end the whole process.
+        change_state = self._service_change_state.callback
+        self._service_change_state.callback = lambda request, response: self._change_state(
+            change_state, request, response
+        )
 
     # --- transitions -------------------------------------------------------------------------------------------------
 
@@ -108,6 +136,7 @@ class FsmNode(LifecycleNode):
         done = TransitionCallbackReturn.SUCCESS
         return bool(self.trigger_configure() == done and self.trigger_activate() == done)
 
+    @_telling
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the weights and warm up."""
         values = read(self)
@@ -119,7 +148,13 @@ class FsmNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         engine = MemoryEngine(memory, values["chunk.queue_size"])
         engine.start()
-        self._configured = _Configured(values, engine, FrameLedger(), self._make_publishers())
+        out = self._make_publishers()
+        bridge = Bridge(self, values["render.timeout"])
+        views = ViewServer(
+            self, engine, bridge, values, (out.image, out.camera_info, out.transforms), self._on_rendered
+        )
+        services = MemoryServices(self, engine, bridge, values)
+        self._configured = _Configured(values, engine, FrameLedger(), out, bridge, views, services)
         parameters = sum(p.numel() for p in loaded.model.parameters())
         self.get_logger().info(
             f"configured: {values['model.checkpoint']} ({parameters / 1e6:.1f} M parameters) on {memory.device}, "
@@ -127,65 +162,58 @@ class FsmNode(LifecycleNode):
         )
         return TransitionCallbackReturn.SUCCESS
 
+    @_telling
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe and serve."""
         parts = self._parts()
-        values, engine = parts.values, parts.engine
-        poses = PoseSource(self, values["tf.cache"])
+        values = parts.values
         memory_frame = values["memory.frame_id"]
-        ingest = Ingest(
-            engine,
-            lambda frame_id, stamp_ns: poses.lookup(memory_frame, frame_id, stamp_ns),
-            poses.bad_reason,
-            lambda: self.get_clock().now().nanoseconds,
-            values,
-            parts.ledger,
-        )
-        try:
-            cameras = CameraSubscriptions(self, ingest, values)
-        except ValueError as error:
-            self.get_logger().error(f"cannot be activated: {error}")
-            poses.close()
-            return TransitionCallbackReturn.FAILURE
-        bridge = Bridge(self, values["render.timeout"])
-        out = parts.publishers
-        self._active = _Active(
-            poses=poses,
-            ingest=ingest,
-            cameras=cameras,
-            bridge=bridge,
-            views=ViewServer(
-                self,
-                engine,
-                bridge,
-                poses.lookup,
+        with ExitStack() as undo:
+            poses = PoseSource(self, values["tf.cache"], values["render.frame_id"])
+            undo.callback(poses.close)
+            ingest = Ingest(
+                parts.engine,
+                lambda frame_id, stamp_ns: poses.lookup(memory_frame, frame_id, stamp_ns),
+                lambda frame_id: poses.bad_reason(memory_frame, frame_id),
+                lambda: self.get_clock().now().nanoseconds,
                 values,
-                (out.image, out.camera_info, out.transforms),
-                self._on_rendered,
-            ),
-            services=MemoryServices(self, engine, ingest, bridge, values),
-            timers=(
-                self.create_timer(TICK_S, self._on_tick),
-                self.create_timer(values["diagnostics.period"], self._publish_diagnostics),
-            ),
+                parts.ledger,
+            )
+            try:
+                cameras = CameraSubscriptions(self, ingest, values)
+            except ValueError as error:
+                self.get_logger().error(f"cannot be activated: {error}")
+                return TransitionCallbackReturn.FAILURE
+            undo.pop_all()
+        timers = (
+            self.create_timer(TICK_S, self._on_tick),
+            self.create_timer(values["diagnostics.period"], self._publish_diagnostics),
         )
+        self._active = _Active(poses, ingest, cameras, RecentTroubles(), timers)
+        self._jumps_told = 0
         ingest.start()
+        parts.views.open(poses.lookup)
+        parts.services.open(ingest)
         self.get_logger().info(f"active: listening to {', '.join(cameras.topics)} in frame {memory_frame}")
         return super().on_activate(state)
 
+    @_telling
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop listening and serving; the memory stays."""
         self._close_active()
         return super().on_deactivate(state)
 
+    @_telling
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the memory and the device."""
         self.close()
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """End in good order, from any state."""
-        self.close()
+        """End in good order, from any state. What requests are answered through ends with the process."""
+        self._close_active()
+        if self._configured is not None:
+            self._configured.engine.stop()
         return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -196,17 +224,28 @@ class FsmNode(LifecycleNode):
         self.close()
         return TransitionCallbackReturn.SUCCESS
 
-    def close(self) -> None:
-        """Free all that configure and activate made. May be called at any time, and again."""
+    def close(self, patience_s: float = 10.0) -> bool:
+        """Free all that configure and activate made. May be called at any time, and again.
+
+        Args:
+            patience_s: how long to wait for the job that the memory worker has in hand.
+
+        Returns:
+            Whether the worker has ended.
+        """
         self._close_active()
         configured, self._configured = self._configured, None
         if configured is None:
-            return
-        if not configured.engine.stop():
+            return True
+        worker_ended = configured.engine.stop(patience_s)
+        if not worker_ended:
             self.get_logger().warning("the memory worker did not end in time")
+        configured.views.destroy()
+        configured.services.destroy()
         for publisher in vars(configured.publishers).values():
-            self.destroy_publisher(publisher)
+            self.destroy_lifecycle_publisher(publisher)
         self._last_report = None
+        return worker_ended
 
     def _close_active(self) -> None:
         active, self._active = self._active, None
@@ -216,9 +255,24 @@ class FsmNode(LifecycleNode):
             self.destroy_timer(timer)
         active.cameras.close()
         active.ingest.stop()
-        active.views.close()
-        active.services.close()
+        parts = self._parts()
+        parts.views.close()
+        parts.services.close()
+        parts.bridge.answer_all(INACTIVE)
         active.poses.close()
+
+    def _change_state(
+        self,
+        change_state: Callable[[ChangeState.Request, ChangeState.Response], ChangeState.Response],
+        request: ChangeState.Request,
+        response: ChangeState.Response,
+    ) -> ChangeState.Response:
+        try:
+            return change_state(request, response)
+        except rclpy_implementation.RCLError as error:
+            self.get_logger().warning(f"a transition was refused: {error}")
+            response.success = False
+            return response
 
     # --- events ------------------------------------------------------------------------------------------------------
 
@@ -226,8 +280,9 @@ class FsmNode(LifecycleNode):
         active = self._active
         if active is None:
             return
-        active.bridge.expire()
-        for report in self._parts().engine.drain_reports():
+        parts = self._parts()
+        parts.bridge.expire()
+        for report in parts.engine.drain_reports():
             self._on_report(report)
         status = active.ingest.status()
         if status.jumps > self._jumps_told:
@@ -275,16 +330,24 @@ class FsmNode(LifecycleNode):
         if active is None:
             return
         parts = self._parts()
+        ledger, status, engine = parts.ledger.snapshot(), active.ingest.status(), parts.engine.status()
+        scene, report = parts.engine.memory.scene, self._last_report
+        if scene is None and report is not None and report.failure is None:
+            report = None  # what it tells of has been forgotten since
         health = Health(
-            ledger=parts.ledger.snapshot(),
-            input=active.ingest.status(),
-            engine=parts.engine.status(),
-            last_report=self._last_report,
+            ledger=ledger,
+            input=status,
+            engine=engine,
+            last_report=report,
             paused=active.ingest.is_paused,
             transforms=(active.poses.received, active.poses.refused),
             lost=active.cameras.lost,
             device=parts.engine.memory.device,
             checkpoint=parts.values["model.checkpoint"],
+            before=active.troubles.before(
+                Troubles(ledger.refused, engine.chunks_dropped, status.jumps), time.monotonic()
+            ),
+            scene=scene,
         )
         stamp = self.get_clock().now().to_msg()
         parts.publishers.diagnostics.publish(diagnostic_array(health, self.get_name(), stamp))

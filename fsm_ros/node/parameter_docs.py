@@ -20,11 +20,12 @@ def as_yaml() -> str:
     ]
     for spec in PARAMETERS:
         unit = f" [{spec.unit}]" if spec.unit else ""
+        change = "; at run time too" if spec.at_run_time else ""
         lines.append(f"    # {spec.description}{unit}")
         if spec.choices:
-            lines.append(f"    # One of: {', '.join(spec.choices)}.")
+            lines.append(f"    # One of: {', '.join(spec.choices)}{change}.")
         elif spec.low is not None and spec.high is not None:
-            lines.append(f"    # From {spec.low:g} to {spec.high:g}{', at run time too' if spec.at_run_time else ''}.")
+            lines.append(f"    # From {spec.low:g} to {spec.high:g}{change}.")
         lines.append(f"    {spec.name}: {_yaml(spec.default)}")
     return "\n".join(lines) + "\n"
 

@@ -108,18 +108,22 @@ class Tf2Backend:
 class PoseSource:
     """Subscribes to /tf and /tf_static and answers look-ups. Look-ups may come from any thread."""
 
-    def __init__(self, node: Node, cache_s: float) -> None:
+    def __init__(self, node: Node, cache_s: float, rendered_frame: str) -> None:
         """Subscribe on a node.
 
         Args:
             node: the node.
             cache_s: how long transforms are kept.
+            rendered_frame: the frame that the node itself publishes for rendered views. It is not listened to: it jumps
+                through time as the requests do, which would look like a clock that was set back.
         """
         self._node = node
         self._cache_ns = round(cache_s * NANOSECONDS)
         self._backend: Backend = PipBackend(cache_s) if tf2_ros is None else Tf2Backend(cache_s)
         self._lock = threading.Lock()
+        self._rendered_frame = rendered_frame
         self._newest: dict[str, int] = {}
+        self._parents: dict[str, str] = {}
         self._bad: dict[str, str] = {}
         self._bad_count = 0
         self._received = 0
@@ -152,8 +156,7 @@ class PoseSource:
     def clear(self) -> None:
         """Forget all transforms that are not static: the clock jumped."""
         with self._lock:
-            self._backend.clear()
-            self._newest.clear()
+            self._forget()
             self._bad.clear()
 
     def lookup(self, target: str, source: str, stamp_ns: int | None) -> NDArray[np.float64]:
@@ -167,14 +170,27 @@ class PoseSource:
         with self._lock:
             return self._backend.lookup(target, source, stamp_ns)
 
-    def bad_reason(self) -> str | None:
-        """Why the latest transform of some frame was refused, where it still is the latest of that frame."""
+    def bad_reason(self, target: str, source: str) -> str | None:
+        """Why a transform on the way between two frames was refused, where it is the latest that was said of it."""
         with self._lock:
-            return next(iter(self._bad.values()), None)
+            frames = [*self._ancestry(source), *self._ancestry(target)]
+            return next((self._bad[frame] for frame in frames if frame in self._bad), None)
+
+    def _ancestry(self, frame: str) -> list[str]:
+        """A frame and all above it, as far as they are known."""
+        names = [frame]
+        while (parent := self._parents.get(names[-1])) is not None and parent not in names:
+            names.append(parent)
+        return names
+
+    def _forget(self) -> None:
+        self._backend.clear()
+        self._newest.clear()
 
     def _on_message(self, message: TFMessage, *, is_static: bool) -> None:
         for transform in message.transforms:
-            self._insert(transform, is_static=is_static)
+            if transform.child_frame_id != self._rendered_frame:
+                self._insert(transform, is_static=is_static)
 
     def _insert(self, transform: TransformStamped, *, is_static: bool) -> None:
         child = transform.child_frame_id
@@ -189,13 +205,13 @@ class PoseSource:
                 self._bad[child] = f"{transform.header.frame_id} -> {child}: {error}"
                 return
             self._bad.pop(child, None)
+            self._parents[child] = transform.header.frame_id
             if not is_static:
                 stamp = stamp_to_ns(transform.header.stamp)
                 newest = self._newest.get(child, stamp)
                 if stamp < newest - self._cache_ns:
                     # A bag that was started again: its old transforms would be refused as expired.
-                    self._backend.clear()
-                    self._newest.clear()
+                    self._forget()
                     newest = stamp
                 self._newest[child] = max(newest, stamp)
             self._backend.insert(transform, is_static=is_static)

@@ -13,6 +13,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo
@@ -82,6 +83,11 @@ def parse_view(
     return ViewRequest(world_from_frame @ frame_from_camera, stamp_to_ns(scene_time) or None, camera)
 
 
+INACTIVE = Failure(
+    FailureKind.STOPPED, "the node is not active: activate it (ros2 lifecycle set NODE activate) and ask again"
+)
+
+
 class _Unanswered(Enum):
     """In the place of an answer, which may be anything, ``None`` too."""
 
@@ -92,10 +98,15 @@ class Bridge:
     """Lets coroutines of the executor await the worker, with a deadline.
 
     The worker's thread only wakes the executor; results are set on the executor's own thread.
+
+    Attributes:
+        group: for the services that wait here. In the node's own group, where one callback excludes the others, a
+            request that waits would keep images, TF and the timer that ends its waiting from being heard.
     """
 
     def __init__(self, node: Node, timeout_s: float) -> None:
         """Args: the node whose executor runs the coroutines; how long to wait."""
+        self.group = ReentrantCallbackGroup()
         self._node = node
         self._timeout_s = timeout_s
         self._waiting: dict[Future, float] = {}
@@ -117,8 +128,8 @@ class Bridge:
             answer: T | Failure | _Unanswered = await future
         finally:
             self._waiting.pop(future, None)
+            worker.cancel()  # work that has not begun by now is for nobody
         if isinstance(answer, _Unanswered):
-            worker.cancel()
             return Failure(
                 FailureKind.INTERNAL,
                 f"the device did not get to the request within {limit_s:g} s: "
@@ -131,6 +142,11 @@ class Bridge:
         now = time.monotonic()
         for future in [future for future, deadline in self._waiting.items() if now > deadline]:
             self._settle(future, _Unanswered.GIVEN_UP)
+
+    def answer_all(self, failure: Failure) -> None:
+        """Answer all requests that wait, whatever the worker will say."""
+        for future in list(self._waiting):
+            self._settle(future, failure)
 
     @staticmethod
     def _settle(future: Future, answer: object) -> None:

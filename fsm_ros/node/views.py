@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped, TransformStamped
-from rclpy.action import ActionServer, CancelResponse
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.lifecycle import LifecycleNode
 from rclpy.lifecycle.publisher import LifecyclePublisher
@@ -18,32 +18,34 @@ from fsm_ros.node.calibration import info_from_camera
 from fsm_ros.node.conversions import matrix_to_transform, ns_to_stamp
 from fsm_ros.node.images import encode
 from fsm_ros.node.parameters import Values
-from fsm_ros.node.requests import Bridge, PoseLookup, ViewRequest, parse_view
+from fsm_ros.node.requests import INACTIVE, Bridge, PoseLookup, ViewRequest, parse_view
 from fsm_ros.spatial.results import Failure, FailureKind, Rendered
 from fsm_ros_msgs.action import RenderTrajectory
 from fsm_ros_msgs.srv import RenderView
 
 
 class ViewServer:
-    """Answers requests for views, and publishes every view that it renders."""
+    """Answers requests for views, and publishes every view that it renders.
+
+    It is there from configure to cleanup, and serves while it is open: a request that is under way when the node is
+    deactivated still needs a service to be answered through.
+    """
 
     def __init__(
         self,
         node: LifecycleNode,
         engine: MemoryEngine,
         bridge: Bridge,
-        lookup: PoseLookup,
         values: Values,
         publishers: tuple[LifecyclePublisher, LifecyclePublisher, LifecyclePublisher],
         on_rendered: Callable[[float], None],
     ) -> None:
-        """Begin to serve.
+        """Refuse requests, until opened.
 
         Args:
             node: where the service and the action live.
             engine: who renders.
             bridge: how to await it.
-            lookup: where poses come from.
             values: the node's parameters.
             publishers: of rendered images, their camera_info, and transforms.
             on_rendered: told the seconds that a view took.
@@ -51,22 +53,32 @@ class ViewServer:
         self._node = node
         self._engine = engine
         self._bridge = bridge
-        self._lookup = lookup
+        self._lookup: PoseLookup | None = None
         self._memory_frame = values["memory.frame_id"]
         self._view_frame = values["render.frame_id"]
         self._images, self._infos, self._transforms = publishers
         self._on_rendered = on_rendered
-        self._service = node.create_service(RenderView, "~/render", self._render)
+        self._service = node.create_service(RenderView, "~/render", self._render, callback_group=bridge.group)
         self._action = ActionServer(
             node,
             RenderTrajectory,
             "~/render_trajectory",
             execute_callback=self._render_trajectory,
+            goal_callback=lambda _: GoalResponse.REJECT if self._lookup is None else GoalResponse.ACCEPT,
             cancel_callback=lambda _: CancelResponse.ACCEPT,
+            callback_group=bridge.group,
         )
 
+    def open(self, lookup: PoseLookup) -> None:
+        """Serve, with poses from there."""
+        self._lookup = lookup
+
     def close(self) -> None:
-        """Stop serving."""
+        """Refuse requests from now on."""
+        self._lookup = None
+
+    def destroy(self) -> None:
+        """Take the service and the action away."""
         self._node.destroy_service(self._service)
         self._action.destroy()
 
@@ -121,6 +133,8 @@ class ViewServer:
     async def _view(
         self, pose: PoseStamped, scene_time: Time, info: CameraInfo
     ) -> tuple[Rendered, Image, CameraInfo] | Failure:
+        if self._lookup is None:
+            return INACTIVE
         if self._engine.memory.scene is None:
             return Failure(
                 FailureKind.NOTHING_OBSERVED,

@@ -16,15 +16,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.elastic import ElasticRule, LayerMemory
-from fsm_ros.memory.model import FastSpatialMemory, NonFiniteUpdateError, Views
+from fsm_ros.memory.model import FastSpatialMemory, NonFiniteUpdateError
 from fsm_ros.memory.state import MemoryState
 from fsm_ros.spatial.results import Failure, FailureKind, LayerReport, ObserveReport, Rendered
 from fsm_ros.spatial.scene import Scene, failed_report, load_scene, save_scene
 from fsm_ros.spatial.settings import MemoryMode, MemorySettings, RenderResolution
+from fsm_ros.spatial.tensors import cameras_of, times_of, views_of
 from fsm_ros.stream.chunker import Chunk
 from fsm_ros.stream.frame import Camera, PosedImage, validate_rigid
 from fsm_ros.stream.reservoir import KeyframeReservoir
@@ -209,11 +208,10 @@ class SpatialMemory:
         loaded = load_scene(path, like, self._settings, self._fingerprint)
         if isinstance(loaded, Failure):
             return loaded
-        scene, reservoir = loaded
-        # A fair part of a fair sample is a fair sample.
-        fitting = min(self._settings.reservoir, len(reservoir))
-        kept = random.Random(self._settings.seed).sample(reservoir, fitting)
-        self._reservoir.replace_all(kept, seen=scene.views_observed)
+        scene, keyframes = loaded
+        if len(keyframes) > self._settings.reservoir:  # a fair part of a fair sample is a fair sample
+            keyframes = tuple(random.Random(self._settings.seed).sample(keyframes, self._settings.reservoir))
+        self._reservoir.replace_all(keyframes, seen=scene.views_observed)
         self._scene = scene
         return scene
 
@@ -284,14 +282,14 @@ class SpatialMemory:
         settings, mode = self._settings, self._settings.mode
         window = scene.window
         if mode is MemoryMode.STREAMING:
-            state = self._model.observe(scene.state, self._views(scene.frame, chunk.frames), settings.rule)
+            state = self._model.observe(scene.state, views_of(scene.frame, chunk.frames, self.device), settings.rule)
         elif mode is MemoryMode.WINDOWED:
             window = (*scene.window, chunk)[-settings.window_chunks :]
             frames = [frame for kept in window for frame in kept.frames]
             tokens_per_view = settings.width * settings.height // self._model.config.patch_size**2
             state = self._model.observe_batch(
                 self._model.initial_state(1, self._prior),
-                self._views(scene.frame, frames),
+                views_of(scene.frame, frames, self.device),
                 settings.chunk_views * tokens_per_view,
                 settings.rule,
                 settings.sharing,
@@ -325,7 +323,7 @@ class SpatialMemory:
 
     def _psnr(self, scene: Scene, frames: Sequence[PosedImage]) -> float:
         """Mean PSNR of frames against their renders, dB."""
-        views = self._views(scene.frame, frames)
+        views = views_of(scene.frame, frames, self.device)
         renders = self._model.render(scene.state, views.cameras, views.times)
         errors = (renders - views.images).square().mean(dim=(2, 3, 4)).clamp_min(1e-10)
         return float((-10 * errors.log10()).mean())
@@ -346,55 +344,21 @@ class SpatialMemory:
             shrink = min(1.0, max(settings.width / wanted.width, settings.height / wanted.height))
         width, height = (max(1, round(size * shrink)) for size in (wanted.width, wanted.height))
         scale = np.array([width / wanted.width, height / wanted.height] * 2)
-        cameras = self._cameras(
+        cameras = cameras_of(
             scene.frame,
             world_from_camera[None],
             (wanted.fxfycxcy * scale)[None],
             height=-(-height // patch) * patch,
             width=-(-width // patch) * patch,
+            device=self.device,
         )
-        view = self._model.render(scene.state, cameras, self._times(scene.frame, [stamp_ns]))[0, :, :, :height, :width]
+        times = times_of(scene.frame, [stamp_ns], self.device)
+        view = self._model.render(scene.state, cameras, times)[0, :, :, :height, :width]
         if not view.isfinite().all():
             return None
         if (height, width) != (wanted.height, wanted.width):
             view = torch.nn.functional.interpolate(view, (wanted.height, wanted.width), mode="bicubic").clamp(0, 1)
         return (view[0].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy()
-
-    def _views(self, frame: MemoryFrame, frames: Sequence[PosedImage]) -> Views:
-        images = torch.from_numpy(np.stack([posed.image for posed in frames])).to(self.device)
-        return Views(
-            (images.permute(0, 3, 1, 2).float() / 255)[None],
-            self._cameras(
-                frame,
-                np.stack([posed.world_from_camera for posed in frames]),
-                np.stack([posed.camera.fxfycxcy for posed in frames]),
-                height=frames[0].camera.height,
-                width=frames[0].camera.width,
-            ),
-            self._times(frame, [posed.stamp_ns for posed in frames]),
-        )
-
-    def _cameras(
-        self,
-        frame: MemoryFrame,
-        world_from_camera: NDArray[np.float64],
-        fxfycxcy: NDArray[np.float64],
-        *,
-        height: int,
-        width: int,
-    ) -> Cameras:
-        return Cameras(
-            self._tensor(fxfycxcy),
-            self._tensor(frame.normalise_poses(world_from_camera)),
-            height=height,
-            width=width,
-        )
-
-    def _times(self, frame: MemoryFrame, stamps_ns: Sequence[int]) -> Tensor:
-        return self._tensor(np.array([frame.normalise_time(stamp) for stamp in stamps_ns]))
-
-    def _tensor(self, values: NDArray[np.float64]) -> Tensor:
-        return torch.from_numpy(values.astype(np.float32))[None].to(self.device)
 
     def _now(self) -> float:
         """Seconds, with everything the device was asked for done."""

@@ -30,6 +30,7 @@ _INVERSE_TOLERANCE_PX = 0.05
 _OVERSHOOT_PX = 0.01
 _SMALLEST_SHARE = 0.02
 _SMALLEST_AREA = 0.02
+_NEIGHBOUR = 1e-4
 
 
 def check_coefficients(distortion: Distortion, coefficients: tuple[float, ...]) -> None:
@@ -220,7 +221,11 @@ def _is_seen(camera: Camera, centre: NDArray[np.float64], half: NDArray[np.float
     last = np.array([camera.width - 1.0, camera.height - 1.0])
     if not (np.all(pixels >= -_OVERSHOOT_PX) and np.all(pixels <= last + _OVERSHOOT_PX)):
         return False
-    along_x, along_y = np.diff(pixels, axis=1)[:-1], np.diff(pixels, axis=0)[:, :-1]
-    area = along_x[..., 0] * along_y[..., 1] - along_x[..., 1] * along_y[..., 0]
+    # At the rays themselves: between neighbours of the grid a fold at a corner would be averaged away.
+    along_x, along_y = (
+        distort(camera, (grid + step).reshape(-1, 2)) - distort(camera, (grid - step).reshape(-1, 2))
+        for step in _NEIGHBOUR * np.diag(half)
+    )
+    area = (along_x[:, 0] * along_y[:, 1] - along_x[:, 1] * along_y[:, 0]).reshape(grid.shape[:2])
     middle = float(area[_GRID_SAMPLES // 2, _GRID_SAMPLES // 2])
     return middle > 0.0 and bool(np.all(area > _SMALLEST_AREA * middle))

@@ -82,16 +82,27 @@ class TransformBuffer:
         """
         if stamp_ns is None:
             stamp_ns = self._newest_common(target, source)
-        # Only the links on the way: a robot has a hundred more, for its joints. All, where the error is to name them.
-        known = {record.parent for record in self._records.values()} | self._records.keys()
-        connected = {target, source} <= known
-        children = {*self._chain(target), *self._chain(source)} if connected else self._records.keys()
-        tree = TransformTree({child: self._records[child].link_at(stamp_ns) for child in children})
+        tree = TransformTree(
+            {child: self._records[child].link_at(stamp_ns) for child in self._on_the_way(target, source)}
+        )
         return tree.target_from_source(target, source, stamp_ns)
 
     def clear(self) -> None:
         """Forget all transforms that are not static."""
         self._records = {child: record for child, record in self._records.items() if record.is_static}
+
+    def _on_the_way(self, target: str, source: str) -> set[str]:
+        """The children of the links that a look-up may need: a robot has a hundred others, for its joints.
+
+        All, where there is no way, so that the error can name them.
+        """
+        chains = [self._chain(frame) for frame in (target, source)]
+        tops = {
+            self._records[chain[-1]].parent if chain else frame
+            for frame, chain in zip((target, source), chains, strict=True)
+        }
+        children = {child for chain in chains for child in chain}
+        return children if children and len(tops) == 1 else set(self._records)
 
     def _newest_common(self, target: str, source: str) -> int:
         chains = [self._chain(frame) for frame in (target, source)]

@@ -1,0 +1,296 @@
+"""The table of parameters: what is declared, what config/fsm.yaml says, and which changes are allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+rclpy = pytest.importorskip("rclpy", reason="needs ROS")
+from rcl_interfaces.msg import ParameterType  # noqa: E402
+from rclpy.context import Context  # noqa: E402
+from rclpy.exceptions import InvalidParameterValueException  # noqa: E402
+from rclpy.node import Node  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+
+from fsm_ros.memory.elastic import AnchorPolicy, AnchorSharing, ElasticRule, Importance  # noqa: E402
+from fsm_ros.node.parameter_docs import as_markdown, as_yaml  # noqa: E402
+from fsm_ros.node.parameter_table import BY_NAME, OFF, PARAMETERS, Reliability, Spec  # noqa: E402
+from fsm_ros.node.parameters import Values, declare, on_change, read  # noqa: E402
+from fsm_ros.spatial.settings import MemoryMode, MemorySettings  # noqa: E402
+from fsm_ros.stream.keyframes import KeyframePolicy  # noqa: E402
+
+DEFAULTS = {spec.name: spec.default for spec in PARAMETERS}
+NUMBERS = [spec for spec in PARAMETERS if isinstance(spec.default, int | float) and not isinstance(spec.default, bool)]
+COUNTS_AND_SHARES = {
+    *("model.threads", "memory.window_chunks", "memory.extent_margin", "memory.reservoir", "memory.retention_views"),
+    *("memory.seed", "elastic.strength", "elastic.importance_decay", "elastic.anchor_decay"),
+}
+"""Numbers that have no unit."""
+
+
+def by_name(spec: Spec) -> str:
+    return spec.name
+
+
+@pytest.fixture(scope="module")
+def context() -> Iterator[Context]:
+    context = Context()
+    rclpy.init(context=context)
+    yield context
+    context.try_shutdown()
+
+
+def a_node(context: Context, *arguments: str) -> Node:
+    return Node("fsm", context=context, cli_args=["--ros-args", *arguments], use_global_arguments=False)
+
+
+@pytest.fixture
+def node(context: Context) -> Iterator[Node]:
+    node = a_node(context)
+    declare(node)
+    yield node
+    node.destroy_node()
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+
+def test_no_name_is_used_twice() -> None:
+    assert len(BY_NAME) == len(PARAMETERS)
+
+
+@pytest.mark.parametrize("spec", PARAMETERS, ids=by_name)
+def test_every_parameter_says_what_it_does_and_has_a_default_that_is_allowed(spec: Spec) -> None:
+    assert spec.description.rstrip().endswith((".", "].", ")")), "a sentence"
+    if spec.choices:
+        assert spec.default in spec.choices
+    if isinstance(spec.default, str | bool | list):
+        assert spec.low is None and spec.high is None and not spec.unit
+    else:
+        assert spec.low is not None and spec.high is not None, "a number has a range"
+        assert spec.low <= spec.default <= spec.high
+        assert bool(spec.unit) != (spec.name in COUNTS_AND_SHARES), "a number has a unit, or is known to have none"
+
+
+def test_what_may_change_at_run_time_is_the_elastic_prior() -> None:
+    assert {spec.name for spec in PARAMETERS if spec.at_run_time} == {
+        name for name in BY_NAME if name.startswith("elastic.")
+    }
+
+
+def test_defaults_are_those_of_the_parts() -> None:
+    values = Values(DEFAULTS)
+    assert values.memory() == MemorySettings()
+    assert values.rule() == ElasticRule()
+    assert values.keyframes() == KeyframePolicy()
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_file_is_written_from_the_table(repo_root: Path) -> None:
+    assert (repo_root / "config" / "fsm.yaml").read_text() == as_yaml(), (
+        "write it anew: python -m fsm_ros.node.parameter_docs yaml > config/fsm.yaml"
+    )
+
+
+def test_the_file_gives_a_node_exactly_the_declared_defaults(context: Context, repo_root: Path) -> None:
+    node = a_node(context, "--params-file", str(repo_root / "config" / "fsm.yaml"))
+    try:
+        # What came from the file, before anything is declared: nothing more, nothing less, nothing of another type.
+        overrides = {name: parameter.value for name, parameter in node._parameter_overrides.items()}
+        assert overrides == DEFAULTS
+        assert {name: type(value) for name, value in overrides.items()} == {
+            name: type(value) for name, value in DEFAULTS.items()
+        }
+        declare(node)
+        found = read(node)
+        assert {name: found[name] for name in DEFAULTS} == DEFAULTS
+    finally:
+        node.destroy_node()
+
+
+@pytest.mark.parametrize("spec", PARAMETERS, ids=by_name)
+def test_the_file_explains_every_parameter(spec: Spec) -> None:
+    lines = as_yaml().splitlines()
+    place = next(i for i, line in enumerate(lines) if line.startswith(f"    {spec.name}: "))
+    comments = []
+    while lines[place - 1].startswith("    # "):
+        place -= 1
+        comments.append(lines[place])
+    text = "\n".join(comments)
+    assert spec.description in text and spec.unit in text
+    assert all(choice in text for choice in spec.choices)
+    assert ("at run time too" in text) == spec.at_run_time
+
+
+def test_the_reference_in_the_readme_is_written_from_the_table(repo_root: Path) -> None:
+    assert as_markdown() in (repo_root / "README.md").read_text(), (
+        "write it anew: python -m fsm_ros.node.parameter_docs markdown"
+    )
+
+
+# --- on a node --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spec", PARAMETERS, ids=by_name)
+def test_a_node_describes_every_parameter_with_its_unit_and_range(spec: Spec, node: Node) -> None:
+    descriptor = node.describe_parameter(spec.name)
+    assert spec.description in descriptor.description
+    assert not spec.unit or f"[{spec.unit}]" in descriptor.description
+    assert all(choice in descriptor.additional_constraints for choice in spec.choices)
+    expected = {
+        bool: ParameterType.PARAMETER_BOOL,
+        int: ParameterType.PARAMETER_INTEGER,
+        float: ParameterType.PARAMETER_DOUBLE,
+        str: ParameterType.PARAMETER_STRING,
+        list: ParameterType.PARAMETER_STRING_ARRAY,
+    }
+    assert descriptor.type == expected[type(spec.default)]
+    ranges = [*descriptor.integer_range, *descriptor.floating_point_range]
+    assert [(r.from_value, r.to_value) for r in ranges] == ([] if spec.low is None else [(spec.low, spec.high)])
+
+
+@pytest.mark.parametrize("spec", NUMBERS, ids=by_name)
+def test_a_node_refuses_numbers_outside_of_the_range(spec: Spec, node: Node) -> None:
+    assert spec.low is not None and spec.high is not None
+    kind = type(spec.default)
+    wrong = [kind(spec.low - 1), kind(spec.high + 1)]
+    if kind is float:
+        wrong += [float("nan"), float("inf")]
+    for value in wrong:
+        (result,) = node.set_parameters([Parameter(spec.name, value=value)])
+        assert not result.successful, value
+    for value in (kind(spec.low), kind(spec.high)):
+        (result,) = node.set_parameters([Parameter(spec.name, value=value)])
+        assert result.successful, value
+
+
+def test_a_file_with_a_number_outside_of_the_range_is_refused_at_the_start(context: Context, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text("/**:\n  ros__parameters:\n    memory.horizon: -3.0\n")
+    node = a_node(context, "--params-file", str(path))
+    try:
+        with pytest.raises(InvalidParameterValueException, match="memory.horizon"):
+            declare(node)
+    finally:
+        node.destroy_node()
+
+
+def test_several_cameras_are_a_list(context: Context, tmp_path: Path) -> None:
+    path = tmp_path / "rig.yaml"
+    path.write_text('/**:\n  ros__parameters:\n    cameras: ["left", "right"]\n')
+    node = a_node(context, "--params-file", str(path))
+    try:
+        declare(node)
+        assert list(read(node)["cameras"]) == ["left", "right"]
+    finally:
+        node.destroy_node()
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def values(**changes: object) -> Values:
+    """The defaults with some changed; dots are written as two underscores."""
+    return Values(DEFAULTS).with_changes({name.replace("__", "."): value for name, value in changes.items()})
+
+
+def test_words_become_members_of_their_enumerations() -> None:
+    rule = values(elastic__importance="ewc", elastic__anchor="global", elastic__strength=2.5).rule()
+    assert rule is not None
+    assert (rule.importance, rule.anchor, rule.strength) == (Importance.EWC, AnchorPolicy.GLOBAL, 2.5)
+    assert values(elastic__importance=OFF).rule() is None
+    settings = values(memory__mode="windowed", memory__anchor_sharing="shared").memory()
+    assert (settings.mode, settings.sharing) == (MemoryMode.WINDOWED, AnchorSharing.SHARED)
+    assert values(input__reliability="reliable").choice("input.reliability", Reliability) is Reliability.RELIABLE
+
+
+@pytest.mark.parametrize(
+    ("name", "word"), [("memory.mode", "sideways"), ("elastic.anchor", "rock"), ("elastic.importance", "Off")]
+)
+def test_an_unknown_word_is_refused_with_the_known_ones(name: str, word: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name} must be one of .*, got '{word}'"):
+        Values(DEFAULTS).with_changes({name: word}).memory()
+
+
+def test_an_unknown_word_is_refused_even_where_the_prior_is_off() -> None:
+    with pytest.raises(ValueError, match="elastic.anchor"):
+        values(elastic__importance=OFF, elastic__anchor="rock").rule()
+
+
+# --- changes ----------------------------------------------------------------------------------------------------------
+
+
+def verdict(configured: bool, **changes: Any) -> tuple[bool, str]:  # noqa: ANN401
+    check = on_change(lambda: Values(DEFAULTS), lambda: configured)
+    result = check([Parameter(name.replace("__", "."), value=value) for name, value in changes.items()])
+    return result.successful, result.reason
+
+
+def test_a_configured_node_lets_the_elastic_prior_change_and_nothing_else() -> None:
+    assert verdict(True, elastic__strength=3.0) == (True, "")
+    assert verdict(True, elastic__importance=OFF)[0]
+    for spec in PARAMETERS:
+        allowed, reason = verdict(True, **{spec.name: spec.default})
+        assert allowed == spec.at_run_time
+        if not allowed:
+            assert spec.name in reason and "clean it up" in reason
+
+
+def test_a_node_that_is_not_configured_lets_everything_change() -> None:
+    for spec in PARAMETERS:
+        assert verdict(False, **{spec.name: spec.default}) == (True, "")
+
+
+def test_all_changes_of_a_request_are_allowed_or_none() -> None:
+    allowed, reason = verdict(True, elastic__strength=3.0, memory__width=32)
+    assert not allowed and "memory.width" in reason and "elastic.strength" not in reason
+
+
+def test_parameters_of_others_are_none_of_its_business() -> None:
+    assert verdict(True, use_sim_time=True) == (True, "")
+
+
+@pytest.mark.parametrize("configured", [False, True], ids=["unconfigured", "configured"])
+def test_an_unknown_word_is_refused_with_the_choices(configured: bool) -> None:
+    allowed, reason = verdict(configured, elastic__anchor="rock")
+    assert not allowed
+    assert reason == "elastic.anchor must be one of global, streaming, streaming_ema, got 'rock'"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"memory.anchor_sharing": "shared"}, "windowed"),
+        ({"elastic.strength": -1.0}, "strength"),
+        ({"elastic.strength": float("nan")}, "strength"),
+        ({"elastic.anchor_decay": 1.5}, "anchor_decay"),
+        ({"memory.extent": float("nan")}, "extent"),
+        ({"memory.horizon": 0.0}, "horizon"),
+        ({"keyframes.interval": float("inf")}, "interval"),
+    ],
+    ids=str,
+)
+def test_what_does_not_go_together_is_refused_with_its_cause(changes: dict[str, object], words: str) -> None:
+    allowed, reason = verdict(False, **changes)
+    assert not allowed
+    assert words in reason
+
+
+def test_two_changes_that_only_go_together_are_allowed_together() -> None:
+    assert verdict(False, memory__anchor_sharing="shared", memory__mode="windowed") == (True, "")
+
+
+def test_the_check_works_on_a_node(node: Node) -> None:
+    configured = False
+    node.add_on_set_parameters_callback(on_change(lambda: read(node), lambda: configured))
+    assert node.set_parameters([Parameter("memory.width", value=32)])[0].successful
+    configured = True
+    assert not node.set_parameters([Parameter("memory.width", value=64)])[0].successful
+    assert node.set_parameters([Parameter("elastic.strength", value=3.0)])[0].successful
+    found = read(node)
+    assert (found["memory.width"], found["elastic.strength"]) == (32, 3.0)
