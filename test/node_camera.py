@@ -43,8 +43,8 @@ class Camera:
     def __init__(
         self,
         robot: Robot,
-        prefix: str = "",
         *,
+        topics: tuple[str, str] = ("image_raw", "camera_info"),
         frame_id: str = CAMERA_FRAME,
         compressed: bool = False,
         reliable: bool = True,
@@ -54,7 +54,7 @@ class Camera:
 
         Args:
             robot: the node.
-            prefix: of the topics, with its slash.
+            topics: of the images and of their calibration.
             frame_id: the optical frame.
             compressed: as JPEG.
             reliable: the QoS of images and calibration.
@@ -67,9 +67,8 @@ class Camera:
         self._frame_id = frame_id
         self._encode = compressed_image if compressed else raw_image
         self._now_ns = now_ns
-        topic = f"{prefix}image_raw/compressed" if compressed else f"{prefix}image_raw"
-        self._images = robot.publisher(CompressedImage if compressed else Image, topic, qos)
-        self._infos = robot.publisher(CameraInfo, f"{prefix}camera_info", qos)
+        self._images = robot.publisher(CompressedImage if compressed else Image, topics[0], qos)
+        self._infos = robot.publisher(CameraInfo, topics[1], qos)
         self._transforms = robot.publisher(TFMessage, "/tf")
         self._steps = 0
         self.newest_ns = 0

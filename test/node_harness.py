@@ -231,10 +231,14 @@ class Robot:
         label: str = self.ask(GetState, f"{self.name}/get_state", GetState.Request()).current_state.label
         return label
 
+    def begin_transition(self, transition: int) -> Future:
+        """Ask for a transition."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return self.begin(ChangeState, f"{self.name}/change_state", request)
+
     def change_state(self, transition: int) -> bool:
         """Ask for a transition; whether it succeeded."""
-        request = ChangeState.Request(transition=Transition(id=transition))
-        return bool(self.ask(ChangeState, f"{self.name}/change_state", request).success)
+        return bool(self.result(self.begin_transition(transition), "an answer about the transition").success)
 
     def set_parameters(self, values: Mapping[str, object]) -> list[SetParametersResult]:
         """Set parameters, each on its own."""

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from diagnostic_msgs.msg import DiagnosticStatus
+from action_msgs.msg import GoalStatus
 from lifecycle_msgs.msg import Transition
 from node_camera import Camera, camera_info, pose_in
-from node_harness import DEADLINE_S, POLL_S, NodeProcess, Robot, active_node, free_domain, running_node
+from node_harness import CHUNK_VIEWS, DEADLINE_S, POLL_S, NodeProcess, Robot, active_node, free_domain, running_node
 from rclpy.action import ActionClient
 
 from fsm_ros_msgs.action import RenderTrajectory
@@ -23,7 +23,7 @@ DOWN = {"active": DEACTIVATE, "inactive": CLEANUP}
 
 # Chunks and views that take a second or so, and a view that takes minutes.
 SLOW = {"memory.width": 160, "memory.height": 160, "chunk.views": 8, "render.resolution": "request"}
-LARGE_VIEW, HUGE_VIEW = camera_info(320, 240), camera_info(1600, 1600)
+LARGE_VIEW, HUGE_VIEW = camera_info(640, 480), camera_info(1600, 1600)
 
 signals = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 
@@ -109,24 +109,37 @@ def test_a_camera_of_an_impossible_name_is_refused_and_can_be_corrected(fresh: R
     bring(fresh, "unconfigured")
     assert fresh.set_parameters({"cameras": ["left"]})[0].successful
     bring(fresh, "active")
-    Camera(fresh, "left/").stream(1)
+    Camera(fresh, topics=("left/image_raw", "left/camera_info")).stream(1)
     # No subscription of the first attempt was left behind, which would count every frame twice.
     assert fresh.counts() == {"received": 2, "keyframed": 2, "pending": 0}
     bring(fresh, "unconfigured")
     assert fresh.set_parameters({"cameras": [""]})[0].successful
 
 
-def test_a_view_that_is_asked_for_during_deactivation_does_not_end_the_node(fresh: Robot) -> None:
+def test_while_it_is_inactive_requests_are_answered_so(fresh: Robot) -> None:
+    Camera(fresh).stream(1)
+    bring(fresh, "inactive")
+    for answer in (fresh.render(pose_in("map")), fresh.reset(), fresh.pause(True), fresh.save("it"), fresh.load("it")):
+        assert not answer.success
+        assert "not active" in answer.message
+    bring(fresh, "active")
+    assert fresh.render(pose_in("map")).chunks_observed == 1
+
+
+@pytest.mark.parametrize("transitions", [[DEACTIVATE], [DEACTIVATE, CLEANUP]], ids=["deactivate", "and clean up"])
+def test_a_view_that_is_under_way_is_answered_all_the_same(fresh: Robot, transitions: list[int]) -> None:
     bring(fresh, "unconfigured")
     assert fresh.set_parameters({"render.resolution": "request"})[0].successful
     bring(fresh, "active")
     Camera(fresh).stream(1)
-    views = [fresh.begin_render(pose_in("map"), camera_info=LARGE_VIEW) for _ in range(4)]
-    bring(fresh, "inactive")
-    bring(fresh, "active")
-    assert fresh.render(pose_in("map")).success
-    for view in views:
-        view.cancel()
+    view = fresh.begin_render(pose_in("map"), camera_info=LARGE_VIEW)
+    fresh.wait_until(lambda: is_busy(fresh), "the worker at work")
+    for done in [fresh.begin_transition(transition) for transition in transitions]:
+        assert fresh.result(done).success
+    answer = fresh.result(view)
+    assert answer.success or "not active" in answer.message
+    bring(fresh, "unconfigured")
+    assert fresh.set_parameters({"render.resolution": "memory"})[0].successful
 
 
 def test_a_trajectory_that_is_under_way_ends_with_deactivation(fresh: Robot) -> None:
@@ -134,12 +147,14 @@ def test_a_trajectory_that_is_under_way_ends_with_deactivation(fresh: Robot) -> 
     client = ActionClient(fresh.node, RenderTrajectory, f"{fresh.name}/render_trajectory")
     fresh.wait_until(client.server_is_ready, "the action")
     seen: list[object] = []
-    goal = RenderTrajectory.Goal(poses=[pose_in("map")] * 1000)
-    fresh.result(client.send_goal_async(goal, feedback_callback=seen.append))
+    goal = RenderTrajectory.Goal(poses=[pose_in("map")] * 2000)
+    handle = fresh.result(client.send_goal_async(goal, feedback_callback=seen.append))
     fresh.wait_until(lambda: seen, "the first view")
     bring(fresh, "inactive")
-    bring(fresh, "active")
-    assert fresh.render(pose_in("map")).success
+    answer = fresh.result(handle.get_result_async())
+    assert answer.status == GoalStatus.STATUS_ABORTED
+    assert "not active" in answer.result.message
+    assert not fresh.result(client.send_goal_async(goal)).accepted
     client.destroy()
 
 
@@ -153,6 +168,14 @@ def test_autostart_that_fails_ends_with_exit_code_1_and_says_why(tmp_path: Path)
     assert process.exit_code() == 1
     assert "/no/such/weights.safetensors" in process.log
     assert "Traceback" not in process.log
+
+
+def test_a_transition_that_fails_says_why(tmp_path: Path) -> None:
+    wrong_qos = ["-p", "qos_overrides./image_raw.subscription.reliability:=rather"]
+    process = NodeProcess(tmp_path / "node.log", domain_id=free_domain(), arguments=wrong_qos)
+    assert process.exit_code() == 1
+    assert "on_activate failed" in process.log
+    assert "rather" in process.log
 
 
 @signals
@@ -176,19 +199,33 @@ def test_a_signal_while_observing_and_rendering_ends_it_with_exit_code_0(
             view.cancel()
 
 
-def test_a_signal_in_the_middle_of_a_long_job_ends_it_with_exit_code_0(tmp_path: Path) -> None:
-    parameters = {"render.max_pixels": 1600 * 1600, "render.resolution": "request"}
+def test_a_job_that_takes_long_holds_nothing_up(tmp_path: Path) -> None:
+    parameters = {"render.max_pixels": 1600 * 1600, "render.resolution": "request", "render.timeout": 1.0}
     with active_node(tmp_path, parameters) as robot:
-        Camera(robot).stream(1)
-        view = robot.begin_render(pose_in("map"), camera_info=HUGE_VIEW)
-        robot.wait_until(lambda: value(robot.status("device"), "busy_s") > 0.1, "the worker at work")
+        camera = Camera(robot)
+        camera.stream(1)
+        huge = robot.begin_render(pose_in("map"), camera_info=HUGE_VIEW)
+        robot.wait_until(lambda: is_busy(robot), "the worker at work")
+        # Frames and TF are heard, requests are answered, and the node ends when it is told to.
+        camera.shoot(2)
+        robot.wait_for_counts(keyframed=4)
+        view = robot.render(pose_in("no_such_frame"))
+        assert "no_such_frame" in view.message
+        for view in (robot.result(huge), robot.render(pose_in("map"))):
+            assert not view.success
+            assert "render.timeout" in view.message
         robot.process.signal(signal.SIGTERM)
         assert ended(robot.process) == 0
-        view.cancel()
 
 
-def test_the_same_signal_again_and_again_does_not_disturb_the_end(tmp_path: Path) -> None:
-    with active_node(tmp_path) as robot:
+def test_shutdown_answers_what_is_under_way_and_any_number_of_signals_ends_the_process(tmp_path: Path) -> None:
+    with active_node(tmp_path, SLOW | {"chunk.views": CHUNK_VIEWS}) as robot:
+        Camera(robot).stream(1)
+        views = [robot.begin_render(pose_in("map"), camera_info=LARGE_VIEW) for _ in range(4)]
+        assert robot.change_state(Transition.TRANSITION_ACTIVE_SHUTDOWN)
+        assert robot.state() == "finalized"
+        answers = [robot.result(view) for view in views]
+        assert not answers[-1].success
         deadline_s = time.monotonic() + DEADLINE_S
         while robot.process.is_alive:
             robot.process.signal(signal.SIGINT)
@@ -219,8 +256,9 @@ def test_a_signal_during_the_start_ends_it_with_exit_code_0(
         process.kill()
 
 
-def value(status: DiagnosticStatus, key: str) -> float:
-    return next(float(entry.value) for entry in status.values if entry.key == key)
+def is_busy(robot: Robot) -> bool:
+    """Whether the memory worker is at work."""
+    return next(float(entry.value) for entry in robot.status("device").values if entry.key == "busy_s") > 0
 
 
 def ended(process: NodeProcess) -> int:

@@ -145,7 +145,11 @@ def test_no_lens_leads_outside_the_image_or_folds_it(
     camera = Camera(161, 121, focal / 4, focal / 4, 80 + offset[0], 60 + offset[1], model, coefficients)
     if not camera.is_distorted:
         return
-    pinhole = valid_pinhole(camera)
+    try:
+        pinhole = valid_pinhole(camera)
+    except ValueError as refused:  # a lens that folds near the middle of an image that is far off its axis
+        assert "calibrate the camera again" in str(refused)
+        return
     assert worst_overshoot(camera, pinhole) <= 0.05
     columns, rows = undistortion_maps(camera, pinhole)
     area = np.diff(columns, axis=1)[:-1] * np.diff(rows, axis=0)[:, :-1]

@@ -33,7 +33,7 @@ from fsm_ros.stream.stamps import StampGate, StampVerdict
 from fsm_ros.stream.transforms import TransformError
 
 POLL_S = 0.02
-INFOS_KEPT = 64
+MIN_INFOS_KEPT = 64
 
 _STAMP_REFUSALS = {
     StampVerdict.REPEATED: Refusal.STAMP_REPEATED,
@@ -116,6 +116,8 @@ class Ingest:
         self._tf_timeout_s = float(values["tf.timeout"])
         self._waiting: BoundedQueue[_Waiting] = BoundedQueue(values["input.queue_size"])
         self._infos: dict[str, deque[tuple[int, CameraInfo]]] = {}
+        # A frame that waits must find its calibration still there.
+        self._infos_kept = max(MIN_INFOS_KEPT, 2 * self._waiting.capacity)
         self._gate = StampGate(values["input.max_future"])
         self._selector = KeyframeSelector(values.keyframes())
         self._jump_detector = JumpDetector(values["keyframes.max_speed"], values["keyframes.max_turn"])
@@ -130,6 +132,7 @@ class Ingest:
         self._last_jump: PoseJump | None = None
         self._jumps = 0
         self._clock_jumps = 0
+        self._began_s: dict[str | None, float] = {}
         self._thread = threading.Thread(target=self._work, name="fsm-ingest", daemon=True)
 
     # --- from callbacks: validate, stamp, enqueue -------------------------------------------------------------------
@@ -149,7 +152,8 @@ class Ingest:
                 self._refuse(refusal, f"stamp {stamp_ns} ns of camera {source!r} is {verdict.value}")
                 return
             if verdict is StampVerdict.JUMPED_BACK:
-                self._restart_time()
+                self._clock_jumps += 1
+                self._begin_anew(source)
             dropped = self._waiting.push(_Waiting(message, source, stamp_ns, time.monotonic()))
             if dropped is not None:
                 self._refuse(Refusal.QUEUE_FULL, "frames arrive faster than calibration and TF for them")
@@ -158,7 +162,7 @@ class Ingest:
     def offer_info(self, source: str, info: CameraInfo) -> None:
         """Take a calibration from a subscription."""
         with self._changed:
-            kept = self._infos.setdefault(source, deque(maxlen=INFOS_KEPT))
+            kept = self._infos.setdefault(source, deque(maxlen=self._infos_kept))
             kept.append((stamp_to_ns(info.header.stamp), info))
             self._changed.notify_all()
 
@@ -169,7 +173,8 @@ class Ingest:
                 self._refuse(Refusal.DISCARDED, "the clock was set back")
             self._infos.clear()
             self._gate.reset()
-            self._restart_time()
+            self._clock_jumps += 1
+            self._begin_anew()
 
     # --- control -----------------------------------------------------------------------------------------------------
 
@@ -209,8 +214,7 @@ class Ingest:
             if thrown:
                 self._ledger.demote(Refusal.DISCARDED, thrown)
             self._gate.reset()
-            self._selector.reset()
-            self._jump_detector.reset()
+            self._begin_anew()
 
     def status(self) -> IngestStatus:
         """How the input does, now."""
@@ -299,6 +303,8 @@ class Ingest:
         self, frame: _Waiting, camera: Camera, info: CameraInfo, world_from_camera: NDArray[np.float64]
     ) -> None:
         with self._changed:
+            if self._is_outdated(frame):
+                return
             jump = self._jump_detector.check(world_from_camera, frame.stamp_ns, frame.source)
             if jump is not None:
                 self._last_jump = jump
@@ -323,6 +329,8 @@ class Ingest:
             if self._stopping or self._paused:
                 self._refuse(Refusal.DISCARDED, "stopped or paused while the frame was decoded")
                 return
+            if self._is_outdated(frame):
+                return
             self._selector.remember(world_from_camera, frame.stamp_ns, frame.source)
             self._ledger.keyframe()
             self._hand_over(self._chunker.add(keyframe, time.monotonic()))
@@ -344,11 +352,19 @@ class Ingest:
         stamp, nearest = min(kept, key=lambda item: abs(item[0] - frame.stamp_ns))
         return nearest if abs(stamp - frame.stamp_ns) <= self._info_tolerance_ns else None
 
-    def _restart_time(self) -> None:
-        """Time was set back: the order of keyframes starts anew, and none of the old time is compared with the new."""
-        self._clock_jumps += 1
-        self._selector.reset()
-        self._jump_detector.reset()
+    def _begin_anew(self, source: str | None = None) -> None:
+        """Begin the order of time anew, of one camera or of all: nothing from before is compared with what comes."""
+        self._began_s[source] = time.monotonic()
+        self._selector.reset(source)
+        self._jump_detector.reset(source)
+
+    def _is_outdated(self, frame: _Waiting) -> bool:
+        """Whether a frame comes from before its camera's time began anew; then it is refused."""
+        began_s = max(self._began_s.get(source, 0.0) for source in (None, frame.source))
+        is_outdated = frame.arrived_s < began_s
+        if is_outdated:
+            self._refuse(Refusal.DISCARDED, "the camera's time began anew while the frame waited")
+        return is_outdated
 
     def _refuse_now(self, reason: Refusal, why: str) -> None:
         with self._changed:

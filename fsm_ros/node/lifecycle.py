@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import wraps
 
 from diagnostic_msgs.msg import DiagnosticArray
-from lifecycle_msgs.srv import ChangeState
-from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
@@ -36,6 +32,7 @@ from fsm_ros.node.parameter_table import BY_NAME
 from fsm_ros.node.parameters import Values, declare, on_change, read
 from fsm_ros.node.poses import PoseSource
 from fsm_ros.node.requests import INACTIVE, Bridge
+from fsm_ros.node.transitions import refuse_impossible, telling
 from fsm_ros.node.views import ViewServer
 from fsm_ros.spatial.results import Failure, ObserveReport
 from fsm_ros.spatial.spatial_memory import SpatialMemory
@@ -83,22 +80,6 @@ class _Active:
     timers: tuple[Timer, ...]
 
 
-def _telling(
-    transition: Callable[[FsmNode, LifecycleState], TransitionCallbackReturn],
-) -> Callable[[FsmNode, LifecycleState], TransitionCallbackReturn]:
-    """Logs what a transition raises: rclpy ends it as an error and tells nobody why."""
-
-    @wraps(transition)
-    def told(node: FsmNode, state: LifecycleState) -> TransitionCallbackReturn:
-        try:
-            return transition(node, state)
-        except Exception as error:
-            node.get_logger().error(f"{transition.__name__} failed: {type(error).__name__}: {error}")
-            raise
-
-    return told
-
-
 class FsmNode(LifecycleNode):
     """The fast spatial memory as a managed node (REP design "Managed nodes").
 
@@ -121,11 +102,7 @@ class FsmNode(LifecycleNode):
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
             post_callback=self._on_clock_jump,
         )
-        # rclpy lets a request for a transition that is not possible now end the whole process.
-        change_state = self._service_change_state.callback
-        self._service_change_state.callback = lambda request, response: self._change_state(
-            change_state, request, response
-        )
+        refuse_impossible(self)
 
     # --- transitions -------------------------------------------------------------------------------------------------
 
@@ -136,7 +113,7 @@ class FsmNode(LifecycleNode):
         done = TransitionCallbackReturn.SUCCESS
         return bool(self.trigger_configure() == done and self.trigger_activate() == done)
 
-    @_telling
+    @telling
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the weights and warm up."""
         values = read(self)
@@ -162,7 +139,7 @@ class FsmNode(LifecycleNode):
         )
         return TransitionCallbackReturn.SUCCESS
 
-    @_telling
+    @telling
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe and serve."""
         parts = self._parts()
@@ -185,9 +162,10 @@ class FsmNode(LifecycleNode):
                 self.get_logger().error(f"cannot be activated: {error}")
                 return TransitionCallbackReturn.FAILURE
             undo.pop_all()
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
         timers = (
-            self.create_timer(TICK_S, self._on_tick),
-            self.create_timer(values["diagnostics.period"], self._publish_diagnostics),
+            self.create_timer(TICK_S, self._on_tick, clock=steady),
+            self.create_timer(values["diagnostics.period"], self._publish_diagnostics, clock=steady),
         )
         self._active = _Active(poses, ingest, cameras, RecentTroubles(), timers)
         self._jumps_told = 0
@@ -197,13 +175,13 @@ class FsmNode(LifecycleNode):
         self.get_logger().info(f"active: listening to {', '.join(cameras.topics)} in frame {memory_frame}")
         return super().on_activate(state)
 
-    @_telling
+    @telling
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop listening and serving; the memory stays."""
         self._close_active()
         return super().on_deactivate(state)
 
-    @_telling
+    @telling
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the memory and the device."""
         self.close()
@@ -260,19 +238,6 @@ class FsmNode(LifecycleNode):
         parts.services.close()
         parts.bridge.answer_all(INACTIVE)
         active.poses.close()
-
-    def _change_state(
-        self,
-        change_state: Callable[[ChangeState.Request, ChangeState.Response], ChangeState.Response],
-        request: ChangeState.Request,
-        response: ChangeState.Response,
-    ) -> ChangeState.Response:
-        try:
-            return change_state(request, response)
-        except rclpy_implementation.RCLError as error:
-            self.get_logger().warning(f"a transition was refused: {error}")
-            response.success = False
-            return response
 
     # --- events ------------------------------------------------------------------------------------------------------
 

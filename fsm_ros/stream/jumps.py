@@ -92,6 +92,9 @@ class JumpDetector:
         too_much = turned > self.max_turn_radps * dt_s + NOISE_ROTATION_RAD
         return PoseJump(moved, turned, dt_s) if too_far or too_much else None
 
-    def reset(self) -> None:
-        """Forget all frames: nothing is compared across a reset of the clock or the memory."""
-        self._last.clear()
+    def reset(self, source: str | None = None) -> None:
+        """Forget the frames of a source, or of all: nothing is compared across a reset of the clock or the memory."""
+        if source is None:
+            self._last.clear()
+        else:
+            self._last.pop(source, None)

@@ -115,9 +115,12 @@ class KeyframeSelector:
         """Make a frame the reference: it was judged worth it, and its image turned out to be readable."""
         self._last[source] = _Keyframe(np.array(world_from_camera), stamp_ns)
 
-    def reset(self) -> None:
-        """Forget all keyframes: the next frame of every source is a first one."""
-        self._last.clear()
+    def reset(self, source: str | None = None) -> None:
+        """Forget the keyframes of a source, or of all: the next frame is a first one."""
+        if source is None:
+            self._last.clear()
+        else:
+            self._last.pop(source, None)
 
     def _compare(self, last: _Keyframe, world_from_camera: NDArray[np.float64], stamp_ns: int) -> KeyframeDecision:
         policy = self.policy
