@@ -1,11 +1,17 @@
 """The fast spatial memory on a recorded bag: `ros2 launch fsm_ros replay.launch.py bag:=BAG`."""
 
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription, Shutdown
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    Shutdown,
+)
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import ExecutableInPackage, FindPackageShare
 
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -49,6 +55,11 @@ def generate_launch_description() -> LaunchDescription:
             "60",
         ],
         output="screen",
-        on_exit=Shutdown(reason="the bag has ended"),
+        on_exit=OpaqueFunction(function=_end_with_the_bag),
     )
     return LaunchDescription([*arguments, memory, player])
+
+
+def _end_with_the_bag(context: LaunchContext) -> list[Shutdown]:
+    # A second shutdown while the first one is under way would be an error of launch.
+    return [] if context.is_shutdown else [Shutdown(reason="the bag has ended")]
