@@ -56,7 +56,8 @@ def generate_launch_description() -> LaunchDescription:
             ("image_raw/compressed", [LaunchConfiguration("image"), "/compressed"]),
             ("camera_info", LaunchConfiguration("camera_info")),
         ],
-        arguments=["--ros-args", "--log-level", ["fsm:=", LaunchConfiguration("log_level")]],
+        # Of all loggers: the node's own is called NAMESPACE.fsm, and the namespace may be written in several ways.
+        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
     )
     autostart = IfCondition(LaunchConfiguration("autostart"))
     configure = EmitEvent(

@@ -84,18 +84,20 @@ class NodeProcess:
         parameters: Mapping[str, object] | None = None,
         *,
         domain_id: int,
+        defaults: Mapping[str, object] = QUICK,
         arguments: Sequence[str] = (),
     ) -> None:
         """Start it.
 
         Args:
             log: file for all that it says.
-            parameters: changes to ``QUICK``.
+            parameters: changes to the defaults.
             domain_id: the ROS domain it lives in.
+            defaults: changes to the node's own defaults.
             arguments: further ROS arguments, ``-r FROM:=TO`` say.
         """
         command = [sys.executable, "-m", "fsm_ros.node.fsm_node", "--ros-args", *arguments]
-        for name, value in (QUICK | dict(parameters or {})).items():
+        for name, value in (dict(defaults) | dict(parameters or {})).items():
             command += ["-p", f"{name}:={_yaml(value)}"]
         environment = os.environ | {"ROS_DOMAIN_ID": str(domain_id), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
         if environment.pop("PYTHONDONTWRITEBYTECODE", ""):
@@ -164,15 +166,17 @@ class Heard:
 class Robot:
     """A running node, and a client beside it, in a ROS domain that nobody else is in."""
 
-    def __init__(self, process: NodeProcess, context: Context, namespace: str = "") -> None:
+    def __init__(self, process: NodeProcess, context: Context, domain_id: int, namespace: str = "") -> None:
         """Listen to a node.
 
         Args:
             process: the node.
             context: of its ROS domain.
+            domain_id: that domain.
             namespace: of the node, ``/robot1`` say.
         """
         self.process = process
+        self.domain_id = domain_id
         self.name = f"{namespace}/fsm"
         self.heard = Heard()
         self.node = Node("client", context=context, enable_rosout=False)
@@ -330,6 +334,7 @@ def running_node(
     parameters: Mapping[str, object] | None = None,
     *,
     namespace: str = "",
+    defaults: Mapping[str, object] = QUICK,
     arguments: Sequence[str] = (),
 ) -> Iterator[Robot]:
     """A node and its client, both gone afterwards."""
@@ -337,11 +342,11 @@ def running_node(
     folder.mkdir(parents=True, exist_ok=True)
     if namespace:
         arguments = [*arguments, "-r", f"__ns:={namespace}"]
-    process = NodeProcess(folder / "node.log", parameters, domain_id=domain_id, arguments=arguments)
+    process = NodeProcess(folder / "node.log", parameters, domain_id=domain_id, defaults=defaults, arguments=arguments)
     context = Context()
     try:
         context.init(domain_id=domain_id)
-        robot = Robot(process, context, namespace)
+        robot = Robot(process, context, domain_id, namespace)
         try:
             yield robot
         finally:

@@ -1,66 +1,174 @@
-"""The launch files, where launch is installed; and what they start, by hand, everywhere."""
+"""The launch files, and the same set-up without launch: node, player and `render_view`, each a process of its own."""
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
-import signal
+import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
-from node_harness import DEADLINE_S, NodeProcess, free_domain
+import rclpy
+from ament_index_python.packages import get_package_prefix
+from lifecycle_msgs.srv import GetState
+from node_harness import DEADLINE_S, Robot, active_node, free_domain
 
 from fsm_ros.replay.demo_bag import write_demo_bag
+from fsm_ros.stream.frame import Camera
 
-LAUNCH_FILES = ("fsm.launch.py", "replay.launch.py")
-# The folder launch/ of this checkout can pass for the package of that name, so its own parts are asked for.
-HAS_LAUNCH = all(importlib.util.find_spec(name) is not None for name in ("launch_ros", "launch_pytest"))
-needs_launch = pytest.mark.skipif(not HAS_LAUNCH, reason="launch_ros and launch_pytest are not on PyPI: needs ROS")
+ROOT = Path(__file__).resolve().parent.parent
+LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
+BAG_S = 3.0
+SMALL_CAMERA = Camera(width=80, height=60, fx=51.0, fy=51.0, cx=40.0, cy=30.0)
+
+
+# --- the launch files as text ----------------------------------------------------------------------------------------
+
+
+def arguments_of(path: Path) -> set[str]:
+    """The launch arguments that a file declares."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text(), str(path))) if isinstance(node, ast.Call)]
+    return {ast.literal_eval(call.args[0]) for call in calls if ast.unparse(call.func) == "DeclareLaunchArgument"}
+
+
+@pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: path.name)
+def test_the_launch_files_are_sound_python(path: Path) -> None:
+    tree = compile(path.read_text(), str(path), "exec", flags=ast.PyCF_ONLY_AST)
+    assert "generate_launch_description" in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_the_launch_files_take_the_documented_arguments() -> None:
+    declared = {path.name: arguments_of(path) for path in LAUNCH_FILES}
+    assert declared.keys() == {"fsm.launch.py", "replay.launch.py"}
+    assert declared["fsm.launch.py"] >= {"namespace", "params_file", "use_sim_time", "log_level", "autostart"}
+    assert declared["replay.launch.py"] >= {"bag", "rate", "params_file", "log_level"}
+    for arguments in declared.values():
+        assert {"camera", "image", "camera_info"} <= arguments
+
+
+# --- a bag, and a view -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("launch") / "bag"
-    write_demo_bag(path, duration_s=3.0)
-    return path
+    return write_demo_bag(tmp_path_factory.mktemp("bag") / "room", duration_s=BAG_S, camera=SMALL_CAMERA)
 
 
-@pytest.mark.parametrize("name", LAUNCH_FILES)
-def test_launch_files_are_python_that_describes_a_launch(name: str, repo_root: Path) -> None:
-    source = (repo_root / "launch" / name).read_text()
-    code = compile(source, name, "exec")
-    assert "generate_launch_description" in code.co_names
+def program(name: str) -> str:
+    """A console script: of this environment, or where `ros2 run` looks for it."""
+    folders = [str(Path(sys.executable).parent), f"{get_package_prefix('fsm_ros')}/lib/fsm_ros"]
+    found = shutil.which(name, path=os.pathsep.join(folders))
+    assert found is not None, f"{name} is not installed in {folders}"
+    return found
+
+
+def render_view(*arguments: object, domain_id: int | None = None) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | ({} if domain_id is None else {"ROS_DOMAIN_ID": str(domain_id)})
+    command = [program("render_view"), "--position", "0", "0", "1", *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=2 * DEADLINE_S)
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    image = cv2.imread(str(path))
+    assert image is not None
+    assert image.std() > 0
+    return image.shape[1], image.shape[0]
+
+
+# --- with launch -----------------------------------------------------------------------------------------------------
+
+# The folder launch/ of this checkout can pass for the package of that name, so its own parts are asked for.
+if any(importlib.util.find_spec(name) is None for name in ("launch_ros", "launch_pytest")):
+    needs_launch = with_fsm_launch = with_replay_launch = pytest.mark.skip(
+        reason="launch_ros and launch_pytest are not on PyPI: they come with ROS 2 (ros-jazzy-launch-pytest)"
+    )
+else:
+    import launch_pytest
+    from launch.actions import IncludeLaunchDescription
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    from launch import LaunchDescription
+
+    def launched(name: str, **arguments: object) -> LaunchDescription:
+        source = PythonLaunchDescriptionSource(str(ROOT / "launch" / name))
+        given = [(key, str(value)) for key, value in arguments.items()]
+        return LaunchDescription([IncludeLaunchDescription(source, launch_arguments=given)])
+
+    @launch_pytest.fixture
+    def fsm_launch() -> LaunchDescription:
+        return launched("fsm.launch.py", namespace="robot1")
+
+    @launch_pytest.fixture
+    def replay_launch(bag: Path) -> LaunchDescription:
+        # Slowly, as a view is asked for while it plays.
+        return launched("replay.launch.py", bag=bag, rate=0.1)
+
+    needs_launch = pytest.mark.usefixtures()
+    with_fsm_launch = pytest.mark.launch(fixture=fsm_launch)
+    with_replay_launch = pytest.mark.launch(fixture=replay_launch)
+
+
+@with_fsm_launch
+def test_fsm_launch_brings_the_node_up_in_its_namespace() -> None:
+    context = rclpy.Context()
+    context.init()
+    node = rclpy.create_node("launch_client", context=context)
+    executor = rclpy.executors.SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    client = node.create_client(GetState, "/robot1/fsm/get_state")
+    label, deadline_s = "", time.monotonic() + DEADLINE_S
+    while label != "active":
+        assert time.monotonic() < deadline_s, f"the node is {label or 'not there'}"
+        if client.wait_for_service(timeout_sec=1.0):
+            answer = client.call_async(GetState.Request())
+            executor.spin_until_future_complete(answer, timeout_sec=5.0)
+            label = answer.result().current_state.label if answer.done() else label
+    executor.shutdown()
+    node.destroy_node()
+    context.try_shutdown()
+
+
+@with_replay_launch
+def test_replay_launch_plays_a_bag_that_can_be_looked_into(tmp_path: Path) -> None:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while (done := render_view("--output", tmp_path / "view.png")).returncode != 0:
+        assert time.monotonic() < deadline_s, done.stderr
+    assert size_of(tmp_path / "view.png") == (64, 64)
+
+
+LAUNCH_SERVICE = """
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription, Shutdown, TimerAction
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+source = PythonLaunchDescriptionSource(sys.argv[1])
+arguments = [tuple(word.split(":=", 1)) for word in sys.argv[2:]]
+enough = TimerAction(period=20.0, actions=[Shutdown(reason="enough")])
+service = LaunchService()
+service.include_launch_description(
+    LaunchDescription([IncludeLaunchDescription(source, launch_arguments=arguments), enough])
+)
+sys.exit(service.run())
+"""
 
 
 @needs_launch
-@pytest.mark.parametrize("name", LAUNCH_FILES)
-def test_launched_node_answers_and_ends_cleanly(name: str, repo_root: Path, bag: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: path.name)
+def test_what_was_launched_ends_cleanly(path: Path, bag: Path, tmp_path: Path) -> None:
     """Through the real launch service, in a process of its own, as `ros2 launch` runs it."""
     script = tmp_path / "run_launch.py"
-    script.write_text(
-        "import sys\n"
-        "from launch import LaunchService\n"
-        "from launch.actions import IncludeLaunchDescription, Shutdown, TimerAction\n"
-        "from launch.launch_description_sources import PythonLaunchDescriptionSource\n"
-        "service = LaunchService()\n"
-        "arguments = [tuple(word.split(':=', 1)) for word in sys.argv[2:]]\n"
-        "source = PythonLaunchDescriptionSource(sys.argv[1])\n"
-        "from launch import LaunchDescription\n"
-        "service.include_launch_description(LaunchDescription([\n"
-        "    IncludeLaunchDescription(source, launch_arguments=arguments),\n"
-        "    TimerAction(period=20.0, actions=[Shutdown(reason='enough')]),\n"
-        "]))\n"
-        "sys.exit(service.run())\n"
-    )
-    arguments = [f"bag:={bag}"] if name.startswith("replay") else ["camera:=/camera"]
-    environment = os.environ | {"ROS_DOMAIN_ID": str(free_domain())}
+    script.write_text(LAUNCH_SERVICE)
+    arguments = [f"bag:={bag}"] if path.name.startswith("replay") else ["camera:=/camera"]
     done = subprocess.run(
-        [sys.executable, str(script), str(repo_root / "launch" / name), *arguments],
-        env=environment,
+        [sys.executable, str(script), str(path), *arguments],
+        env=os.environ | {"ROS_DOMAIN_ID": str(free_domain())},
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -73,43 +181,60 @@ def test_launched_node_answers_and_ends_cleanly(name: str, repo_root: Path, bag:
     assert "process has died" not in said
 
 
-def test_twin_of_the_replay_launch(bag: Path, repo_root: Path, tmp_path: Path) -> None:
-    """The same three programs by hand: the node with config/fsm.yaml, the player, and a view asked for."""
-    domain_id = free_domain()
-    remaps = ["-r", "image_raw:=/camera/image_raw", "-r", "camera_info:=/camera/camera_info"]
-    config = ["--params-file", str(repo_root / "config" / "fsm.yaml")]
-    quick = {"use_sim_time": True, "memory.extent": 1.0, "chunk.timeout": 0.5, "keyframes.translation": 0.1}
-    node = NodeProcess(tmp_path / "node.log", quick, domain_id=domain_id, arguments=[*config, *remaps])
-    environment = os.environ | {"ROS_DOMAIN_ID": str(domain_id)}
+# --- without launch --------------------------------------------------------------------------------------------------
 
-    def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", module, *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=DEADLINE_S)
 
-    try:
-        node.wait_until(lambda: "active: listening" in node.log, "the active state")
-        played = run("fsm_ros.node.play_bag", str(bag), "--clock", "--wait-for-subscribers", "30", "--no-progress")
-        assert played.returncode == 0, played.stderr
-        picture = tmp_path / "view.png"
-        asked = run(
-            "fsm_ros.node.render_view",
-            "--position",
-            "0",
-            "0",
-            "0",
-            "--look-at",
-            "1",
-            "0",
-            "0",
-            "--output",
-            str(picture),
+@pytest.fixture(scope="module")
+def robot(bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robot]:
+    """What replay.launch.py starts: the node with the shipped parameters, fed from a bag with its clock."""
+    arguments = ["--params-file", str(ROOT / "config" / "fsm.yaml")]
+    for name in ("image_raw", "image_raw/compressed", "camera_info"):
+        arguments += ["-r", f"{name}:=/camera/{name}"]
+    with active_node(
+        tmp_path_factory.mktemp("replay"),
+        {"use_sim_time": True, "model.threads": 1, "input.reliability": "reliable"},
+        defaults={},
+        arguments=arguments,
+    ) as robot:
+        play = [sys.executable, "-m", "fsm_ros.node.play_bag", str(bag), "--clock", "--no-progress"]
+        subprocess.run(
+            [*play, "--wait-for-subscribers", str(DEADLINE_S)],
+            env=os.environ | {"ROS_DOMAIN_ID": str(robot.domain_id)},
+            check=True,
+            timeout=3 * DEADLINE_S,
         )
-        assert asked.returncode == 0, asked.stderr + node.log
-        image = cv2.imread(str(picture))
-        assert image is not None
-        assert image.shape == (64, 64, 3)
-        assert np.ptp(image) > 0
-        node.signal(signal.SIGINT)
-        assert node.exit_code() == 0
-    finally:
-        node.kill()
+        robot.wait_until(lambda: robot.heard.memory, "the first chunk")
+        yield robot
+
+
+def test_a_bag_is_observed(robot: Robot) -> None:
+    counts = robot.wait_for_counts(received=round(10 * BAG_S))
+    assert counts["keyframed"] >= 4
+    assert counts["received"] == counts["keyframed"] + counts["pending"] + sum(robot.refused().values())
+
+
+def test_render_view_writes_the_live_cameras_view(robot: Robot, tmp_path: Path) -> None:
+    done = render_view("--output", tmp_path / "view.png", domain_id=robot.domain_id)
+    assert done.returncode == 0, done.stderr
+    assert "64x64" in done.stdout
+    assert size_of(tmp_path / "view.png") == (64, 64)
+
+
+def test_render_view_writes_a_view_of_a_wanted_size(robot: Robot, tmp_path: Path) -> None:
+    wanted = ["--look-at", 2, 1, 1, "--size", 96, 40, "--fov", 80]
+    done = render_view(*wanted, "--output", tmp_path / "view.png", domain_id=robot.domain_id)
+    assert done.returncode == 0, done.stderr
+    assert size_of(tmp_path / "view.png") == (96, 40)
+
+
+def test_render_view_says_why_there_is_no_view(robot: Robot, tmp_path: Path) -> None:
+    done = render_view("--frame", "nowhere", "--output", tmp_path / "view.png", domain_id=robot.domain_id)
+    assert done.returncode == 1
+    assert "nowhere" in done.stderr
+    assert not (tmp_path / "view.png").exists()
+
+
+def test_render_view_does_not_wait_for_ever_for_a_node(tmp_path: Path) -> None:
+    done = render_view("--timeout", 0.5, "--output", tmp_path / "view.png", domain_id=free_domain())
+    assert done.returncode == 1
+    assert "no service" in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,20 +85,75 @@ def test_everything_of_the_node_is_in_its_namespace(rig: Robot) -> None:
     assert {"/tf", "/diagnostics"} <= topics
 
 
-# --- resolution ------------------------------------------------------------------------------------------------------
+# --- one camera ------------------------------------------------------------------------------------------------------
+
+QUEUE = 100
 
 
-def test_the_resolution_may_change_in_mid_stream_and_in_mid_chunk(tmp_path: Path) -> None:
-    with active_node(tmp_path) as robot:
-        camera = Camera(robot)
-        camera.stream(1)
-        for chunks, size in enumerate([(40, 60), (160, 120), (33, 17)], start=2):
-            camera.shoot()
-            camera.size = size
-            camera.shoot()
-            robot.wait_until(lambda chunks=chunks: len(robot.heard.memory) == chunks, "the chunk of two sizes")
-        assert robot.counts() == {"received": 8, "keyframed": 8, "pending": 0}
-        assert robot.render(pose_in("map")).chunks_observed == 4
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robot]:
+    """A node that waits long for TF."""
+    parameters = {"tf.timeout": 60.0, "input.queue_size": QUEUE, "input.info_tolerance": 0.0}
+    with active_node(tmp_path_factory.mktemp("patient"), parameters) as robot:
+        yield robot
+
+
+@pytest.fixture
+def robot(patient: Robot) -> Robot:
+    assert patient.reset().success
+    return patient
+
+
+def without_tf(frame: Frame) -> Frame:
+    return replace(frame, transform=None)
+
+
+def test_the_resolution_may_change_in_mid_stream_and_in_mid_chunk(robot: Robot) -> None:
+    camera = Camera(robot)
+    camera.stream(1)
+    before, chunks = robot.counts(), len(robot.heard.memory)
+    for size in [(40, 60), (160, 120), (33, 17)]:
+        camera.shoot()
+        camera.size = size
+        camera.shoot()
+    robot.wait_until(lambda: len(robot.heard.memory) == chunks + 3, "the chunks of two sizes")
+    counts = robot.counts()
+    assert counts == before | {"received": before["received"] + 6, "keyframed": before["keyframed"] + 6}
+    assert robot.render(pose_in("map")).chunks_observed == 4
+
+
+def test_as_many_frames_as_the_queue_holds_may_wait_for_tf(robot: Robot) -> None:
+    camera = Camera(robot)
+    before = robot.counts()
+    frames = [camera.publish(without_tf(frame)) and frame for frame in (camera.frame() for _ in range(QUEUE - 10))]
+    counts = robot.wait_for_counts(received=before["received"] + len(frames))
+    assert counts["pending"] == len(frames)
+    for frame in frames:
+        camera.publish(Frame(frame.stamp_ns, None, None, frame.transform))
+    counts = robot.wait_for_counts(keyframed=before["keyframed"] + len(frames))
+    assert counts["pending"] == 0
+
+
+def test_a_stream_that_begins_again_is_taken_from_its_beginning_whatever_still_waits(robot: Robot) -> None:
+    camera = Camera(robot)
+    camera.stream(1)
+    before = robot.counts()
+    straggler = camera.frame()
+    camera.publish(without_tf(straggler))
+    begin_ns = camera.newest_ns - 10 * NANOSECONDS
+    for index in range(5):
+        camera.publish(camera.frame(begin_ns + index * NANOSECONDS // 10))
+    # The first two might be late ones of before; with the third it is clear.
+    counts = robot.wait_for_counts(keyframed=before["keyframed"] + 3)
+    assert counts["refused.stamp_too_old"] == before.get("refused.stamp_too_old", 0) + 2
+    camera.publish(Frame(straggler.stamp_ns, None, None, straggler.transform))
+    for index in range(5, 10):
+        camera.publish(camera.frame(begin_ns + index * NANOSECONDS // 10))
+    after = robot.wait_for_counts(keyframed=before["keyframed"] + 8)
+    assert after["refused.stamp_too_old"] == counts["refused.stamp_too_old"]
+    robot.wait_until(
+        lambda: robot.refused().get("discarded", 0) == before.get("refused.discarded", 0) + 1, "the end of the wait"
+    )
 
 
 # --- simulated time --------------------------------------------------------------------------------------------------
