@@ -84,11 +84,13 @@ def size_of(path: Path) -> tuple[int, int]:
 # --- with launch -----------------------------------------------------------------------------------------------------
 
 # The folder launch/ of this checkout can pass for the package of that name, so its own parts are asked for.
-if any(importlib.util.find_spec(name) is None for name in ("launch_ros", "launch_pytest")):
-    needs_launch = with_fsm_launch = with_replay_launch = pytest.mark.skip(
-        reason="launch_ros and launch_pytest are not on PyPI: they come with ROS 2 (ros-jazzy-launch-pytest)"
-    )
-else:
+HAS_LAUNCH = all(importlib.util.find_spec(name) is not None for name in ("launch_ros", "launch_pytest"))
+needs_launch = pytest.mark.skipif(
+    not HAS_LAUNCH,
+    reason="launch_ros and launch_pytest are not on PyPI: they come with ROS 2 (ros-jazzy-launch-pytest)",
+)
+with_fsm_launch = with_replay_launch = needs_launch
+if HAS_LAUNCH:
     import launch_pytest
     from launch.actions import IncludeLaunchDescription
     from launch.launch_description_sources import PythonLaunchDescriptionSource
@@ -109,7 +111,6 @@ else:
         # Slowly, as a view is asked for while it plays.
         return launched("replay.launch.py", bag=bag, rate=0.1)
 
-    needs_launch = pytest.mark.usefixtures()
     with_fsm_launch = pytest.mark.launch(fixture=fsm_launch)
     with_replay_launch = pytest.mark.launch(fixture=replay_launch)
 
