@@ -91,9 +91,9 @@ def _stream(
         if index % REFERENCE_CHUNKS == 0:
             short = model.initial_state()
         views = _views(model, options.views, options.size)
-        state, spent = _timed(lambda: model.observe(state, views, ElasticRule()), model.device)  # noqa: B023
+        state, spent = _timed(model.device, model.observe, state, views, ElasticRule())
         seconds.append(spent)
-        short, spent = _timed(lambda: model.observe(short, views, ElasticRule()), model.device)  # noqa: B023
+        short, spent = _timed(model.device, model.observe, short, views, ElasticRule())
         reference.append(spent)
     return state, seconds, reference
 
@@ -110,17 +110,17 @@ def _batch(
     reference: list[float] = []
     for _ in range(max(1, TIMED_CHUNKS // chunks)):
         start = model.initial_state()
-        state, spent = _timed(lambda: model.observe_batch(start, everything, tokens, ElasticRule()), model.device)  # noqa: B023
+        state, spent = _timed(model.device, model.observe_batch, start, everything, tokens, ElasticRule())
         seconds.append(spent / chunks)
-        _, spent = _timed(lambda: model.observe_batch(start, few, tokens, ElasticRule()), model.device)  # noqa: B023
+        _, spent = _timed(model.device, model.observe_batch, start, few, tokens, ElasticRule())
         reference.append(spent / min(chunks, REFERENCE_CHUNKS))
     return state, seconds, reference
 
 
-def _timed(job: Callable[[], MemoryState], device: torch.device) -> tuple[MemoryState, float]:
+def _timed(device: torch.device, job: Callable[..., MemoryState], *arguments: object) -> tuple[MemoryState, float]:
     _synchronise(device)
     started = time.perf_counter()
-    state = job()
+    state = job(*arguments)
     _synchronise(device)
     return state, time.perf_counter() - started
 

@@ -19,7 +19,7 @@ from fsm_ros.node.conversions import matrix_to_transform, ns_to_stamp
 from fsm_ros.node.images import encode
 from fsm_ros.node.parameters import Values
 from fsm_ros.node.requests import INACTIVE, Bridge, PoseLookup, ViewRequest, parse_view
-from fsm_ros.spatial.results import Failure, FailureKind, Rendered
+from fsm_ros.spatial.results import NOTHING_OBSERVED, Failure, Rendered
 from fsm_ros_msgs.action import RenderTrajectory
 from fsm_ros_msgs.srv import RenderView
 
@@ -136,10 +136,7 @@ class ViewServer:
         if self._lookup is None:
             return INACTIVE
         if self._engine.memory.scene is None:
-            return Failure(
-                FailureKind.NOTHING_OBSERVED,
-                "nothing has been observed yet: check that images, camera_info and TF arrive (see /diagnostics)",
-            )
+            return NOTHING_OBSERVED
         wanted = parse_view(pose, scene_time, info, self._lookup, self._memory_frame)
         if isinstance(wanted, Failure):
             return wanted

@@ -38,6 +38,13 @@ class Failure:
     message: str
 
 
+NOTHING_OBSERVED = Failure(
+    FailureKind.NOTHING_OBSERVED,
+    "nothing has been observed yet: check that images, camera_info and TF arrive (see /diagnostics)",
+)
+"""The answer to any request for a view before the first chunk."""
+
+
 @dataclass(frozen=True)
 class Rendered:
     """A view from the memory.

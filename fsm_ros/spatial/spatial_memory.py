@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fsm_ros.memory.elastic import ElasticRule, LayerMemory
 from fsm_ros.memory.model import FastSpatialMemory, NonFiniteUpdateError
 from fsm_ros.memory.state import MemoryState
-from fsm_ros.spatial.results import Failure, FailureKind, LayerReport, ObserveReport, Rendered
+from fsm_ros.spatial.results import NOTHING_OBSERVED, Failure, FailureKind, LayerReport, ObserveReport, Rendered
 from fsm_ros.spatial.scene import Scene, failed_report, load_scene, save_scene
 from fsm_ros.spatial.settings import MemoryMode, MemorySettings, RenderResolution
 from fsm_ros.spatial.tensors import cameras_of, times_of, views_of
@@ -153,10 +153,7 @@ class SpatialMemory:
         """
         scene = self._scene
         if scene is None:
-            return Failure(
-                FailureKind.NOTHING_OBSERVED,
-                "nothing has been observed yet: check that images, camera_info and TF arrive (see /diagnostics)",
-            )
+            return NOTHING_OBSERVED
         try:
             validate_rigid(world_from_camera)
         except ValueError as error:
