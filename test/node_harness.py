@@ -306,7 +306,10 @@ class Robot:
             counts.update(self.counts())
             return all(counts[name] >= number for name, number in expected.items())
 
-        self.wait_until(arrived, f"{expected} frames")
+        try:
+            self.wait_until(arrived, f"{expected} frames")
+        except NeverCameError as error:
+            raise NeverCameError(f"{error}\nlast heard: {counts}") from None
         return counts
 
     def latched_markers(self) -> MarkerArray:

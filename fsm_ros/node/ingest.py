@@ -9,8 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,22 @@ class _Waiting:
     source: str
     stamp_ns: int
     arrived_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Located:
+    """What is known of a frame before it is decoded."""
+
+    camera: Camera
+    info: CameraInfo
+    world_from_camera: NDArray[np.float64]
+
+
+class _Search(Enum):
+    """Why a frame has no pose or calibration."""
+
+    WAITS = "waits"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True)
@@ -240,7 +257,7 @@ class Ingest:
                 if self._stopping:
                     return
                 waiting = self._waiting.clear()
-            still = [frame for frame in waiting if not self._settle(frame)]
+            still = self._settle(waiting)
             with self._changed:
                 # What arrived meanwhile goes behind what still waits; the bound holds for both together.
                 for frame in [*still, *self._waiting.clear()]:
@@ -249,59 +266,66 @@ class Ingest:
                 chunk = self._chunker.flush_due(time.monotonic())
                 self._hand_over(chunk)
 
-    def _settle(self, frame: _Waiting) -> bool:
-        """Decide on a frame; ``False`` where it has to wait on."""
+    def _settle(self, waiting: Sequence[_Waiting]) -> list[_Waiting]:
+        """Decide on frames, in their order; returns those that have to wait on."""
+        # Looked up newest first: what arrives meanwhile must not be found for a frame and missed for the one before it.
+        located = [self._locate(frame) for frame in reversed(waiting)]
+        still = []
+        for frame, found in zip(waiting, reversed(located), strict=True):
+            if found is _Search.WAITS:
+                still.append(frame)
+            elif isinstance(found, _Located):
+                try:
+                    self._keep_if_worth(frame, found)
+                except ImageRefusedError as error:
+                    self._refuse_now(error.refusal, str(error))
+                except SizeMismatchError as error:
+                    self._refuse_now(Refusal.SIZE_MISMATCH, str(error))
+        return still
+
+    def _locate(self, frame: _Waiting) -> _Located | _Search:
+        """Find calibration and pose of a frame; one that cannot be used is refused here."""
         try:
-            return self._decided(frame)
+            check_message(frame.message)
         except ImageRefusedError as error:
             self._refuse_now(error.refusal, str(error))
-        except SizeMismatchError as error:
-            self._refuse_now(Refusal.SIZE_MISMATCH, str(error))
-        return True
-
-    def _decided(self, frame: _Waiting) -> bool:
-        check_message(frame.message)
+            return _Search.REFUSED
         waited_s = time.monotonic() - frame.arrived_s
         info = self._info_for(frame, waited_s)
         if info is None:
             if waited_s < self._info_timeout_s:
-                return False
+                return _Search.WAITS
             self._refuse_now(
                 Refusal.NO_CAMERA_INFO, f"no camera_info near stamp {frame.stamp_ns} ns of {frame.source!r}"
             )
-            return True
+            return _Search.REFUSED
         compressed = isinstance(frame.message, CompressedImage)
         width, height = delivered_size(info) if compressed else (frame.message.width, frame.message.height)
         try:
             camera = camera_from_info(info, width, height, rectified=self._rectified)
-        except SizeMismatchError:
-            raise
+        except SizeMismatchError as error:
+            self._refuse_now(Refusal.SIZE_MISMATCH, str(error))
+            return _Search.REFUSED
         except ValueError as error:
             self._refuse_now(Refusal.BAD_CALIBRATION, str(error))
-            return True
+            return _Search.REFUSED
         try:
             world_from_camera = self._lookup(frame.message.header.frame_id, frame.stamp_ns)
         except TransformError as error:
             if waited_s < self._tf_timeout_s:
-                return False
+                return _Search.WAITS
             bad = self._bad_transform(frame.message.header.frame_id)
-            with self._changed:
-                self._last_tf_error = bad or str(error)
-                self._refuse(Refusal.NO_TRANSFORM if bad is None else Refusal.BAD_TRANSFORM, self._last_tf_error)
-            return True
+            self._refuse_pose(Refusal.NO_TRANSFORM if bad is None else Refusal.BAD_TRANSFORM, bad or str(error))
+            return _Search.REFUSED
         try:
             validate_rigid(world_from_camera)  # links that are sound may add up to more than a float holds
         except ValueError as error:
-            with self._changed:
-                self._last_tf_error = str(error)
-                self._refuse(Refusal.BAD_TRANSFORM, self._last_tf_error)
-            return True
-        self._keep_if_worth(frame, camera, info, world_from_camera)
-        return True
+            self._refuse_pose(Refusal.BAD_TRANSFORM, str(error))
+            return _Search.REFUSED
+        return _Located(camera, info, world_from_camera)
 
-    def _keep_if_worth(
-        self, frame: _Waiting, camera: Camera, info: CameraInfo, world_from_camera: NDArray[np.float64]
-    ) -> None:
+    def _keep_if_worth(self, frame: _Waiting, located: _Located) -> None:
+        camera, world_from_camera = located.camera, located.world_from_camera
         with self._changed:
             if self._is_outdated(frame):
                 return
@@ -317,7 +341,7 @@ class Ingest:
         image = decode(frame.message)
         height, width = image.shape[:2]
         if (width, height) != (camera.width, camera.height):
-            camera = camera_from_info(info, width, height, rectified=self._rectified)
+            camera = camera_from_info(located.info, width, height, rectified=self._rectified)
         try:
             keyframe = self._rectifier.rectify(
                 PosedImage(image, camera, world_from_camera, frame.stamp_ns, frame.source)
@@ -365,6 +389,11 @@ class Ingest:
         if is_outdated:
             self._refuse(Refusal.DISCARDED, "the camera's time began anew while the frame waited")
         return is_outdated
+
+    def _refuse_pose(self, reason: Refusal, why: str) -> None:
+        with self._changed:
+            self._last_tf_error = why
+            self._refuse(reason, why)
 
     def _refuse_now(self, reason: Refusal, why: str) -> None:
         with self._changed:
