@@ -17,8 +17,8 @@ import pytest
 from numpy.typing import NDArray
 
 pytest.importorskip("rclpy", reason="needs ROS")
-from fsm_ros.replay.bags import find_camera, read_stamps  # noqa: E402
 from fsm_ros.replay.sheet import GAP, HEADER  # noqa: E402
+from fsm_ros.sources.bags import find_camera, read_stamps  # noqa: E402
 from fsm_ros.stream.ledger import Refusal  # noqa: E402
 
 HOLD_OUT = 8

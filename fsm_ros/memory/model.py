@@ -35,7 +35,7 @@ class NonFiniteUpdateError(ArithmeticError):
 
 
 class Precision(Enum):
-    """Arithmetic of the model on CUDA. CPUs always compute in float32."""
+    """Arithmetic of the model's matrix products. Norms, fast weights, rays and images stay in float32."""
 
     FP32 = "fp32"
     BF16 = "bf16"
@@ -152,7 +152,7 @@ class FastSpatialMemory(nn.Module):
 
         Args:
             config: the architecture.
-            precision: arithmetic on CUDA.
+            precision: arithmetic of the matrix products.
             muon_precision: arithmetic of Newton-Schulz.
 
         Raises:
@@ -212,13 +212,17 @@ class FastSpatialMemory(nn.Module):
             )
         return MemoryState(layers)
 
-    def observe(self, state: MemoryState, chunk: Views, rule: ElasticRule | None = None) -> MemoryState:
+    def observe(
+        self, state: MemoryState, chunk: Views, rule: ElasticRule | None = None, *, checked: bool = True
+    ) -> MemoryState:
         """Write one chunk, in streaming order.
 
         Args:
             state: the memory before; not changed.
             chunk: the views to write. Their order does not matter.
             rule: the elastic prior; ``None`` for plain LaCT.
+            checked: look for weights that are not finite, which waits for the device. A trainer, which looks at
+                its gradients anyway, does not.
 
         Returns:
             The memory after.
@@ -241,7 +245,8 @@ class FastSpatialMemory(nn.Module):
                 if block is not blocks[-1]:  # nothing comes after the last write
                     x = block.respond(attended, after.weights)
         views = state.views_observed + chunk.cameras.views
-        return _checked(MemoryState(tuple(layers), state.chunks_observed + 1, views, tuple(statistics)))
+        after_chunk = MemoryState(tuple(layers), state.chunks_observed + 1, views, tuple(statistics))
+        return _checked(after_chunk) if checked else after_chunk
 
     def observe_batch(
         self,
@@ -347,9 +352,7 @@ class FastSpatialMemory(nn.Module):
         return cast("list[Block]", list(self.blocks))
 
     def _autocast(self) -> torch.autocast:
-        device = self.device.type
-        enabled = device == "cuda" and self.precision is Precision.BF16
-        return torch.autocast(device, torch.bfloat16, enabled=enabled)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision is Precision.BF16)
 
     def _check_fits(self, state: MemoryState, cameras: Cameras) -> None:
         found = [tuple(layer.weights.w0.shape[1:]) for layer in state.layers]

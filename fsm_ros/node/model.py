@@ -62,7 +62,8 @@ def load_model(values: Values) -> LoadedModel:
     device = choose_device(values["model.device"])
     checkpoint = load_checkpoint(values["model.checkpoint"])
     model = checkpoint.build(
-        precision=values.choice("model.precision", Precision),
+        # Most CPUs are slower in bfloat16, and none is asked to be a little wrong for nothing.
+        precision=Precision.FP32 if device.type == "cpu" else values.choice("model.precision", Precision),
         muon_precision=values.choice("model.muon_precision", MuonPrecision),
     ).to(device)
     shared = values.choice("memory.anchor_sharing", AnchorSharing) is AnchorSharing.SHARED

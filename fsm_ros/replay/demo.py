@@ -24,10 +24,11 @@ import yaml
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from fsm_ros.replay.bags import BagError, CameraBag, find_camera, read_posed_images, read_stamps
 from fsm_ros.replay.demo_bag import write_demo_bag
 from fsm_ros.replay.metrics import mean_colour, nearest, psnr
 from fsm_ros.replay.sheet import contact_sheet
+from fsm_ros.sources.bag_messages import BagError
+from fsm_ros.sources.bags import CameraBag, find_camera, read_posed_images, read_stamps
 from fsm_ros.stream.frame import PosedImage
 from fsm_ros.stream.keyframes import KeyframePolicy, KeyframeSelector
 from fsm_ros.stream.rectify import Rectifier

@@ -115,11 +115,41 @@ class MemoryFrame:
         """
         if not frames:
             raise ValueError("a memory frame is laid around at least one frame, got none")
+        return cls.around(
+            np.stack([frame.world_from_camera for frame in frames]),
+            start_ns=min(frame.stamp_ns for frame in frames) if start_ns is None else start_ns,
+            extent_m=extent_m,
+            horizon_s=horizon_s,
+            margin=margin,
+        )
+
+    @classmethod
+    def around(
+        cls,
+        world_from_camera: NDArray[np.float64],
+        *,
+        start_ns: int,
+        extent_m: float,
+        horizon_s: float,
+        margin: float = 8.0,
+    ) -> MemoryFrame:
+        """Lay the memory around the poses of a first chunk, as ``from_first_chunk`` does for its frames.
+
+        Args:
+            world_from_camera: ``[n, 4, 4]`` rigid, metres, ``n`` at least 1.
+            start_ns: the stamp of memory time -1, nanoseconds.
+            extent_m: as there.
+            horizon_s: as there.
+            margin: as there.
+
+        Raises:
+            ValueError: no poses, or an extent, horizon or margin out of range.
+        """
         if not (math.isfinite(extent_m) and extent_m >= 0):
             raise ValueError(f"the memory's extent must be 0 (automatic) or positive and finite, got {extent_m} m")
         if not (math.isfinite(margin) and margin >= 1):
             raise ValueError(f"the margin must be at least 1 and finite, got {margin}: less would cut the first chunk")
-        poses = np.stack([frame.world_from_camera for frame in frames]).astype(np.float64)
+        poses = np.asarray(world_from_camera, dtype=np.float64)
         world_from_memory = mean_pose(poses)
         source = ExtentSource.GIVEN
         if extent_m == 0:
@@ -127,8 +157,6 @@ class MemoryFrame:
             measurable = spread_m >= MIN_SPREAD_M
             source = ExtentSource.MEASURED if measurable else ExtentSource.FALLBACK
             extent_m = margin * spread_m if measurable else DEFAULT_EXTENT_M
-        if start_ns is None:
-            start_ns = min(frame.stamp_ns for frame in frames)
         return cls(world_from_memory, extent_m, start_ns, horizon_s, source)
 
     def normalise_poses(self, world_from_camera: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -5,20 +5,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader
-from rosbags.image import message_to_cvimage
-from rosbags.image.image import convert_color, is_compressed, to_cvtype
 from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
-from rosbags.typesys.stores.ros2_jazzy import (
-    builtin_interfaces__msg__Time as Time,
-)
 from rosbags.typesys.stores.ros2_jazzy import (
     sensor_msgs__msg__CameraInfo as CameraInfo,
 )
@@ -32,7 +27,7 @@ from rosbags.typesys.stores.ros2_jazzy import (
     tf2_msgs__msg__TFMessage as TFMessage,
 )
 
-from fsm_ros.stream.calibration import delivered_camera, distortion_from_name
+from fsm_ros.sources.bag_messages import BagError, Calibration, decode_image, stamp_of
 from fsm_ros.stream.frame import Camera, PosedImage
 from fsm_ros.stream.transforms import StampedTransform, TransformError, TransformTree
 
@@ -40,10 +35,6 @@ IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 TF_TYPE = "tf2_msgs/msg/TFMessage"
 STATIC_TF_TOPIC = "/tf_static"
-
-
-class BagError(RuntimeError):
-    """A recording that cannot give what was asked of it; the message names the cause and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +69,39 @@ class BagFrame:
     frame_id: str
     image: NDArray[np.uint8]
     camera: Camera
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """Where in a recording an image is, and what its header says; nothing is decoded.
+
+    Attributes:
+        arrival_ns: when it was recorded, nanoseconds; recordings are indexed by that.
+        repeat: how many images of the topic come before it with the same arrival.
+        stamp_ns: acquisition time of its header, nanoseconds.
+        frame_id: the camera's optical frame.
+    """
+
+    arrival_ns: int
+    repeat: int
+    stamp_ns: int
+    frame_id: str
+
+
+@dataclass(frozen=True)
+class Calibrations:
+    """The camera infos of a recording, each of which holds until the next.
+
+    Attributes:
+        calibrations: in the order of their stamps, at least one.
+    """
+
+    calibrations: tuple[Calibration, ...]
+
+    def at(self, stamp_ns: int) -> Calibration:
+        """That of the very stamp, else the latest before it, else the first there is."""
+        after = bisect_right(self.calibrations, stamp_ns, key=lambda calibration: calibration.stamp_ns)
+        return self.calibrations[max(0, after - 1)]
 
 
 def find_camera(path: Path, image_topic: str | None = None) -> CameraBag:
@@ -121,7 +145,43 @@ def read_stamps(bag: CameraBag) -> tuple[int, ...]:
     Raises:
         BagError: the recording cannot be read.
     """
-    return tuple(_stamp_ns(message.header.stamp) for message in _images(bag))
+    return tuple(stamp_of(message.header.stamp) for _, message in _images(bag))
+
+
+def read_records(bag: CameraBag) -> tuple[ImageRecord, ...]:
+    """All images in the order of the recording, in one pass; nothing is decoded.
+
+    Raises:
+        BagError: the recording cannot be read.
+    """
+    records: list[ImageRecord] = []
+    for arrival_ns, message in _images(bag):
+        repeat = records[-1].repeat + 1 if records and records[-1].arrival_ns == arrival_ns else 0
+        header = message.header
+        records.append(ImageRecord(arrival_ns, repeat, stamp_of(header.stamp), header.frame_id.lstrip("/")))
+    return tuple(records)
+
+
+def read_record(reader: AnyReader, bag: CameraBag, record: ImageRecord) -> Image | CompressedImage:
+    """The message of one image, found by its arrival.
+
+    Args:
+        reader: of this recording, see `open_reader`.
+        bag: the camera.
+        record: one of `read_records`.
+
+    Raises:
+        BagError: the recording cannot be read, or has changed since.
+    """
+    connections = [c for c in reader.connections if c.topic == bag.image_topic and c.msgtype in IMAGE_TYPES]
+    try:
+        found = reader.messages(connections, start=record.arrival_ns, stop=record.arrival_ns + 1)
+        for repeat, (connection, _, raw) in enumerate(found):
+            if repeat == record.repeat:
+                return cast("Image | CompressedImage", reader.deserialize(raw, connection.msgtype))
+    except Exception as error:
+        raise _damaged(bag.path, error) from error
+    raise BagError(f"{bag.path} has no image at {record.arrival_ns} ns any more: open it again, it was changed")
 
 
 def read_frames(bag: CameraBag, stamps_ns: Collection[int] | None = None) -> Iterator[BagFrame]:
@@ -136,17 +196,15 @@ def read_frames(bag: CameraBag, stamps_ns: Collection[int] | None = None) -> Ite
     Raises:
         BagError: the recording, an image or the calibration cannot be read, or a stamp is not in it.
     """
-    infos = _read_infos(bag)
-    known = sorted(infos)
+    calibrations = read_calibrations(bag)
     missing = set() if stamps_ns is None else set(stamps_ns)
-    for index, message in enumerate(_images(bag)):
-        stamp_ns = _stamp_ns(message.header.stamp)
+    for index, (_, message) in enumerate(_images(bag)):
+        stamp_ns = stamp_of(message.header.stamp)
         if stamps_ns is not None and stamp_ns not in stamps_ns:
             continue
         missing.discard(stamp_ns)
         image = decode_image(message)
-        info = infos[known[max(0, bisect_right(known, stamp_ns) - 1)]]
-        camera = camera_from_info(info, image.shape[1], image.shape[0])
+        camera = calibrations.at(stamp_ns).camera(image.shape[1], image.shape[0])
         yield BagFrame(index, stamp_ns, message.header.frame_id.lstrip("/"), image, camera)
     if missing:
         raise BagError(
@@ -178,6 +236,21 @@ def read_posed_images(
         yield PosedImage(frame.image, frame.camera, world_from_camera, frame.stamp_ns, source=frame.frame_id)
 
 
+def read_calibrations(bag: CameraBag) -> Calibrations:
+    """Camera infos in the order of their stamps; of two with the same stamp the later one.
+
+    Raises:
+        BagError: the recording cannot be read, or has none on this topic.
+    """
+    by_stamp: dict[int, Calibration] = {}
+    for _, _, message in _messages(bag.path, (INFO_TYPE,), bag.info_topic):
+        calibration = Calibration.of(cast("CameraInfo", message))
+        by_stamp[calibration.stamp_ns] = calibration
+    if not by_stamp:
+        raise BagError(f"{bag.path} has no camera info on {bag.info_topic}: find_camera names what it has")
+    return Calibrations(tuple(by_stamp[stamp_ns] for stamp_ns in sorted(by_stamp)))
+
+
 def read_transforms(path: Path) -> TransformTree:
     """Everything the recording says on its TF topics; those named ``tf_static`` hold at all times.
 
@@ -185,14 +258,14 @@ def read_transforms(path: Path) -> TransformTree:
         BagError: the recording cannot be read, or a frame in it has two parents.
     """
     transforms: list[StampedTransform] = []
-    for topic, message in _messages(path, (TF_TYPE,)):
+    for topic, _, message in _messages(path, (TF_TYPE,)):
         for stamped in cast("TFMessage", message).transforms:
             move, turn = stamped.transform.translation, stamped.transform.rotation
             transforms.append(
                 StampedTransform(
                     parent=stamped.header.frame_id.lstrip("/"),
                     child=stamped.child_frame_id.lstrip("/"),
-                    stamp_ns=_stamp_ns(stamped.header.stamp),
+                    stamp_ns=stamp_of(stamped.header.stamp),
                     translation=(move.x, move.y, move.z),
                     quaternion=(turn.x, turn.y, turn.z, turn.w),
                     is_static=topic.endswith(STATIC_TF_TOPIC),
@@ -204,54 +277,22 @@ def read_transforms(path: Path) -> TransformTree:
         raise BagError(f"the transforms of {path} are no tree: {error}") from error
 
 
-def decode_image(message: Image | CompressedImage) -> NDArray[np.uint8]:
-    """``[height, width, 3]`` uint8 RGB of an image in any encoding that rosbags-image converts.
-
-    Raises:
-        BagError: the image is damaged or its encoding unknown.
-    """
-    try:
-        if is_compressed(message):
-            pixels = message_to_cvimage(message)
-            pixels = convert_color(pixels, "mono8" if pixels.ndim == 2 else "bgr8", "rgb8")
-        else:
-            pixels = message_to_cvimage(_without_padding(cast("Image", message)), "rgb8")
-    except Exception as error:  # whatever the decoders make of damaged bytes
-        stamp_ns = _stamp_ns(message.header.stamp)
-        raise BagError(
-            f"the image at {stamp_ns} ns cannot be decoded ({type(error).__name__}: {error}): record rgb8, "
-            "bgr8, mono8, a Bayer or YUV encoding, JPEG or PNG"
-        ) from error
-    return np.ascontiguousarray(pixels, dtype=np.uint8)
-
-
-def camera_from_info(info: CameraInfo, image_width: int, image_height: int) -> Camera:
-    """Intrinsics of an image of the given size in pixels, from the CameraInfo that comes with it (REP-104).
-
-    Raises:
-        BagError: not calibrated, a distortion model that is not known, or of an image of another size.
-    """
-    roi = info.roi
-    try:
-        return delivered_camera(
-            width=info.width,
-            height=info.height,
-            k=[float(number) for number in info.k],
-            distortion=distortion_from_name(info.distortion_model),
-            coefficients=[float(coefficient) for coefficient in info.d],
-            binning=(info.binning_x, info.binning_y),
-            roi=(roi.x_offset, roi.y_offset, roi.width, roi.height),
-            image_width=image_width,
-            image_height=image_height,
-        )
-    except ValueError as error:
-        stamp_ns = _stamp_ns(info.header.stamp)
-        raise BagError(f"the camera info at {stamp_ns} ns cannot be used: {error}") from error
-
-
 @contextmanager
 def open_bag(path: Path) -> Iterator[AnyReader]:
-    """A reader of a rosbag2 folder or file.
+    """A reader of a rosbag2 folder or file, for as long as the context lasts.
+
+    Raises:
+        BagError: there is none, or it is damaged, or of ROS 1.
+    """
+    reader = open_reader(path)
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def open_reader(path: Path) -> AnyReader:
+    """A reader of a rosbag2 folder or file, open.
 
     Raises:
         BagError: there is none, or it is damaged, or of ROS 1.
@@ -265,10 +306,7 @@ def open_bag(path: Path) -> Iterator[AnyReader]:
         reader.open()
     except Exception as error:
         raise _damaged(path, error) from error
-    try:
-        yield reader
-    finally:
-        reader.close()
+    return reader
 
 
 def _damaged(path: Path, error: Exception) -> BagError:
@@ -279,8 +317,8 @@ def _damaged(path: Path, error: Exception) -> BagError:
     )
 
 
-def _messages(path: Path, types: tuple[str, ...], topic: str | None = None) -> Iterator[tuple[str, object]]:
-    """Topic and deserialized message, in the order of the recording."""
+def _messages(path: Path, types: tuple[str, ...], topic: str | None = None) -> Iterator[tuple[str, int, object]]:
+    """Topic, arrival in nanoseconds and deserialized message, in the order of the recording."""
     with open_bag(path) as reader:
         wanted: list[Connection] = [c for c in reader.connections if c.msgtype in types and topic in (None, c.topic)]
         if not wanted:
@@ -288,45 +326,21 @@ def _messages(path: Path, types: tuple[str, ...], topic: str | None = None) -> I
         messages = reader.messages(wanted)
         while True:
             try:
-                connection, _, raw = next(messages)
+                connection, arrival_ns, raw = next(messages)
                 message = reader.deserialize(raw, connection.msgtype)
             except StopIteration:
                 return
             except Exception as error:
                 raise _damaged(path, error) from error
-            yield connection.topic, message
+            yield connection.topic, arrival_ns, message
 
 
-def _images(bag: CameraBag) -> Iterator[Image | CompressedImage]:
-    for _, message in _messages(bag.path, IMAGE_TYPES, bag.image_topic):
-        yield cast("Image | CompressedImage", message)
-
-
-def _read_infos(bag: CameraBag) -> dict[int, CameraInfo]:
-    """Camera infos by header stamp."""
-    infos: dict[int, CameraInfo] = {}
-    for _, message in _messages(bag.path, (INFO_TYPE,), bag.info_topic):
-        info = cast("CameraInfo", message)
-        infos[_stamp_ns(info.header.stamp)] = info
-    if not infos:
-        raise BagError(f"{bag.path} has no camera info on {bag.info_topic}: find_camera names what it has")
-    return infos
-
-
-def _without_padding(message: Image) -> Image:
-    """The same image with no gaps between its rows, which is all that rosbags-image reads."""
-    bits, _, _, channels = to_cvtype(message.encoding)
-    row_bytes = message.width * channels * bits // 8
-    if message.step <= row_bytes:
-        return message
-    data = np.asarray(message.data).reshape(message.height, message.step)[:, :row_bytes]
-    return replace(message, data=np.ascontiguousarray(data).reshape(-1), step=row_bytes)
+def _images(bag: CameraBag) -> Iterator[tuple[int, Image | CompressedImage]]:
+    """Arrival in nanoseconds, and image."""
+    for _, arrival_ns, message in _messages(bag.path, IMAGE_TYPES, bag.image_topic):
+        yield arrival_ns, cast("Image | CompressedImage", message)
 
 
 def _camera_name(image_topic: str) -> str:
     """The raw topic that a compressed one belongs to (image_transport appends the transport's name)."""
     return image_topic.removesuffix("/compressed")
-
-
-def _stamp_ns(stamp: Time) -> int:
-    return stamp.sec * 1_000_000_000 + stamp.nanosec

@@ -1,0 +1,206 @@
+"""Folders of images with ``transforms.json``: the format of instant-ngp and nerfstudio, and of NeRF and D-NeRF before.
+
+What the file says, and what is made of it:
+
+- ``frames``: one entry an image. ``file_path`` is relative to the file; without an extension, .png, .jpg and .jpeg are
+  tried, in this order (NeRF's scenes leave out .png). Backslashes are slashes.
+- ``transform_matrix``: camera to world, row by row, for column vectors. Its camera axes are OpenGL's (x right, y up,
+  z back); they are turned into optical axes (x right, y down, z forward; REP-103) by negating the y and z columns.
+- The **world's axes, origin and unit are kept as they are in the file**. ``applied_transform`` and ``applied_scale``
+  tell what nerfstudio has done to the world of the structure-from-motion before it wrote the poses: it is in the
+  poses already, and neither done again nor undone. ``scale``, ``offset`` and ``aabb_scale`` say how instant-ngp fits
+  the scene into its own cube, and are no business of the recording.
+- Time: ``timestamp`` is in seconds, and is preferred. ``time``, as D-NeRF has it, runs from 0 to 1 over the recording,
+  which lasts as long as it is told to, or as its different times do at the frame rate. With either, which all frames
+  must have, frames are sorted by it, equal times (several cameras) staying in the order of the file. Without, frames
+  keep the order of the file and follow each other at the frame rate.
+- Intrinsics and lens: see `lenses`. Images may differ in size and camera.
+- Transparent images are laid over white, as NeRF does with its own.
+- Masks and depth images are **not read**; a warning says so where there are some.
+
+Sources: nerfstudio ``docs/quickstart/data_conventions.md``, instant-ngp ``docs/nerf_dataset_tips.md``, D-NeRF (arXiv
+2011.13961).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsm_ros.sources.images import image_size, read_image
+from fsm_ros.sources.json_files import list_of_objects, load_json, number, text
+from fsm_ros.sources.lenses import camera_of
+from fsm_ros.sources.poses import rigid_pose
+from fsm_ros.sources.source import SourceError, check_index
+from fsm_ros.stream.frame import Camera, PosedImage
+
+FILE_NAME = "transforms.json"
+DEFAULT_FRAME_RATE_HZ = 30.0
+"""Of frames that come without a time."""
+
+_EXTENSIONS = (".png", ".jpg", ".jpeg")
+_IGNORED = ("mask_path", "depth_file_path", "depth_path")
+_NS = 1e9
+_LAST_STAMP_S = float(np.iinfo(np.int64).max) / _NS
+
+_logger = logging.getLogger(__name__)
+
+
+class FolderSource:
+    """A folder of images with poses; see `source.PosedSource` and the module."""
+
+    def __init__(
+        self, path: Path, *, frame_rate_hz: float = DEFAULT_FRAME_RATE_HZ, duration_s: float | None = None
+    ) -> None:
+        """Read the file, and look for its images without decoding them.
+
+        Args:
+            path: ``transforms.json`` (or another of its kind), or the folder that it is in.
+            frame_rate_hz: of frames that come without a timestamp, frames a second.
+            duration_s: how long ``time`` takes from 0 to 1, seconds; None for one frame's period between different
+                times, on average.
+
+        Raises:
+            ValueError: frame rate or duration is not positive.
+            SourceError: the file cannot be used; the message names the frame.
+        """
+        for value, what in ((frame_rate_hz, "frame_rate_hz"), (duration_s, "duration_s")):
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{what} must be positive, got {value}")
+        self._path = path / FILE_NAME if path.is_dir() else path
+        top = load_json(self._path)
+        if not isinstance(top, Mapping):
+            raise SourceError(f"{self._path}: it must be a JSON object with 'frames', as nerfstudio writes it")
+        frames = list_of_objects(top, "frames", str(self._path))
+        stamps_ns, is_timed = _stamps(frames, self._path, frame_rate_hz, duration_s)
+        order = np.argsort(stamps_ns, kind="stable") if is_timed else np.arange(len(frames))
+        self._stamps_ns: NDArray[np.int64] = stamps_ns[order]
+        self._stamps_ns.flags.writeable = False
+        self._images: list[Path] = []
+        self._cameras: list[Camera] = []
+        poses = []
+        for index in order:
+            frame = frames[index]
+            name = text(frame, "file_path", f"{self._path}: frame {index}")
+            where = f"{self._path}: frame {index} ({name})"
+            image = _find_image(self._path.parent, name, where)
+            size = None if _has_size(frame, top) else image_size(image)
+            self._images.append(image)
+            self._cameras.append(camera_of(frame, top, size, where))
+            poses.append(_optical_pose(frame, where))
+        self._world_from_camera = np.stack(poses)
+        self._world_from_camera.flags.writeable = False
+        ignored = sorted({key for frame in frames for key in _IGNORED if frame.get(key)})
+        if ignored:
+            _logger.warning("%s: %s are not read; the images are used whole", self._path, " and ".join(ignored))
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self._path.resolve().parent.name
+
+    @property
+    def stamps_ns(self) -> NDArray[np.int64]:
+        """``[n]`` int64, nanoseconds; ascending where the file has times."""
+        return self._stamps_ns
+
+    @property
+    def world_from_camera(self) -> NDArray[np.float64]:
+        """``[n, 4, 4]`` float64: optical frame to the file's world, in the file's unit."""
+        return self._world_from_camera
+
+    def __len__(self) -> int:
+        """How many frames the file has."""
+        return len(self._images)
+
+    def camera(self, index: int) -> Camera:
+        """Intrinsics and lens of one frame; nothing is decoded.
+
+        Raises:
+            IndexError: there is no such frame.
+        """
+        check_index(index, len(self), str(self._path))
+        return self._cameras[index]
+
+    def read(self, index: int) -> PosedImage:
+        """One frame.
+
+        Raises:
+            IndexError: there is no such frame.
+            SourceError: the image cannot be decoded, or has another size than its camera.
+        """
+        camera = self.camera(index)
+        image = read_image(self._images[index])
+        height, width = image.shape[:2]
+        if (width, height) != (camera.width, camera.height):
+            raise SourceError(
+                f"{self._images[index]} has {width}x{height} pixels, but {self._path} says w, h = "
+                f"{camera.width}x{camera.height}: give the images that the intrinsics are of, or scale fl_x, fl_y, cx, "
+                "cy, w and h with the images"
+            )
+        pose = self._world_from_camera[index].copy()
+        return PosedImage(image, camera, pose, int(self._stamps_ns[index]), source=self.name)
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+
+def _stamps(
+    frames: Sequence[Mapping[str, Any]], path: Path, frame_rate_hz: float, duration_s: float | None
+) -> tuple[NDArray[np.int64], bool]:
+    """``[n]`` nanoseconds, and whether the file has times."""
+    for key in ("timestamp", "time"):
+        having = [index for index, frame in enumerate(frames) if key in frame]
+        if not having:
+            continue
+        if len(having) < len(frames):
+            lacking = next(index for index, frame in enumerate(frames) if key not in frame)
+            raise SourceError(f"{path}: frame {lacking} has no '{key}', but {len(having)} others do: add it to all")
+        values = np.array([number(frame, key, f"{path}: frame {index}") for index, frame in enumerate(frames)])
+        if key == "time":
+            outside = np.flatnonzero((values < 0.0) | (values > 1.0))
+            if outside.size:
+                raise SourceError(
+                    f"{path}: frame {outside[0]}: 'time' runs from 0 to 1, got {values[outside[0]]}: if it is in "
+                    "seconds, call it 'timestamp'"
+                )
+            values = values * ((len(np.unique(values)) - 1) / frame_rate_hz if duration_s is None else duration_s)
+        too_late = np.flatnonzero(np.abs(values) >= _LAST_STAMP_S)
+        if too_late.size:
+            raise SourceError(
+                f"{path}: frame {too_late[0]}: 'timestamp' is in seconds, and {values[too_late[0]]} cannot be: divide "
+                "nanoseconds by 1e9, microseconds by 1e6"
+            )
+        return np.round(values * _NS).astype(np.int64), True
+    return np.round(np.arange(len(frames)) * (_NS / frame_rate_hz)).astype(np.int64), False
+
+
+def _find_image(folder: Path, name: str, where: str) -> Path:
+    """The image that a ``file_path`` means."""
+    path = folder / name.replace("\\", "/")
+    for candidate in (path, *(path.with_name(path.name + extension) for extension in _EXTENSIONS)):
+        if candidate.is_file():
+            return candidate
+    raise SourceError(
+        f"{where}: there is no image at {path} (nor with {', '.join(_EXTENSIONS)}): copy the images along with "
+        f"the file, or take the frame out of {FILE_NAME}"
+    )
+
+
+def _has_size(frame: Mapping[str, Any], top: Mapping[str, Any]) -> bool:
+    return all(key in frame or key in top for key in ("w", "h"))
+
+
+def _optical_pose(frame: Mapping[str, Any], where: str) -> NDArray[np.float64]:
+    """``[4, 4]`` world from optical frame."""
+    if "transform_matrix" not in frame:
+        raise SourceError(f"{where}: there is no 'transform_matrix': leave images without a pose out of the file")
+    pose = rigid_pose(frame["transform_matrix"], f"{where}: transform_matrix")
+    pose[:3, 1:3] *= -1.0
+    return pose

@@ -1,0 +1,67 @@
+"""What every recording of posed images offers, whatever it is stored as."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsm_ros.stream.frame import Camera, PosedImage
+
+
+class SourceError(RuntimeError):
+    """A recording that cannot give what was asked of it; the message names the cause and the remedy."""
+
+
+class PosedSource(Protocol):
+    """Frames of a recording by their number; images are decoded only when they are read.
+
+    Frames may be read in any order, and come out the same; ascending order is the fastest where frames are
+    compressed together, as in a video. A source may be pickled and may be used on in a forked process, which
+    opens the files anew. It is not for several threads at once.
+    """
+
+    @property
+    def name(self) -> str:
+        """What to call the recording; not necessarily unique."""
+
+    @property
+    def stamps_ns(self) -> NDArray[np.int64]:
+        """``[n]`` int64, read-only: when each frame was taken, nanoseconds. Only differences need have a meaning."""
+
+    @property
+    def world_from_camera(self) -> NDArray[np.float64]:
+        """``[n, 4, 4]`` float64, rigid, read-only: optical frame (x right, y down, z forward) to its world."""
+
+    def __len__(self) -> int:
+        """How many frames there are."""
+
+    def camera(self, index: int) -> Camera:
+        """Intrinsics and lens of one frame.
+
+        Raises:
+            IndexError: there is no such frame.
+            SourceError: the recording does not say.
+        """
+
+    def read(self, index: int) -> PosedImage:
+        """One frame, decoded: RGB uint8.
+
+        Raises:
+            IndexError: there is no such frame.
+            SourceError: it cannot be decoded, or does not have the size of its camera.
+        """
+
+    def close(self) -> None:
+        """Give back files that are open; reading on opens them again."""
+
+
+def check_index(index: int, count: int, name: str) -> None:
+    """Check that a recording has a frame.
+
+    Raises:
+        IndexError: it does not; negative numbers do not count from the end.
+    """
+    if not 0 <= index < count:
+        raise IndexError(f"{name} has frames 0 to {count - 1}, and no frame {index}")
