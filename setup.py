@@ -30,6 +30,7 @@ setup(
         (f"share/{NAME}", ["package.xml"]),
         (f"share/{NAME}/launch", files_in("launch")),
         (f"share/{NAME}/config", files_in("config")),
+        (f"share/{NAME}/config/train", files_in("config/train")),
     ],
     # What has no package in apt; the rest is in package.xml. scripts/pip_ros/requirements.txt pins all of it.
     install_requires=[
@@ -41,12 +42,17 @@ setup(
         "setuptools",
         "torch>=2.6",
     ],
+    extras_require={
+        # What training needs beside the memory; all but the last two also where there is no ROS at all.
+        "train": ["lightning-fabric", "torch>=2.11", "torchmetrics", "PyYAML", "scikit-image", "tensorboard"],
+    },
     zip_safe=True,
     entry_points={
         "console_scripts": [
             "fsm_node = fsm_ros.node.fsm_node:main",
             "render_view = fsm_ros.node.render_view:main",
             "play_bag = fsm_ros.node.play_bag:main",
+            "train = fsm_ros.training.train:entry",
         ],
     },
 )

@@ -53,13 +53,14 @@ def test_rays_and_step_sizes_stay_float32_under_autocast(device: str) -> None:
             assert torch.equal(found, expected)
 
 
-def test_cpus_compute_in_float32_whatever_precision_says() -> None:
+def test_the_precision_is_the_models_own_whatever_surrounds_it() -> None:
     plain, half = tiny_model(), tiny_model(precision=Precision.BF16)
     views = random_views(1, 2)
     state = observed_state(plain, 2, ElasticRule())
     image = plain.render(state, views.cameras, views.times)
-    assert observed_state(half, 2, ElasticRule()).equals(state)
-    assert torch.equal(half.render(state, views.cameras, views.times), image)
+    rounded = half.render(state, views.cameras, views.times)
+    assert rounded.dtype == torch.float32
+    assert 0 < (rounded - image).abs().max() < 0.05
     with torch.autocast("cpu", torch.bfloat16):
         assert observed_state(plain, 2, ElasticRule()).equals(state)
         assert torch.equal(plain.render(state, views.cameras, views.times), image)

@@ -51,8 +51,9 @@ class ViewAttention(nn.Module):
         batch = tokens.shape[0]
         qkv = self.to_qkv(tokens)
         q, k, v = rearrange(qkv, "b v n (three h d) -> three (b v) h n d", three=3, h=self.heads)
-        # Norms in float32, like their weights, also where autocast gives bfloat16.
-        q, k = self.q_norm(q.float()).to(v.dtype), self.k_norm(k.float()).to(v.dtype)
+        # Norms in float32, like their weights, also where autocast gives bfloat16; in one piece, as they are slow else.
+        q, k = (x.to(torch.float32, memory_format=torch.contiguous_format) for x in (q, k))
+        q, k = self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype)
         mixed = _attend(q, k, v)
         out: Tensor = self.c_proj(rearrange(mixed, "(b v) h n d -> b v n (h d)", b=batch))
         return out

@@ -1,0 +1,257 @@
+"""How good a memory is on scenes that training never saw, beside what simple answers score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchmetrics.functional.image import peak_signal_noise_ratio
+
+from fsm_ros.memory.elastic import ElasticRule
+from fsm_ros.memory.model import FastSpatialMemory
+from fsm_ros.stream.rigid import distance_m, turn_rad
+from fsm_ros.stream.world import MemoryFrame
+from fsm_ros.training.episodes import Clip, EpisodePlan, Episodes, Picks, assemble
+from fsm_ros.training.scenes import Clips, SceneSettings, SceneSource, Split
+from fsm_ros.training.supply import split_clips
+
+STRIDE = 4
+"""Every fourth frame is observed, which is about as far apart as keyframes are; what lies halfway is asked for."""
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What is evaluated.
+
+    Attributes:
+        seed: of the scenes.
+        split: of the scenes; `Split.CHOOSE` for decisions, `Split.REPORT` for what is told.
+        scenes: which scenes; ``frames`` is replaced by what the longest stream needs.
+        count: how many scenes.
+        size: edge of the views, pixels.
+        chunk_views: views of a chunk.
+        chunk_counts: numbers of chunks after which all views so far are asked for.
+        targets: held-out views of a scene and chunk count, spread over what was observed.
+        horizon_s: seconds of the memory's time axis.
+        extent_m: metres of a memory unit, 0: read from the first chunk, as a node does by default.
+        batch: scenes at once.
+    """
+
+    seed: int = 0
+    split: Split = Split.CHOOSE
+    scenes: SceneSettings = SceneSettings()
+    count: int = 16
+    size: int = 64
+    chunk_views: int = 4
+    chunk_counts: tuple[int, ...] = (1, 2, 4)
+    targets: int = 8
+    horizon_s: float = 60.0
+    extent_m: float = 4.0
+    batch: int = 8
+
+
+@dataclass(frozen=True)
+class Score:
+    """Results after one number of chunks, dB, means over scenes.
+
+    Attributes:
+        chunk_count: chunks that were observed.
+        rendered: PSNR of the held-out views.
+        rendered_error: its standard error over scenes.
+        nearest: PSNR of the observed view whose camera stood closest.
+        gain_error: standard error over scenes of what rendering gains over it.
+        mean_colour: PSNR of the mean colour of all observed views.
+        first_chunk: PSNR of the first chunk's own views, rendered now: what is forgotten goes down.
+        newest_chunk: PSNR of the newest chunk's own views.
+    """
+
+    chunk_count: int
+    rendered: float
+    rendered_error: float
+    nearest: float
+    gain_error: float
+    mean_colour: float
+    first_chunk: float
+    newest_chunk: float
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """Views of one scene to look at: each ``[N, 3, H, W]`` in [0, 1]."""
+
+    truth: Tensor
+    rendered: Tensor
+    nearest: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Everything that was found.
+
+    Attributes:
+        scores: one for each number of chunks.
+        shown: the first scenes, after the largest number of chunks.
+    """
+
+    scores: tuple[Score, ...]
+    shown: tuple[Shown, ...]
+
+    def score(self, chunk_count: int) -> Score:
+        """The score after so many chunks."""
+        return next(score for score in self.scores if score.chunk_count == chunk_count)
+
+
+def evaluate(
+    memory: FastSpatialMemory, settings: EvaluationSettings, rule: ElasticRule | None, *, shown: int = 0
+) -> Evaluation:
+    """Observe held-out scenes in streaming order and render what was held out.
+
+    Args:
+        memory: the model.
+        settings: which scenes, and how.
+        rule: the elastic prior.
+        shown: how many scenes to keep pictures of.
+    """
+    clips = held_out_clips(settings, memory.device)
+    found: dict[int, list[NDArray[np.float64]]] = {count: [] for count in settings.chunk_counts}
+    pictures: list[Shown] = []
+    for first in range(0, len(clips), settings.batch):
+        some = clips[first : first + settings.batch]
+        for count in settings.chunk_counts:
+            rows, views = _evaluate_count(memory, some, count, settings, rule)
+            found[count].append(rows)
+            if count == max(settings.chunk_counts):
+                pictures += views
+    scores = tuple(_score(count, np.concatenate(rows)) for count, rows in found.items())
+    return Evaluation(scores, tuple(pictures[:shown]))
+
+
+def held_out_clips(settings: EvaluationSettings, device: torch.device) -> list[Clip]:
+    """The clips of an evaluation."""
+    frames = STRIDE * settings.chunk_views * max(settings.chunk_counts)
+    scenes = SceneSettings(
+        settings.scenes.families, settings.scenes.difficulty, settings.scenes.photographs, frames, sensor=0.0
+    )
+    source = SceneSource(settings.seed, settings.split, scenes, device)
+    clips: list[Clip] = []
+    for first in range(0, settings.count, settings.batch):
+        numbers = range(first, min(first + settings.batch, settings.count))
+        batch: Clips = source.clips(numbers, settings.size, settings.size, samples=2)
+        clips += split_clips(batch)
+    return clips
+
+
+def evaluation_picks(settings: EvaluationSettings, chunk_count: int) -> Picks:
+    """Every other frame observed, and held-out frames spread over the stretch."""
+    views = settings.chunk_views * chunk_count
+    observed = STRIDE * np.arange(views)
+    unseen = observed[:-1] + STRIDE // 2
+    spread = np.unique(np.linspace(0, len(unseen) - 1, min(settings.targets, len(unseen))).round().astype(np.int64))
+    nothing = np.empty(0, dtype=np.int64)
+    return Picks(observed, (*[nothing] * (chunk_count - 1), unseen[spread]))
+
+
+def episodes_of(
+    clips: Sequence[Clip], picks: Sequence[Picks], plan: EpisodePlan, settings: EvaluationSettings
+) -> Episodes:
+    """Episodes with the memory's frame laid around the first chunk, as a node does."""
+    frames = [
+        MemoryFrame.around(
+            clip.world_from_camera[pick.observed[: plan.chunk_views]],
+            start_ns=int(clip.stamps_ns[pick.observed[0]]),
+            extent_m=settings.extent_m,
+            horizon_s=settings.horizon_s,
+        )
+        for clip, pick in zip(clips, picks, strict=True)
+    ]
+    return assemble(clips, picks, frames, plan)
+
+
+@torch.no_grad()
+def _evaluate_count(
+    memory: FastSpatialMemory,
+    clips: Sequence[Clip],
+    chunk_count: int,
+    settings: EvaluationSettings,
+    rule: ElasticRule | None,
+) -> tuple[NDArray[np.float64], list[Shown]]:
+    """Rows of (rendered, nearest, mean colour, first chunk, newest chunk), one a scene."""
+    plan = EpisodePlan(settings.chunk_views, chunk_count)
+    pick = evaluation_picks(settings, chunk_count)
+    episodes = episodes_of(clips, [pick] * len(clips), plan, settings)
+    state = memory.initial_state(len(clips))
+    for chunk in episodes.chunks:
+        state = memory.observe(state, chunk, rule)
+    wanted = episodes.wanted[-1]
+    if wanted is None:
+        raise ValueError("an evaluation asks for at least one view")
+    rendered = memory.render(state, wanted.cameras, wanted.times)
+    first, newest = episodes.chunks[0], episodes.chunks[-1]
+    again = memory.render(state, first.cameras, first.times)
+    just_now = memory.render(state, newest.cameras, newest.times)
+    nearest = torch.stack([_nearest(clip, pick.observed, pick.wanted[-1]) for clip in clips])
+    observed = torch.stack([clip.images[torch.from_numpy(pick.observed).to(clip.images.device)] for clip in clips])
+    colour = observed.mean(dim=(1, 3, 4))[:, None, :, None, None].expand_as(wanted.images)
+    columns = (
+        psnr(rendered, wanted.images),
+        psnr(nearest, wanted.images),
+        psnr(colour, wanted.images),
+        psnr(again, first.images),
+        psnr(just_now, newest.images),
+    )
+    rows = torch.stack([column.mean(dim=1) for column in columns], dim=1)
+    shown = [Shown(*views) for views in zip(wanted.images, rendered, nearest, strict=True)]
+    return rows.double().cpu().numpy(), shown
+
+
+def psnr(images: Tensor, truth: Tensor) -> Tensor:
+    """PSNR of every view, dB: ``[B, V, 3, H, W]`` twice to ``[B, V]``."""
+    flat = peak_signal_noise_ratio(
+        images.flatten(0, 1).clamp(0, 1), truth.flatten(0, 1), data_range=1.0, reduction="none", dim=(1, 2, 3)
+    )
+    values: Tensor = flat.view(images.shape[:2])
+    return values
+
+
+def _nearest(clip: Clip, observed: NDArray[np.int64], wanted: NDArray[np.int64]) -> Tensor:
+    """For every wanted frame the observed one whose camera stood closest, a radian counting like a metre."""
+    poses = clip.world_from_camera
+
+    def away(seen: int, number: int) -> float:
+        return distance_m(poses[seen], poses[number]) + turn_rad(poses[seen], poses[number])
+
+    closest = [min((int(n) for n in observed), key=partial(away, number=int(number))) for number in wanted]
+    return clip.images[torch.tensor(closest, device=clip.images.device)]
+
+
+def _score(chunk_count: int, rows: NDArray[np.float64]) -> Score:
+    means = rows.mean(axis=0)
+    root = np.sqrt(max(len(rows) - 1, 1))
+    return Score(
+        chunk_count,
+        rendered=float(means[0]),
+        rendered_error=float(rows[:, 0].std() / root),
+        nearest=float(means[1]),
+        gain_error=float((rows[:, 0] - rows[:, 1]).std() / root),
+        mean_colour=float(means[2]),
+        first_chunk=float(means[3]),
+        newest_chunk=float(means[4]),
+    )
+
+
+def table(evaluation: Evaluation) -> str:
+    """The scores as a Markdown table."""
+    head = "| chunks | rendered | nearest observed view | gain | mean colour | first chunk again | newest chunk |"
+    lines = [head, "|" + "---|" * 7]
+    lines += [
+        f"| {s.chunk_count} | {s.rendered:.2f} ± {s.rendered_error:.2f} | {s.nearest:.2f} | "
+        f"{s.rendered - s.nearest:+.2f} ± {s.gain_error:.2f} | {s.mean_colour:.2f} | {s.first_chunk:.2f} | "
+        f"{s.newest_chunk:.2f} |"
+        for s in evaluation.scores
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from training_runs import environment, finish, plain_settings, start_training, write_settings
+
+from fsm_ros.memory.checkpoint import load_checkpoint
+
+STEPS = 12
+
+
+def weights_of(out: Path) -> dict[str, torch.Tensor]:
+    return load_file(out / "weights.safetensors")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of twelve steps that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("run")
+    config = write_settings(folder / "run.yaml")
+    finish(start_training("--config", config, "--steps", STEPS, "--dtype", "fp32", "--out", folder / "out"))
+    return folder
+
+
+def test_what_a_run_leaves_can_be_used_and_says_how_it_came_about(uninterrupted: Path) -> None:
+    out = uninterrupted / "out"
+    checkpoint = load_checkpoint(str(out / "weights.safetensors"))
+    assert checkpoint.config.dim == plain_settings()["model"]["dim"]
+    assert sum(p.numel() for p in checkpoint.build().parameters()) > 10_000
+    card = (out / "card.md").read_text(encoding="utf-8")
+    assert f"- steps: {STEPS}" in card
+    assert "fsm_ros.training.train --config" in card
+    assert card.count("\n| 1 |") == 1 and card.count("\n| 2 |") == 1
+
+
+@pytest.mark.parametrize("stopped_by", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+def test_a_run_that_was_cut_off_and_taken_up_equals_one_that_was_not(
+    uninterrupted: Path, tmp_path: Path, stopped_by: signal.Signals
+) -> None:
+    config = write_settings(tmp_path / "run.yaml", report={**plain_settings()["report"], "save_every_s": 0.001})
+    arguments = ("--config", config, "--steps", STEPS, "--dtype", "fp32", "--out", tmp_path / "out")
+    process = start_training(*arguments)
+    deadline_s = time.monotonic() + 120
+    while not (tmp_path / "out" / "resume" / "average.ckpt").exists():
+        assert time.monotonic() < deadline_s and process.poll() is None, "the run saved nothing"
+        time.sleep(0.01)
+    process.send_signal(stopped_by)
+    process.communicate(timeout=60)
+    assert not (tmp_path / "out" / "weights.safetensors").exists(), "the run was over before it was cut off"
+    assert "taking up the run" in finish(start_training(*arguments))
+    expected, found = weights_of(uninterrupted / "out"), weights_of(tmp_path / "out")
+    assert expected.keys() == found.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(tensor, found[name]), name
+
+
+def test_a_folder_of_another_run_is_not_taken_up(uninterrupted: Path, tmp_path: Path) -> None:
+    config = write_settings(tmp_path / "run.yaml", seed=4)
+    process = start_training("--config", config, "--steps", 20, "--out", uninterrupted / "out")
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert "other settings (seed)" in printed
+
+
+@pytest.mark.parametrize("parallelism", ["ddp", "fsdp"])
+def test_two_processes_learn_what_one_learns(uninterrupted: Path, tmp_path: Path, parallelism: str) -> None:
+    config = write_settings(tmp_path / "run.yaml", parallelism=parallelism)
+    arguments = ("--config", config, "--steps", STEPS, "--dtype", "fp32", "--out", tmp_path / "out")
+    finish(start_training(*arguments, processes=2))
+    expected, found = weights_of(uninterrupted / "out"), weights_of(tmp_path / "out")
+    for name, tensor in expected.items():
+        # Sums are taken in another order; AdamW makes much of gradients that are nearly zero.
+        torch.testing.assert_close(found[name], tensor, atol=2e-4, rtol=2e-3, msg=name)
+
+
+def test_a_minute_of_training_lowers_the_loss(tmp_path: Path) -> None:
+    config = write_settings(
+        tmp_path / "run.yaml",
+        optimizer={"batch": 8, "warmup_steps": 10, "learning_rate": 2e-3},
+        report={**plain_settings()["report"], "log_every_s": 2.0},
+    )
+    finish(start_training("--config", config, "--minutes", 1, "--out", tmp_path / "out"))
+    curve = [json.loads(line) for line in (tmp_path / "out" / "curve.jsonl").read_text().splitlines()]
+    errors = [line["train/squared_error"] for line in curve if "train/squared_error" in line]
+    assert len(errors) >= 10
+    assert sum(errors[-5:]) < 0.6 * sum(errors[:2]) * 2.5
+
+
+WITHOUT_ROS = """
+import importlib.abc, sys
+
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {absent}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return None
+
+sys.meta_path.insert(0, Absent())
+import fsm_ros.memory.checkpoint
+from fsm_ros.training.train import main
+sys.exit(main(sys.argv[1:]))
+"""
+ABSENT = ("rclpy", "sensor_msgs", "cv2", "PIL", "scipy", "rosbags", "skimage", "tensorboard", "huggingface_hub")
+
+
+def test_training_runs_where_there_is_no_ros_and_none_of_the_streams_libraries(tmp_path: Path) -> None:
+    import subprocess
+
+    config = write_settings(tmp_path / "run.yaml")
+    script = tmp_path / "without_ros.py"
+    script.write_text(WITHOUT_ROS.replace("{absent}", repr(set(ABSENT))), encoding="utf-8")
+    arguments = ["--config", str(config), "--steps", "2", "--out", str(tmp_path / "out"), "--device", "cpu"]
+    process = subprocess.run(
+        [sys.executable, str(script), *arguments],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        cwd=os.fspath(Path(__file__).parents[1]),
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert (tmp_path / "out" / "weights.safetensors").exists()
