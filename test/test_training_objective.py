@@ -87,7 +87,8 @@ def test_batch_order_observes_all_chunks_and_renders_at_the_end() -> None:
         outcome = StreamObjective(memory, None)(episodes)
         last = episodes.wanted[-1]
         assert last is not None
-        state = memory.observe_batch(memory.initial_state(2), joined(episodes.chunks), chunk_tokens=2 * 4)
+        tokens = (16 // memory.config.patch_size) ** 2
+        state = memory.observe_batch(memory.initial_state(2), joined(episodes.chunks), chunk_tokens=2 * tokens)
         error = (memory.render(state, last.cameras, last.times) - last.images).square().mean()
     torch.testing.assert_close(outcome.squared_error, error)
 

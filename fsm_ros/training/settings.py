@@ -264,8 +264,12 @@ class TrainSettings:
             raise SettingsError("optimizer.kind muon needs whole matrices: use adamw with parallelism fsdp")
 
 
-def load_settings(path: Path) -> TrainSettings:
+def load_settings(path: Path, changes: Mapping[str, object] | None = None) -> TrainSettings:
     """Read a training configuration.
+
+    Args:
+        path: a YAML file.
+        changes: entries to replace, by their dotted names.
 
     Raises:
         SettingsError: unreadable, an unknown entry, or a value that cannot be.
@@ -275,9 +279,20 @@ def load_settings(path: Path) -> TrainSettings:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"{path} cannot be read as YAML: {error}") from error
     try:
+        for name, value in (changes or {}).items():
+            _replace(content, name, value)
         return settings_from(content)
     except (SettingsError, TypeError, ValueError) as error:
         raise SettingsError(f"{path}: {error}") from error
+
+
+def _replace(content: object, name: str, value: object) -> None:
+    *parents, last = name.split(".")
+    for parent in parents:
+        content = content.setdefault(parent, {}) if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        raise SettingsError(f"there is no entry {name} to replace")
+    content[last] = value
 
 
 def settings_from(content: object) -> TrainSettings:

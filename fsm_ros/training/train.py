@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         torch.set_num_threads(options.threads)
     try:
         budget = Budget(options.minutes if options.minutes is not None else math.inf, options.steps)
-        settings = load_settings(options.config)
+        settings = load_settings(options.config, dict(options.changes))
         fabric = launch(settings.parallelism, options.device)
         train(fabric, settings, budget, options.out, start=options.start, dtype=_DTYPES[options.dtype])
     except (SettingsError, TrainingError, CheckpointError, ImportError, ValueError) as error:
@@ -84,7 +84,7 @@ def train(
     with trainer.averaged() as averaged:
         # The state dict of a sharded model is sharded even while its parameters are whole.
         weights = {name: p.detach().clone() for name, p in averaged.named_parameters()}
-    evaluation = trainer.evaluate()
+    evaluation = trainer.show()
     if fabric.is_global_zero:
         command = shlex.join(["python", "-m", "fsm_ros.training.train", *sys.argv[1:]])
         notes = {
@@ -107,7 +107,12 @@ def train(
 
 def clip_supply(settings: TrainSettings, device: torch.device) -> ClipSupply:
     """Where the settings say that clips come from."""
-    return SceneClips(settings, device)
+    scenes = SceneClips(settings, device)
+    if not settings.data.recordings:
+        return scenes
+    from fsm_ros.training.recordings import MixedClips, RecordedClips  # needs OpenCV, and rosbags for bags
+
+    return MixedClips(settings, scenes, RecordedClips(settings, device))
 
 
 def _initial_memory(settings: TrainSettings, start: str | None) -> FastSpatialMemory:
@@ -132,6 +137,16 @@ def _hardware(fabric: Fabric) -> str:
     return f"{fabric.world_size} x {name}, torch {torch.__version__}"
 
 
+def _change(text: str) -> tuple[str, object]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise argparse.ArgumentTypeError(f"the value of {name} is not YAML: {error}") from error
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="train", description="Train a fast spatial memory.")
     parser.add_argument("--config", type=Path, required=True, help="settings (YAML), config/train/*.yaml")
@@ -139,6 +154,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, help="wall-clock budget of the whole run")
     parser.add_argument("--steps", type=int, help="optimizer steps of the whole run; repeatable to the bit")
     parser.add_argument("--from", dest="start", metavar="WEIGHTS", help="start from: shipped, a file, hf://...")
+    parser.add_argument(
+        "--set",
+        dest="changes",
+        action="append",
+        default=[],
+        type=_change,
+        metavar="NAME=VALUE",
+        help="replace one entry of the settings, such as optimizer.batch=8; may be repeated",
+    )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--threads", type=int, default=0, help="CPU threads of each process; 0: PyTorch's choice")
     parser.add_argument("--dtype", default="fp16", choices=tuple(_DTYPES), help="of the weights that are written")

@@ -157,7 +157,7 @@ class Trainer:
                 self._log(progress, errors, views, now_s - last_log_s, norm)
                 errors, views, last_log_s = [], 0, now_s
             if now_s - last_evaluation_s >= report.evaluate_every_s:
-                self._reporter.show(self._counters.step, now_s, self.evaluate())
+                self.show()
                 # Evaluations are part of the run's time, but not of the rate that is told.
                 last_evaluation_s = last_log_s = self._agree(time.monotonic() - began_s)
             if now_s - last_save_s >= report.save_every_s:
@@ -176,6 +176,12 @@ class Trainer:
         )
         with self.averaged() as memory:
             return evaluate(memory, settings, self._settings.rule, shown=report.sheet_scenes)
+
+    def show(self) -> Evaluation:
+        """Evaluate, and tell of it."""
+        evaluation = self.evaluate()
+        self._reporter.show(self._counters.step, self._counters.elapsed_s, evaluation)
+        return evaluation
 
     @contextmanager
     def averaged(self) -> Iterator[FastSpatialMemory]:

@@ -1,0 +1,75 @@
+"""Scores weights on procedural scenes that no training sees: ``python -m fsm_ros.training.evaluate --help``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from fsm_ros.memory.checkpoint import CheckpointError, load_checkpoint
+from fsm_ros.memory.elastic import AnchorPolicy, ElasticRule, Importance
+from fsm_ros.training.evaluation import EvaluationSettings, evaluate, table
+from fsm_ros.training.reporting import contact_sheet, write_png
+from fsm_ros.training.scenes import Family, SceneSettings, Split
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    try:
+        memory = load_checkpoint(options.weights).build().to(torch.device(options.device))
+        families = tuple((Family(name), 1.0) for name in options.families)
+        settings = EvaluationSettings(
+            seed=options.seed,
+            split=Split(options.split),
+            scenes=SceneSettings(families=families, difficulty=tuple(options.difficulty)),
+            count=options.count,
+            size=options.size,
+            chunk_counts=tuple(options.chunks),
+            extent_m=options.extent,
+        )
+        rule = None
+        if options.strength > 0:
+            rule = ElasticRule(Importance(options.importance), AnchorPolicy(options.anchor), options.strength)
+        evaluation = evaluate(memory, settings, rule, shown=6)
+    except (CheckpointError, ImportError, ValueError) as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 2
+    print(table(evaluation))
+    if options.sheet is not None:
+        write_png(options.sheet, contact_sheet(evaluation.shown))
+    if options.json is not None:
+        options.json.write_text(json.dumps([asdict(score) for score in evaluation.scores], indent=1) + "\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="evaluate", description="Score weights on held-out procedural scenes.")
+    parser.add_argument("--weights", default="shipped", help="shipped, a file, or hf://... (%(default)s)")
+    parser.add_argument("--split", default="report", choices=[split.value for split in Split])
+    parser.add_argument("--seed", type=int, default=0, help="of the scenes")
+    parser.add_argument("--count", type=int, default=64, help="scenes (%(default)s)")
+    parser.add_argument("--size", type=int, default=64, help="edge of the views, pixels (%(default)s)")
+    parser.add_argument("--chunks", type=int, nargs="+", default=[1, 2, 4, 8, 16], help="numbers of chunks of 4 views")
+    parser.add_argument("--families", nargs="+", default=[f.value for f in Family], choices=[f.value for f in Family])
+    parser.add_argument("--difficulty", type=float, nargs=2, default=(0.0, 0.7), metavar=("LOW", "HIGH"))
+    parser.add_argument("--extent", type=float, default=4.0, help="metres of a memory unit; 0: automatic")
+    parser.add_argument("--strength", type=float, default=0.0, help="of the elastic prior; 0: plain LaCT")
+    parser.add_argument("--importance", default="si", choices=[i.value for i in Importance])
+    parser.add_argument("--anchor", default="streaming_ema", choices=[a.value for a in AnchorPolicy])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--sheet", type=Path, help="write a contact sheet: truth, rendered, nearest observed view")
+    parser.add_argument("--json", type=Path, help="write the scores")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

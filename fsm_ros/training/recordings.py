@@ -1,0 +1,86 @@
+"""Clips of recorded streams: rosbags, posed image folders, the release's videos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fsm_ros.sources.opening import open_sources
+from fsm_ros.sources.source import PosedSource, SourceError
+from fsm_ros.stream.rectify import Rectifier
+from fsm_ros.training.episodes import Clip
+from fsm_ros.training.settings import TrainSettings
+from fsm_ros.training.supply import ClipSupply, Piece
+
+LARGEST_STRIDE = 8
+"""A video moves little from frame to frame: up to so many of its frames lie between two of a clip."""
+_STREAM = 3
+_SHARE_STREAM = 4
+
+
+class RecordedClips:
+    """Stretches of recordings, undistorted and cut to the size of the model as a node does it."""
+
+    def __init__(self, settings: TrainSettings, device: torch.device) -> None:
+        """Open the recordings.
+
+        Args:
+            settings: the run's.
+            device: where images go.
+
+        Raises:
+            SourceError: one cannot be read, or is too short for the episodes.
+        """
+        self._settings = settings
+        self._device = device
+        size = settings.episodes.size
+        self._rectifier = Rectifier(size, size)
+        self._sources = [source for path in settings.data.recordings for source in open_sources(Path(path))]
+        need = settings.episodes.max_views
+        short = [f"{source.name} ({len(source)})" for source in self._sources if len(source) < need]
+        if short:
+            raise SourceError(
+                f"episodes of up to {need} views need recordings of at least as many frames; too short: "
+                f"{', '.join(short)}. Lower episodes.max_views or leave them out"
+            )
+
+    def clips(self, piece: Piece) -> list[Clip]:
+        """One stretch of a recording for each episode."""
+        return [self._clip(piece.step, number) for number in range(piece.first, piece.first + piece.count)]
+
+    def _clip(self, step: int, number: int) -> Clip:
+        rng = np.random.default_rng([self._settings.seed, _STREAM, step, number])
+        source = self._sources[int(rng.integers(len(self._sources)))]
+        frames = min(self._settings.data.scenes.frames, len(source))
+        stride = int(rng.integers(1, min(LARGEST_STRIDE, max(1, (len(source) - 1) // max(frames - 1, 1))) + 1))
+        first = int(rng.integers(0, len(source) - stride * (frames - 1)))
+        return self._read(source, range(first, first + stride * frames, stride)[:frames])
+
+    def _read(self, source: PosedSource, numbers: Sequence[int]) -> Clip:
+        seen = [self._rectifier.rectify(source.read(number)) for number in numbers]
+        images = torch.from_numpy(np.stack([posed.image for posed in seen])).to(self._device)
+        return Clip(
+            images.permute(0, 3, 1, 2).float() / 255,
+            np.stack([posed.world_from_camera for posed in seen]),
+            np.stack([posed.camera.fxfycxcy for posed in seen]),
+            np.array([posed.stamp_ns for posed in seen], dtype=np.int64),
+        )
+
+
+class MixedClips:
+    """A share of the steps learns from recordings, the rest from scenes."""
+
+    def __init__(self, settings: TrainSettings, scenes: ClipSupply, recordings: ClipSupply) -> None:
+        """Args: the run's settings, and both supplies."""
+        self._settings = settings
+        self._scenes = scenes
+        self._recordings = recordings
+
+    def clips(self, piece: Piece) -> list[Clip]:
+        """Clips of the kind that the step has drawn; the same kind on every process."""
+        rng = np.random.default_rng([self._settings.seed, _SHARE_STREAM, piece.step])
+        recorded = rng.random() < self._settings.data.recorded_share
+        return (self._recordings if recorded else self._scenes).clips(piece)

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_memory import tiny_model
+
+from fsm_ros.stream.rigid import distance_m, turn_rad
+from fsm_ros.training.evaluate import main
+from fsm_ros.training.evaluation import (
+    STRIDE,
+    EvaluationSettings,
+    evaluate,
+    evaluation_picks,
+    held_out_clips,
+    psnr,
+    table,
+)
+from fsm_ros.training.scenes import SceneSettings, Split
+
+SETTINGS = EvaluationSettings(
+    scenes=SceneSettings(photographs=False), count=3, size=16, chunk_views=2, chunk_counts=(1, 3), targets=4, batch=2
+)
+CPU = torch.device("cpu")
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 20))
+def test_what_is_asked_for_lies_halfway_between_observed_views(views: int, count: int, targets: int) -> None:
+    if views * count < 2:
+        return
+    picks = evaluation_picks(replace(SETTINGS, chunk_views=views, targets=targets), count)
+    assert len(picks.observed) == views * count
+    assert [len(wanted) for wanted in picks.wanted[:-1]] == [0] * (count - 1)
+    last = picks.wanted[-1]
+    assert 1 <= len(last) <= targets
+    assert all(number - STRIDE // 2 in picks.observed and number + STRIDE // 2 in picks.observed for number in last)
+
+
+def test_psnr_is_that_of_every_view() -> None:
+    truth = torch.full((2, 3, 3, 4, 4), 0.5)
+    offsets = torch.tensor([[0.1, 0.01, 0.2], [0.3, 0.4, 0.05]])
+    found = psnr(truth + offsets[..., None, None, None], truth)
+    torch.testing.assert_close(found, -20 * offsets.log10(), rtol=1e-3, atol=1e-3)
+
+
+def test_the_baselines_are_the_nearest_observed_view_and_the_mean_colour() -> None:
+    settings = replace(SETTINGS, count=2, chunk_counts=(3,))
+    [score] = evaluate(tiny_model(), settings, None).scores
+    nearest, colour = [], []
+    for clip in held_out_clips(settings, CPU):
+        picks = evaluation_picks(settings, 3)
+        poses = clip.world_from_camera
+        for number in picks.wanted[-1]:
+            away = [distance_m(poses[n], poses[number]) + turn_rad(poses[n], poses[number]) for n in picks.observed]
+            closest = picks.observed[int(np.argmin(away))]
+            truth = clip.images[int(number)]
+            nearest.append(-10 * float((clip.images[int(closest)] - truth).square().mean().log10()))
+            mean = clip.images[torch.from_numpy(picks.observed)].mean(dim=(0, 2, 3))[:, None, None]
+            colour.append(-10 * float((mean - truth).square().mean().log10()))
+    assert score.nearest == pytest.approx(np.mean(nearest), abs=1e-3)
+    assert score.mean_colour == pytest.approx(np.mean(colour), abs=1e-3)
+
+
+def test_an_evaluation_can_be_repeated_whatever_the_batch_and_differs_between_splits() -> None:
+    memory = tiny_model()
+    first = evaluate(memory, SETTINGS, None)
+    again = evaluate(memory, replace(SETTINGS, batch=3), None)
+    other = evaluate(memory, replace(SETTINGS, split=Split.REPORT), None)
+    for a, b in zip(first.scores, again.scores, strict=True):
+        assert a.rendered == pytest.approx(b.rendered, abs=1e-3)
+    assert first.scores[0].nearest != other.scores[0].nearest
+    assert [score.chunk_count for score in first.scores] == [1, 3]
+    assert first.score(3) is first.scores[1]
+
+
+def test_pictures_are_of_the_first_scenes_after_all_chunks() -> None:
+    evaluation = evaluate(tiny_model(), SETTINGS, None, shown=2)
+    assert len(evaluation.shown) == 2
+    assert evaluation.shown[0].truth.shape == evaluation.shown[0].rendered.shape == (4, 3, 16, 16)
+
+
+def test_the_table_has_a_row_for_every_number_of_chunks() -> None:
+    rows = table(evaluate(tiny_model(), SETTINGS, None)).splitlines()
+    assert [row.split("|")[1].strip() for row in rows] == ["chunks", "---", "1", "3"]
+
+
+def test_the_command_prints_the_table_and_writes_what_it_is_told_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--count", "1", "--chunks", "1", "--size", "16", "--split", "choose", "--families", "room"]
+    assert main([*arguments, "--json", str(tmp_path / "s.json"), "--sheet", str(tmp_path / "s.png")]) == 0
+    [score] = json.loads((tmp_path / "s.json").read_text())
+    assert f"{score['nearest']:.2f}" in capsys.readouterr().out
+    assert (tmp_path / "s.png").stat().st_size > 100
+    assert main([*arguments, "--weights", "nowhere.safetensors"]) == 2
+    assert "nowhere.safetensors" in capsys.readouterr().err
