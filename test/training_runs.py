@@ -53,7 +53,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "TORCH_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
-def start_training(*arguments: str | Path, processes: int = 1) -> subprocess.Popen[str]:
+def start_training(*arguments: object, processes: int = 1) -> subprocess.Popen[str]:
     """The command ``train``, by torchrun where it is several processes."""
     launcher: Sequence[str] = [sys.executable]
     if processes > 1:
@@ -78,3 +78,17 @@ def finish(process: subprocess.Popen[str], timeout_s: float = 240.0) -> str:
     if process.returncode != 0:
         raise AssertionError(f"training ended with {process.returncode}:\n{printed}")
     return printed
+
+
+def run_script(script: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """A script of the test's own, in the project's folder, with the arguments of ``train``."""
+    return subprocess.run(
+        [sys.executable, str(script), *map(str, arguments), "--device", "cpu", "--threads", "1"],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )

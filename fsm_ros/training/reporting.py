@@ -36,8 +36,11 @@ class Reporter:
         self._curve = out / "curve.jsonl"
         self._sheets = out / "sheets"
         self._writer: SummaryWriter | None = None
+        self._draws = speaks and _has_pillow()
         if speaks:
             out.mkdir(parents=True, exist_ok=True)
+        if speaks and not self._draws:
+            self.say("no contact sheets are drawn, as Pillow is not installed: pip install pillow")
         if speaks and tensorboard:
             try:
                 from torch.utils.tensorboard import SummaryWriter
@@ -73,7 +76,7 @@ class Reporter:
         for s in scores:
             values |= {f"held_out/K{s.chunk_count}": s.rendered, f"held_out/K{s.chunk_count}_nearest": s.nearest}
         self.note(step, elapsed_s, values)
-        if self._speaks and evaluation.shown:
+        if self._draws and evaluation.shown:
             sheet = contact_sheet(evaluation.shown)
             self._sheets.mkdir(exist_ok=True)
             write_png(self._sheets / f"step_{step:07d}.png", sheet)
@@ -108,6 +111,14 @@ def write_png(path: Path, image: Tensor) -> None:
         raise ImportError(f"{path.name} needs Pillow: pip install pillow") from error
     pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     Image.fromarray(np.ascontiguousarray(pixels)).save(path)
+
+
+def _has_pillow() -> bool:
+    try:
+        import PIL  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def _padded(view: Tensor) -> Tensor:
