@@ -17,7 +17,7 @@ from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.memory.model import FastSpatialMemory, Views
 from fsm_ros.replay.demo_bag import DemoRobot
-from fsm_ros.replay.demo_scene import make_demo_scene
+from fsm_ros.replay.demo_world import find_demo_world
 from fsm_ros.spatial.results import ObserveReport, Rendered
 from fsm_ros.spatial.scene import Scene
 from fsm_ros.spatial.settings import MemorySettings
@@ -119,7 +119,8 @@ def shipped_model() -> FastSpatialMemory:
 @cache
 def room_views(count: int, duration_s: float = 10.0) -> tuple[PosedImage, ...]:
     """Pinhole views of the demo's room, 64x64, evenly over the drive."""
-    room, robot = make_demo_scene(), DemoRobot(duration_s)
+    robot = DemoRobot(duration_s)
+    room = find_demo_world(0, robot.map_from_camera, duration_s)
     camera = Camera(64, 64, 50.0, 50.0, 32.0, 32.0)
     views = []
     for time_s in np.linspace(0.0, duration_s, count):

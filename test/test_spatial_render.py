@@ -232,12 +232,15 @@ def test_a_picture_of_twice_the_size_shows_the_same_view(resolution: RenderResol
         assert psnr(halved, small) > 30
 
 
-def test_the_shipped_memory_knows_a_view_it_was_shown_better_than_the_mean_colour_does() -> None:
-    memory = room_memory(RenderResolution.MEMORY)
-    for view in room_views(16)[1::5]:
+def test_the_shipped_memory_knows_the_views_it_was_shown_better_than_their_mean_colours_do() -> None:
+    """Every one, and by 2 dB on average: of a bare wall the mean colour itself is a good picture."""
+    memory, gains = room_memory(RenderResolution.MEMORY), []
+    for view in room_views(16):
         found = image_of(memory, world_from_camera=view.world_from_camera, stamp_ns=view.stamp_ns)
         flat = np.broadcast_to(view.image.reshape(-1, 3).mean(axis=0).astype(np.uint8), view.image.shape)
-        assert psnr(found, view.image) > psnr(flat, view.image) + 2
+        gains.append(psnr(found, view.image) - psnr(flat, view.image))
+    assert min(gains) > 0
+    assert np.mean(gains) > 2
 
 
 def room_memory(resolution: RenderResolution) -> SpatialMemory:

@@ -21,7 +21,7 @@ from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.stores import ros2_jazzy as ros
 from scipy.spatial.transform import Rotation
 
-from fsm_ros.replay.demo_scene import make_demo_scene
+from fsm_ros.replay.demo_world import find_demo_world
 from fsm_ros.stream.frame import Camera, Distortion
 
 IMAGE_TOPIC = "/camera/image_raw"
@@ -139,11 +139,11 @@ def write_demo_bag(
             messages = [*_transforms(robot, stamps_ns[0], stamps_ns[-1])]
             messages += [(s + _IMAGE_LATENCY_NS, INFO_TOPIC, _camera_info(camera, s)) for s in stamps_ns]
             messages += [(s + _IMAGE_LATENCY_NS, IMAGE_TOPIC, s) for s in stamps_ns]
-            scene = make_demo_scene(seed)
+            world = find_demo_world(seed, robot.map_from_camera, duration_s)
             for arrival_ns, topic, message in sorted(messages, key=lambda entry: entry[0]):
                 if isinstance(message, int):
                     time_s = (message - START_NS) / 1e9
-                    pixels = scene.render(camera, robot.map_from_camera(time_s), time_s)
+                    pixels = world.render(camera, robot.map_from_camera(time_s), time_s)
                     message = _image(pixels, message)
                 raw = typestore.serialize_cdr(message, connections[topic].msgtype)
                 writer.write(connections[topic], arrival_ns, raw)
