@@ -24,7 +24,15 @@ from scipy.spatial.transform import Rotation
 from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.memory.model import FastSpatialMemory, Views
 from fsm_ros.training.episodes import Clip, EpisodePlan, Picks
-from fsm_ros.training.evaluation import EvaluationSettings, episodes_of, evaluation_picks, held_out_clips, psnr
+from fsm_ros.training.evaluation import (
+    EvaluationSettings,
+    clip_frames,
+    conditions,
+    episodes_of,
+    evaluation_picks,
+    held_out_clips,
+    psnr,
+)
 from fsm_ros.training.scenes import SceneSettings, Split
 
 CHUNKS = 4
@@ -74,7 +82,7 @@ def main() -> int:
         size=options.size,
         chunk_counts=(CHUNKS,),
     )
-    clips = held_out_clips(settings, memory.device)
+    clips = held_out_clips(settings, clip_frames(settings, CHUNKS), memory.device)
     rows = {condition.name: _scores(memory, clips, settings, condition) for condition in CONDITIONS}
     clean = rows["clean"]
     print("| input | PSNR | against clean |\n|---|---|---|")
@@ -82,6 +90,7 @@ def main() -> int:
         difference = scores - clean
         error = difference.std() / np.sqrt(max(len(scores) - 1, 1))
         print(f"| {name} | {scores.mean():.2f} | {difference.mean():+.2f} ± {error:.2f} |")
+    print(f"\n{conditions(settings)}")
     if options.json is not None:
         options.json.write_text(json.dumps({name: scores.tolist() for name, scores in rows.items()}, indent=1) + "\n")
     return 0

@@ -96,6 +96,9 @@ def test_two_processes_share_the_episodes_that_one_would_have() -> None:
 
 def test_steps_of_one_visit_share_their_clips_but_not_their_episodes() -> None:
     clips = SceneClips(SETTINGS, CPU)
+    supply = EpisodeSupply(SETTINGS, clips)
+    one, other = (supply.episodes(Piece(step, 0, 4), 0.5).chunks[0].images[:, :1] for step in (0, 1))
+    assert not torch.equal(one, other)
     assert clips.clips(Piece(0, 0, 4)) is clips.clips(Piece(1, 0, 4))
     later = clips.clips(Piece(2, 0, 4))
     assert not torch.equal(later[0].images, SceneClips(SETTINGS, CPU).clips(Piece(0, 0, 4))[0].images)

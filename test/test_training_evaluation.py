@@ -16,6 +16,7 @@ from fsm_ros.training.evaluate import main
 from fsm_ros.training.evaluation import (
     STRIDE,
     EvaluationSettings,
+    clip_frames,
     evaluate,
     evaluation_picks,
     held_out_clips,
@@ -53,7 +54,7 @@ def test_the_baselines_are_the_nearest_observed_view_and_the_mean_colour() -> No
     settings = replace(SETTINGS, count=2, chunk_counts=(3,))
     [score] = evaluate(tiny_model(), settings, None).scores
     nearest, colour = [], []
-    for clip in held_out_clips(settings, CPU):
+    for clip in held_out_clips(settings, clip_frames(settings, 3), CPU):
         picks = evaluation_picks(settings, 3)
         poses = clip.world_from_camera
         for number in picks.wanted[-1]:
@@ -77,6 +78,12 @@ def test_an_evaluation_can_be_repeated_whatever_the_batch_and_differs_between_sp
     assert first.scores[0].nearest != other.scores[0].nearest
     assert [score.chunk_count for score in first.scores] == [1, 3]
     assert first.score(3) is first.scores[1]
+
+
+def test_what_else_is_evaluated_changes_nothing() -> None:
+    alone = evaluate(tiny_model(), replace(SETTINGS, chunk_counts=(3,)), None)
+    among = evaluate(tiny_model(), replace(SETTINGS, chunk_counts=(1, 3, 9)), None)
+    assert among.score(3) == alone.score(3)
 
 
 def test_pictures_are_of_the_first_scenes_after_all_chunks() -> None:

@@ -93,7 +93,7 @@ def test_batch_order_observes_all_chunks_and_renders_at_the_end() -> None:
     torch.testing.assert_close(outcome.squared_error, error)
 
 
-def test_the_gradient_loss_is_zero_for_a_constant_error_only() -> None:
+def test_the_gradient_loss_is_the_mean_difference_of_image_gradients() -> None:
     memory, episodes = a_memory(), some_episodes(EpisodePlan(2, 1))
     objective = StreamObjective(memory, None)
     with torch.no_grad():

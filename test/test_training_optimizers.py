@@ -55,7 +55,7 @@ def test_rates_of_both_optimizers_follow_their_own_peaks() -> None:
     assert [group["lr"] for o in optimizers for group in o.param_groups] == [5e-4, 5e-4, 2e-3]
 
 
-def test_the_average_is_the_mean_at_first_and_an_exponential_one_later() -> None:
+def test_the_average_forgets_its_start_quickly_and_is_an_exponential_one_later() -> None:
     model = nn.Linear(1, 1, bias=False)
     average = WeightAverage(model, decay=0.5)
     expected = float(model.weight.detach())
@@ -85,14 +85,14 @@ def test_the_weights_come_back_to_the_bit_whatever_happens_meanwhile() -> None:
 def test_a_save_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
     folder = RunFolder(Fabric(accelerator="cpu", devices=1), tmp_path)
     assert folder.resume is None
-    with folder.replacing_resume() as new:
+    with folder.replacing_resume({}) as new:
         (new / AVERAGE).write_text("first")
-    with pytest.raises(OSError, match="full"), folder.replacing_resume() as new:
+    with pytest.raises(OSError, match="full"), folder.replacing_resume({}) as new:
         (new / AVERAGE).write_text("half of the sec")
         raise OSError("the disk is full")
     assert folder.resume is not None
     assert (folder.resume / AVERAGE).read_text() == "first"
-    with folder.replacing_resume() as new:
+    with folder.replacing_resume({}) as new:
         (new / AVERAGE).write_text("second")
     assert (folder.resume / AVERAGE).read_text() == "second"
 

@@ -58,7 +58,7 @@ def test_a_step_takes_the_same_stretches_again_and_other_steps_take_others(recor
     clips = RecordedClips(settings_with(recording), CPU)
     first, again = clips.clips(Piece(3, 0, 4)), RecordedClips(settings_with(recording), CPU).clips(Piece(3, 2, 2))
     assert torch.equal(first[2].images, again[0].images) and torch.equal(first[3].images, again[1].images)
-    others = [clip.images for step in range(4, 8) for clip in clips.clips(Piece(step, 0, 4))]
+    others = [clip.images for step in range(8, 16, 2) for clip in clips.clips(Piece(step, 0, 4))]
     assert any(not torch.equal(first[0].images, other) for other in others)
 
 

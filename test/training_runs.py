@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from fsm_ros.training.settings import TrainSettings, settings_from
+from fsm_ros.training.settings import TrainSettings
+from fsm_ros.training.settings_file import settings_from
 
 
 def plain_settings(**changes: dict[str, Any]) -> dict[str, Any]:
@@ -65,16 +67,21 @@ def start_training(*arguments: object, processes: int = 1) -> subprocess.Popen[s
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
 
 
-def finish(process: subprocess.Popen[str], timeout_s: float = 240.0) -> str:
-    """Wait for its end; returns what it printed.
+def finish(process: subprocess.Popen[str], timeout_s: float = 130.0) -> str:
+    """Wait for its end, and that of the processes it has started; returns what it printed.
 
     Raises:
         AssertionError: it failed.
     """
-    printed, _ = process.communicate(timeout=timeout_s)
+    try:
+        printed, _ = process.communicate(timeout=timeout_s)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
     if process.returncode != 0:
         raise AssertionError(f"training ended with {process.returncode}:\n{printed}")
     return printed
@@ -88,7 +95,7 @@ def run_script(script: Path, *arguments: object) -> subprocess.CompletedProcess[
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=130,
         check=False,
         cwd=Path(__file__).parents[1],
     )

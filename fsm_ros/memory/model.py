@@ -255,6 +255,8 @@ class FastSpatialMemory(nn.Module):
         chunk_tokens: int,
         rule: ElasticRule | None = None,
         sharing: AnchorSharing = AnchorSharing.PER_LAYER,
+        *,
+        checked: bool = True,
     ) -> MemoryState:
         """Write many views at once, in batch order: all chunks in a layer before any token reads.
 
@@ -264,6 +266,7 @@ class FastSpatialMemory(nn.Module):
             chunk_tokens: size of a chunk in tokens; chunks ignore view borders, the last one may be shorter.
             rule: the elastic prior; ``None`` for plain LaCT.
             sharing: whether anchors and importance are handed from layer to layer, as in the release.
+            checked: as in :meth:`observe`.
 
         Returns:
             The memory after; with shared anchors each layer holds the set as that layer left it.
@@ -294,7 +297,8 @@ class FastSpatialMemory(nn.Module):
                     x = block.respond(attended, after.weights)
         chunks_observed = state.chunks_observed + -(-tokens // chunk_tokens)
         views_observed = state.views_observed + views.cameras.views
-        return _checked(MemoryState(tuple(layers), chunks_observed, views_observed, tuple(statistics)))
+        after_all = MemoryState(tuple(layers), chunks_observed, views_observed, tuple(statistics))
+        return _checked(after_all) if checked else after_all
 
     def render(self, state: MemoryState, cameras: Cameras, times: Tensor) -> Tensor:
         """Views from the memory. Only reads; every view is independent of the others.

@@ -189,25 +189,26 @@ def assemble(
 
     def views_at(numbers: Sequence[NDArray[np.int64]]) -> Views:
         height, width = clips[0].images.shape[-2:]
-        device = clips[0].images.device
+        device, host = clips[0].images.device, torch.device("cpu")
         cameras = [
-            cameras_of(frame, clip.world_from_camera[n], clip.fxfycxcy[n], height=height, width=width, device=device)
+            cameras_of(frame, clip.world_from_camera[n], clip.fxfycxcy[n], height=height, width=width, device=host)
             for clip, frame, n in zip(clips, frames, numbers, strict=True)
         ]
         times = [
-            times_of(frame, [int(stamp) for stamp in clip.stamps_ns[n]], device)
+            times_of(frame, [int(stamp) for stamp in clip.stamps_ns[n]], host)
             for clip, frame, n in zip(clips, frames, numbers, strict=True)
         ]
         images = [clip.images[torch.from_numpy(n).to(device)] for clip, n in zip(clips, numbers, strict=True)]
         return Views(
             torch.stack(images),
             Cameras(
-                torch.cat([c.fxfycxcy for c in cameras]),
-                torch.cat([c.memory_from_camera for c in cameras]),
+                # Gathered on the host: an accelerator gets few large pieces, not many small ones.
+                torch.cat([c.fxfycxcy for c in cameras]).to(device),
+                torch.cat([c.memory_from_camera for c in cameras]).to(device),
                 height,
                 width,
             ),
-            torch.cat(times),
+            torch.cat(times).to(device),
         )
 
     size = plan.chunk_views
@@ -219,10 +220,7 @@ def assemble(
 
 
 def _draw(weights: Mapping[int, float], most: int, rng: np.random.Generator) -> int:
-    possible = [(number, weight) for number, weight in weights.items() if number <= most and weight > 0]
-    if not possible:
-        return min(weights)
-    numbers, shares = zip(*possible, strict=True)
+    numbers, shares = zip(*((n, weight) for n, weight in weights.items() if n <= most and weight > 0), strict=True)
     return int(rng.choice(numbers, p=np.array(shares) / sum(shares)))
 
 

@@ -13,7 +13,7 @@ import torch
 
 from fsm_ros.memory.checkpoint import CheckpointError, load_checkpoint
 from fsm_ros.memory.elastic import AnchorPolicy, ElasticRule, Importance
-from fsm_ros.training.evaluation import EvaluationSettings, evaluate, table
+from fsm_ros.training.evaluation import EvaluationSettings, conditions, evaluate, table
 from fsm_ros.training.reporting import contact_sheet, write_png
 from fsm_ros.training.scenes import Family, SceneSettings, Split
 
@@ -24,6 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     try:
+        if options.device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("--device is cuda, but PyTorch sees no CUDA device: use cpu")
+        for path in (options.sheet, options.json):
+            if path is not None and not path.parent.is_dir():
+                raise ValueError(f"there is no folder {path.parent} to write {path.name} to: make it first")
         memory = load_checkpoint(options.weights).build().to(torch.device(options.device))
         families = tuple((Family(name), 1.0) for name in options.families)
         settings = EvaluationSettings(
@@ -42,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CheckpointError, ImportError, ValueError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
-    print(table(evaluation))
+    print(f"{table(evaluation)}\n\n{conditions(settings)}")
     if options.sheet is not None:
         write_png(options.sheet, contact_sheet(evaluation.shown))
     if options.json is not None:
@@ -64,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--strength", type=float, default=0.0, help="of the elastic prior; 0: plain LaCT")
     parser.add_argument("--importance", default="si", choices=[i.value for i in Importance])
     parser.add_argument("--anchor", default="streaming_ema", choices=[a.value for a in AnchorPolicy])
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--sheet", type=Path, help="write a contact sheet: truth, rendered, nearest observed view")
     parser.add_argument("--json", type=Path, help="write the scores")

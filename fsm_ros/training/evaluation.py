@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -20,6 +20,8 @@ from fsm_ros.training.episodes import Clip, EpisodePlan, Episodes, Picks, assemb
 from fsm_ros.training.scenes import Clips, SceneSettings, SceneSource, Split
 from fsm_ros.training.supply import split_clips
 
+SHORTEST_CHUNKS = 4
+"""Clips are long enough for so many chunks at least."""
 STRIDE = 4
 """Every fourth frame is observed, which is about as far apart as keyframes are; what lies halfway is asked for."""
 
@@ -53,6 +55,18 @@ class EvaluationSettings:
     horizon_s: float = 60.0
     extent_m: float = 4.0
     batch: int = 8
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            ValueError: nothing to evaluate.
+        """
+        counts = (self.count, self.size, self.chunk_views, self.targets, self.batch)
+        if min(counts) < 1 or not self.chunk_counts or min(self.chunk_counts) < 1:
+            raise ValueError("an evaluation needs at least one scene, pixel, view, target and chunk")
+        if min(self.chunk_counts) * self.chunk_views < 2:
+            raise ValueError("between the views of an evaluation something is held out: observe at least two")
 
 
 @dataclass(frozen=True)
@@ -103,7 +117,10 @@ class Evaluation:
 
     def score(self, chunk_count: int) -> Score:
         """The score after so many chunks."""
-        return next(score for score in self.scores if score.chunk_count == chunk_count)
+        for score in self.scores:
+            if score.chunk_count == chunk_count:
+                return score
+        raise KeyError(f"{chunk_count} chunks were not evaluated, only {[s.chunk_count for s in self.scores]}")
 
 
 def evaluate(
@@ -117,26 +134,33 @@ def evaluate(
         rule: the elastic prior.
         shown: how many scenes to keep pictures of.
     """
-    clips = held_out_clips(settings, memory.device)
     found: dict[int, list[NDArray[np.float64]]] = {count: [] for count in settings.chunk_counts}
     pictures: list[Shown] = []
-    for first in range(0, len(clips), settings.batch):
-        some = clips[first : first + settings.batch]
-        for count in settings.chunk_counts:
-            rows, views = _evaluate_count(memory, some, count, settings, rule)
-            found[count].append(rows)
-            if count == max(settings.chunk_counts):
-                pictures += views
+    for frames in sorted({clip_frames(settings, count) for count in settings.chunk_counts}):
+        clips = held_out_clips(settings, frames, memory.device)
+        counts = [count for count in settings.chunk_counts if clip_frames(settings, count) == frames]
+        for first in range(0, len(clips), settings.batch):
+            some = clips[first : first + settings.batch]
+            for count in counts:
+                rows, views = _evaluate_count(memory, some, count, settings, rule)
+                found[count].append(rows)
+                if count == max(settings.chunk_counts):
+                    pictures += views
     scores = tuple(_score(count, np.concatenate(rows)) for count, rows in found.items())
     return Evaluation(scores, tuple(pictures[:shown]))
 
 
-def held_out_clips(settings: EvaluationSettings, device: torch.device) -> list[Clip]:
-    """The clips of an evaluation."""
-    frames = STRIDE * settings.chunk_views * max(settings.chunk_counts)
-    scenes = SceneSettings(
-        settings.scenes.families, settings.scenes.difficulty, settings.scenes.photographs, frames, sensor=0.0
-    )
+def clip_frames(settings: EvaluationSettings, chunk_count: int) -> int:
+    """Frames of the clips that a number of chunks is evaluated on, whatever else is evaluated with it.
+
+    A clip's way and time are planned for all its frames: in a longer clip the same few chunks would be an easier task.
+    """
+    return STRIDE * settings.chunk_views * max(chunk_count, SHORTEST_CHUNKS)
+
+
+def held_out_clips(settings: EvaluationSettings, frames: int, device: torch.device) -> list[Clip]:
+    """The clips of an evaluation, of so many frames."""
+    scenes = replace(settings.scenes, frames=frames, sensor=0.0)
     source = SceneSource(settings.seed, settings.split, scenes, device)
     clips: list[Clip] = []
     for first in range(0, settings.count, settings.batch):
@@ -241,6 +265,18 @@ def _score(chunk_count: int, rows: NDArray[np.float64]) -> Score:
         mean_colour=float(means[2]),
         first_chunk=float(means[3]),
         newest_chunk=float(means[4]),
+    )
+
+
+def conditions(settings: EvaluationSettings) -> str:
+    """What the scores are of, in a line."""
+    extent = f"{settings.extent_m:g} m" if settings.extent_m else "automatic"
+    families = ", ".join(family.value for family, weight in settings.scenes.families if weight > 0)
+    low, high = settings.scenes.difficulty
+    return (
+        f"{settings.count} scenes of the split {settings.split.value} ({families}; difficulty {low:g} to {high:g}; "
+        f"seed {settings.seed}), {settings.size}x{settings.size} pixels, chunks of {settings.chunk_views} views, "
+        f"extent {extent}"
     )
 
 

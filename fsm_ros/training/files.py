@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -19,6 +20,7 @@ from fsm_ros.memory.model import ModelConfig
 
 STATE, AVERAGE = "state.ckpt", "average.ckpt"
 _RESUME = "resume"
+_IDENTITY = "identity.json"
 
 
 class RunFolder:
@@ -38,16 +40,31 @@ class RunFolder:
                 return self.path / name
         return None
 
+    def identity(self, resume: Path) -> dict[str, Any]:
+        """What the run in a folder to resume from is.
+
+        Raises:
+            ValueError: the file that says it is damaged.
+        """
+        content = json.loads((resume / _IDENTITY).read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"{resume / _IDENTITY} is damaged: use another folder for a new run")
+        return content
+
     @contextmanager
-    def replacing_resume(self) -> Iterator[Path]:
+    def replacing_resume(self, identity: Mapping[str, Any]) -> Iterator[Path]:
         """A folder to write into, which takes the place of the one to resume from when all is written.
 
         Every process takes part; a run that is cut off leaves the old files or the new ones, whole.
+
+        Args:
+            identity: what must not change while the run goes on, as plain values.
         """
         new, old, current = (self.path / name for name in (f"{_RESUME}.new", f"{_RESUME}.old", _RESUME))
         if self._fabric.is_global_zero:
             shutil.rmtree(new, ignore_errors=True)
             new.mkdir(parents=True)
+            (new / _IDENTITY).write_text(json.dumps(identity), encoding="utf-8")
         self._fabric.barrier()
         yield new
         self._fabric.barrier()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.precision.precision import Precision
+from lightning_fabric.plugins.precision.precision import Precision as AsItIs
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from lightning_fabric.strategies.single_device import SingleDeviceStrategy
@@ -15,10 +15,11 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 
-from fsm_ros.training.settings import Parallelism
+from fsm_ros.memory.model import MuonPrecision, Precision
+from fsm_ros.training.settings import Arithmetic, Parallelism
 
 
-def launch(parallelism: Parallelism, device: str = "auto", environment: Mapping[str, str] = os.environ) -> Fabric:
+def launch(parallelism: Parallelism, device: str, environment: Mapping[str, str]) -> Fabric:
     """The processes of this run: one, or those that ``torchrun`` started.
 
     Args:
@@ -40,7 +41,7 @@ def launch(parallelism: Parallelism, device: str = "auto", environment: Mapping[
         name = "cuda:0" if accelerator == "cuda" else "cpu"
         strategy = SingleDeviceStrategy(torch.device(name))
         # The model chooses its own arithmetic: Fabric leaves what goes in and comes out as it is.
-        fabric = Fabric(accelerator=accelerator, devices=1, strategy=strategy, plugins=[Precision()])
+        fabric = Fabric(accelerator=accelerator, devices=1, strategy=strategy, plugins=[AsItIs()])
     else:
         local = int(environment.get("LOCAL_WORLD_SIZE", "1"))
         fabric = Fabric(
@@ -48,10 +49,33 @@ def launch(parallelism: Parallelism, device: str = "auto", environment: Mapping[
             devices=local,
             num_nodes=max(1, world // local),
             strategy=_strategy(parallelism, world),
-            plugins=[Precision()],
+            plugins=[AsItIs()],
         )
     fabric.launch()
     return fabric
+
+
+def resolve(arithmetic: Arithmetic, device: torch.device, cpu_info: Path = Path("/proc/cpuinfo")) -> Arithmetic:
+    """BF16 or FP32; AUTO is BF16 on accelerators that have it, and on CPUs with instructions for it.
+
+    Args:
+        arithmetic: what the settings say.
+        device: where it is computed.
+        cpu_info: where Linux tells of the CPU.
+    """
+    if arithmetic is not Arithmetic.AUTO:
+        return arithmetic
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        words = set(cpu_info.read_text(encoding="utf-8").split()) if cpu_info.exists() else set()
+        fast = bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
+    return Arithmetic.BF16 if fast else Arithmetic.FP32
+
+
+def precisions(arithmetic: Arithmetic, muon_arithmetic: Arithmetic) -> tuple[Precision, MuonPrecision]:
+    """What the model takes, of arithmetic that was resolved."""
+    return Precision(arithmetic.value), MuonPrecision(muon_arithmetic.value)
 
 
 def _strategy(parallelism: Parallelism, world: int) -> DDPStrategy | ModelParallelStrategy:

@@ -75,7 +75,7 @@ def set_rate(optimizers: Sequence[Optimizer], share: float) -> None:
 class WeightAverage:
     """Exponential moving average of a model's parameters, or of this process's part of them.
 
-    Early on it is the mean of all steps so far, so that it forgets where the weights started.
+    Early on it reaches back over a tenth of the steps so far only, so that it forgets where the weights started.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:

@@ -38,7 +38,18 @@ class RecordedClips:
         self._device = device
         size = settings.episodes.size
         self._rectifier = Rectifier(size, size)
-        self._sources = [source for path in settings.data.recordings for source in open_sources(Path(path))]
+        self._sources = [
+            source
+            for recording in settings.data.recordings
+            for source in open_sources(
+                Path(recording.path),
+                world_frame=recording.world_frame,
+                image_topic=recording.image_topic,
+                frame_rate_hz=recording.frame_rate_hz,
+                duration_s=recording.duration_s,
+            )
+        ]
+        self._read_already: dict[tuple[int, int], Clip] = {}
         need = settings.episodes.max_views
         short = [f"{source.name} ({len(source)})" for source in self._sources if len(source) < need]
         if short:
@@ -49,10 +60,18 @@ class RecordedClips:
 
     def clips(self, piece: Piece) -> list[Clip]:
         """One stretch of a recording for each episode."""
-        return [self._clip(piece.step, number) for number in range(piece.first, piece.first + piece.count)]
+        group = piece.step // self._settings.data.visits
+        # Only the clips of this group of steps are ever asked for again.
+        self._read_already = {key: clip for key, clip in self._read_already.items() if key[0] == group}
+        return [self._clip(group, number) for number in range(piece.first, piece.first + piece.count)]
 
-    def _clip(self, step: int, number: int) -> Clip:
-        rng = np.random.default_rng([self._settings.seed, _STREAM, step, number])
+    def _clip(self, group: int, number: int) -> Clip:
+        if (group, number) not in self._read_already:
+            self._read_already[group, number] = self._draw(group, number)
+        return self._read_already[group, number]
+
+    def _draw(self, group: int, number: int) -> Clip:
+        rng = np.random.default_rng([self._settings.seed, _STREAM, group, number])
         source = self._sources[int(rng.integers(len(self._sources)))]
         frames = min(self._settings.data.scenes.frames, len(source))
         stride = int(rng.integers(1, min(LARGEST_STRIDE, max(1, (len(source) - 1) // max(frames - 1, 1))) + 1))
@@ -61,6 +80,7 @@ class RecordedClips:
 
     def _read(self, source: PosedSource, numbers: Sequence[int]) -> Clip:
         seen = [self._rectifier.rectify(source.read(number)) for number in numbers]
+        source.close()  # there may be more recordings than files that may be open
         images = torch.from_numpy(np.stack([posed.image for posed in seen])).to(self._device)
         return Clip(
             images.permute(0, 3, 1, 2).float() / 255,

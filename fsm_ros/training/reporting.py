@@ -27,10 +27,7 @@ class Reporter:
         Args:
             out: the run's folder.
             speaks: whether this process is the one that tells.
-            tensorboard: also write event files.
-
-        Raises:
-            ImportError: TensorBoard is wanted and not installed.
+            tensorboard: also write event files, where TensorBoard is installed.
         """
         self._speaks = speaks
         self._curve = out / "curve.jsonl"
@@ -44,11 +41,10 @@ class Reporter:
         if speaks and tensorboard:
             try:
                 from torch.utils.tensorboard import SummaryWriter
-            except ImportError as error:
-                raise ImportError(
-                    "event files for TensorBoard need it: pip install tensorboard, or set report.tensorboard: false"
-                ) from error
-            self._writer = SummaryWriter(str(out / "tensorboard"))
+
+                self._writer = SummaryWriter(str(out / "tensorboard"))
+            except ImportError:
+                self.say("no event files are written, as TensorBoard is not installed: pip install tensorboard")
 
     def say(self, line: str) -> None:
         """A line for whoever watches."""

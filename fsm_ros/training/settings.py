@@ -1,19 +1,15 @@
-"""Everything that decides a training run, read from YAML; an unknown name is an error."""
+"""Everything that decides a training run."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
-from typing import Any, TypeVar
 
-import yaml
-
-from fsm_ros.memory.elastic import AnchorPolicy, ElasticRule, Importance
-from fsm_ros.memory.model import ModelConfig, MuonPrecision, Precision
-from fsm_ros.training.scenes import Family, SceneSettings
+from fsm_ros.memory.elastic import ElasticRule
+from fsm_ros.memory.model import ModelConfig
+from fsm_ros.training.scenes import SceneSettings
 
 
 class SettingsError(ValueError):
@@ -26,6 +22,15 @@ class OptimizerKind(Enum):
     ADAMW = "adamw"
     MUON = "muon"
     """Muon for the matrices of the blocks, AdamW for all else. Not with sharded parameters."""
+
+
+class Arithmetic(Enum):
+    """What matrix products are computed in."""
+
+    AUTO = "auto"
+    """bf16 where the machine is fast at it, else fp32."""
+    BF16 = "bf16"
+    FP32 = "fp32"
 
 
 class Parallelism(Enum):
@@ -97,8 +102,14 @@ class EpisodeSettings:
             raise SettingsError("episodes.size, targets and max_views must be positive, targets_per_chunk at least 0")
         if not 1 < self.stride[0] <= self.stride[1] < math.inf:
             raise SettingsError(f"episodes.stride must be a range above 1, got {list(self.stride)}")
-        if min(self.chunk_views) > self.max_views:
-            raise SettingsError(f"episodes.max_views {self.max_views} leaves no chunk of {min(self.chunk_views)} views")
+        for counts in (self.chunk_counts, self.first_chunk_counts):
+            fewest = min(count for count, weight in counts.items() if weight > 0)
+            most = max(views for views, weight in self.chunk_views.items() if weight > 0)
+            if fewest * most > self.max_views:
+                raise SettingsError(
+                    f"episodes.max_views {self.max_views} leaves nothing to draw for chunks of {most} views, of which "
+                    f"an episode has at least {fewest}"
+                )
 
 
 @dataclass(frozen=True)
@@ -147,8 +158,33 @@ class OptimizerSettings:
             raise SettingsError("optimizer: learning rates and gradient_clip must be positive")
         if self.batch < 1 or self.accumulate < 1 or self.batch % self.accumulate:
             raise SettingsError(f"optimizer.accumulate {self.accumulate} must divide optimizer.batch {self.batch}")
+        if not (self.weight_decay >= 0 and self.gradient_loss >= 0 and 0 <= self.gradient_loss_from <= 1):
+            raise SettingsError(
+                "optimizer: weight_decay and gradient_loss must be at least 0, gradient_loss_from in [0, 1]"
+            )
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise SettingsError(f"optimizer.betas must lie in [0, 1), got {list(self.betas)}")
         if not (0 <= self.average_decay < 1 and 0 <= self.final_share <= 1 and self.warmup_steps >= 0):
             raise SettingsError("optimizer: average_decay must lie in [0, 1), final_share in [0, 1], warmup_steps >= 0")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recorded stream, or several.
+
+    Attributes:
+        path: a rosbag, a folder with transforms.json, or the release's scene lists.
+        world_frame: of a bag: the TF frame that poses are expressed in.
+        image_topic: of a bag with several cameras: which.
+        frame_rate_hz: of images and videos that have no stamps of their own; ``None``: the format's default.
+        duration_s: of a folder whose times run from 0 to 1: how long that is.
+    """
+
+    path: str
+    world_frame: str = "map"
+    image_topic: str | None = None
+    frame_rate_hz: float | None = None
+    duration_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -158,13 +194,13 @@ class DataSettings:
     Attributes:
         scenes: the procedural scenes.
         visits: how many steps in a row draw their episodes from the same clips, as tracing them costs time too.
-        recordings: folders and files of recorded streams (rosbags, transforms.json, video lists).
+        recordings: recorded streams (rosbags, transforms.json, video lists).
         recorded_share: share of the steps that learn from recordings.
     """
 
     scenes: SceneSettings = field(default_factory=SceneSettings)
     visits: int = 3
-    recordings: tuple[str, ...] = ()
+    recordings: tuple[Recording, ...] = ()
     recorded_share: float = 0.0
 
     def __post_init__(self) -> None:
@@ -236,8 +272,8 @@ class TrainSettings:
     model: ModelConfig
     rule: ElasticRule | None = None
     seed: int = 0
-    precision: Precision = Precision.BF16
-    muon_precision: MuonPrecision = MuonPrecision.BF16
+    precision: Arithmetic = Arithmetic.AUTO
+    muon_precision: Arithmetic = Arithmetic.AUTO
     parallelism: Parallelism = Parallelism.DDP
     episodes: EpisodeSettings = field(default_factory=EpisodeSettings)
     data: DataSettings = field(default_factory=DataSettings)
@@ -250,6 +286,8 @@ class TrainSettings:
         Raises:
             SettingsError: views that cannot be cut into patches, or an optimizer that cannot be sharded.
         """
+        if self.seed < 0:
+            raise SettingsError(f"seed must be at least 0, got {self.seed}")
         if self.episodes.size % self.model.patch_size:
             raise SettingsError(
                 f"episodes.size {self.episodes.size} is not a multiple of model.patch_size {self.model.patch_size}"
@@ -262,118 +300,3 @@ class TrainSettings:
             )
         if self.parallelism is Parallelism.FSDP and self.optimizer.kind is OptimizerKind.MUON:
             raise SettingsError("optimizer.kind muon needs whole matrices: use adamw with parallelism fsdp")
-
-
-def load_settings(path: Path, changes: Mapping[str, object] | None = None) -> TrainSettings:
-    """Read a training configuration.
-
-    Args:
-        path: a YAML file.
-        changes: entries to replace, by their dotted names.
-
-    Raises:
-        SettingsError: unreadable, an unknown entry, or a value that cannot be.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(f"{path} cannot be read as YAML: {error}") from error
-    try:
-        for name, value in (changes or {}).items():
-            _replace(content, name, value)
-        return settings_from(content)
-    except (SettingsError, TypeError, ValueError) as error:
-        raise SettingsError(f"{path}: {error}") from error
-
-
-def _replace(content: object, name: str, value: object) -> None:
-    *parents, last = name.split(".")
-    for parent in parents:
-        content = content.setdefault(parent, {}) if isinstance(content, dict) else None
-    if not isinstance(content, dict):
-        raise SettingsError(f"there is no entry {name} to replace")
-    content[last] = value
-
-
-def settings_from(content: object) -> TrainSettings:
-    """From nested names and values, as YAML gives them.
-
-    Raises:
-        SettingsError: an unknown entry, or a value that cannot be.
-    """
-    if not isinstance(content, Mapping) or "model" not in content:
-        raise SettingsError("a training configuration is a mapping with at least an entry 'model'")
-    return _read(TrainSettings, content, "")
-
-
-def as_plain(value: object) -> Any:  # noqa: ANN401  # whatever YAML and JSON can hold
-    """Settings as plain names and values, the inverse of :func:`settings_from`."""
-    if isinstance(value, Enum):
-        return value.value
-    if is_dataclass(value) and not isinstance(value, type):
-        plain = {f.name: as_plain(getattr(value, f.name)) for f in fields(value)}
-        if isinstance(value, SceneSettings):
-            plain["families"] = {family.value: weight for family, weight in value.families}
-        return plain
-    if isinstance(value, Mapping):
-        return {key: as_plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [as_plain(entry) for entry in value]
-    return value
-
-
-_Settings = TypeVar("_Settings")
-_NESTED: dict[str, type] = {
-    "episodes": EpisodeSettings,
-    "data": DataSettings,
-    "optimizer": OptimizerSettings,
-    "report": ReportSettings,
-    "scenes": SceneSettings,
-    "model": ModelConfig,
-    "rule": ElasticRule,
-}
-_ENUMS: dict[tuple[type, str], type[Enum]] = {
-    (TrainSettings, "precision"): Precision,
-    (TrainSettings, "muon_precision"): MuonPrecision,
-    (TrainSettings, "parallelism"): Parallelism,
-    (OptimizerSettings, "kind"): OptimizerKind,
-    (ElasticRule, "importance"): Importance,
-    (ElasticRule, "anchor"): AnchorPolicy,
-}
-
-
-def _read(kind: type[_Settings], content: object, where: str) -> _Settings:
-    if not isinstance(content, Mapping):
-        raise SettingsError(f"{where or 'the configuration'} must be a mapping, got {content!r}")
-    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(str(key) for key in content.keys() - known.keys())
-    if unknown:
-        raise SettingsError(f"unknown {', '.join(where + name for name in unknown)}: known are {', '.join(known)}")
-    values = {name: _value(kind, name, entry, f"{where}{name}") for name, entry in content.items()}
-    return kind(**values)
-
-
-def _value(kind: type, name: str, entry: object, where: str) -> object:
-    if (kind, name) in _ENUMS:
-        members = _ENUMS[kind, name]
-        try:
-            return members(entry)
-        except ValueError:
-            raise SettingsError(f"{where} must be one of {[m.value for m in members]}, got {entry!r}") from None
-    if kind is SceneSettings and name == "families":
-        return _families(entry, where)
-    if name == "scenes" and kind is ReportSettings:
-        return entry
-    if name in _NESTED:
-        return None if entry is None and name == "rule" else _read(_NESTED[name], entry, f"{where}.")
-    return tuple(entry) if isinstance(entry, list) else entry
-
-
-def _families(entry: object, where: str) -> tuple[tuple[Family, float], ...]:
-    if not isinstance(entry, Mapping):
-        raise SettingsError(f"{where} must map families to weights, got {entry!r}")
-    try:
-        return tuple((Family(name), float(weight)) for name, weight in entry.items())
-    except (TypeError, ValueError):
-        known = [family.value for family in Family]
-        raise SettingsError(f"{where} must map families ({', '.join(known)}) to weights, got {dict(entry)}") from None

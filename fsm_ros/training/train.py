@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import platform
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,10 +18,13 @@ from lightning_fabric import Fabric
 
 from fsm_ros.memory.checkpoint import CheckpointError, load_checkpoint
 from fsm_ros.memory.model import FastSpatialMemory
-from fsm_ros.training.evaluation import table
+from fsm_ros.sources.source import SourceError
+from fsm_ros.training.evaluation import conditions, evaluate, table
 from fsm_ros.training.files import export_weights
-from fsm_ros.training.launching import launch
-from fsm_ros.training.settings import SettingsError, TrainSettings, as_plain, load_settings
+from fsm_ros.training.launching import launch, precisions, resolve
+from fsm_ros.training.scenes import Split
+from fsm_ros.training.settings import TrainSettings
+from fsm_ros.training.settings_file import as_plain, load_settings
 from fsm_ros.training.supply import ClipSupply, SceneClips
 from fsm_ros.training.trainer import Budget, Trainer, TrainingError
 
@@ -28,16 +33,17 @@ _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
     try:
         budget = Budget(options.minutes if options.minutes is not None else math.inf, options.steps)
         settings = load_settings(options.config, dict(options.changes))
-        fabric = launch(settings.parallelism, options.device)
-        train(fabric, settings, budget, options.out, start=options.start, dtype=_DTYPES[options.dtype])
-    except (SettingsError, TrainingError, CheckpointError, ImportError, ValueError) as error:
+        fabric = launch(settings.parallelism, options.device, os.environ)
+        command = shlex.join(["python", "-m", "fsm_ros.training.train", *arguments])
+        train(fabric, settings, budget, options.out, command, start=options.start, dtype=_DTYPES[options.dtype])
+    except (TrainingError, CheckpointError, SourceError, ImportError, OSError, ValueError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -56,17 +62,19 @@ def train(
     settings: TrainSettings,
     budget: Budget,
     out: Path,
+    command: str,
     *,
     start: str | None = None,
     dtype: torch.dtype = torch.float16,
 ) -> None:
-    """Train, evaluate, and write ``weights.safetensors`` with its card.
+    """Train, write ``weights.safetensors``, score what was written, and write its card.
 
     Args:
         fabric: the processes, launched.
         settings: the run's.
         budget: when it ends.
-        out: the run's folder; an unfinished run in it is taken up.
+        out: the run's folder, the same for all processes; an unfinished run in it is taken up.
+        command: that started this, for the card.
         start: weights to start from, as :func:`load_checkpoint` takes them; ``None``: from scratch.
         dtype: of the weights that are written.
 
@@ -74,35 +82,57 @@ def train(
         TrainingError: the run cannot go on.
         CheckpointError: weights to start from that cannot be used.
     """
+    settings = replace(
+        settings,
+        precision=resolve(settings.precision, fabric.device),
+        muon_precision=resolve(settings.muon_precision, fabric.device),
+    )
     memory = _initial_memory(settings, start)
-    trainer = Trainer(fabric, settings, memory, clip_supply(settings, fabric.device), out)
+    clips = clip_supply(settings, fabric.device)
+    trainer = Trainer(fabric, settings, memory, clips, out, start=start or "scratch")
     count = sum(p.numel() for p in memory.parameters())
-    trainer.say(f"training {count:,} parameters on {fabric.world_size} x {fabric.device}; everything goes to {out}")
-    if fabric.is_global_zero:
-        (out / "settings.yaml").write_text(yaml.safe_dump(as_plain(settings), sort_keys=False), encoding="utf-8")
-    trainer.run(budget)
-    with trainer.averaged() as averaged:
-        # The state dict of a sharded model is sharded even while its parameters are whole.
-        weights = {name: p.detach().clone() for name, p in averaged.named_parameters()}
-    evaluation = trainer.show()
-    if fabric.is_global_zero:
-        command = shlex.join(["python", "-m", "fsm_ros.training.train", *sys.argv[1:]])
-        notes = {
-            "command": command,
-            "start": start or "scratch",
-            "steps": str(trainer.step),
-            "minutes": f"{trainer.elapsed_s / 60:.1f}",
-            "hardware": _hardware(fabric),
-        }
-        export_weights(out / "weights.safetensors", weights, settings.model, dtype, notes)
-        lines = [f"- {name}: {value}" for name, value in notes.items()]
-        (out / "card.md").write_text(
-            "\n".join([*lines, "", "Held-out scenes (for choosing), chunks of 4 views:", "", table(evaluation), ""]),
-            encoding="utf-8",
-        )
+    trainer.say(
+        f"training {count:,} parameters on {fabric.world_size} x {fabric.device} in {settings.precision.value}; "
+        f"everything goes to {out}"
+    )
+    try:
+        if fabric.is_global_zero:
+            plain = yaml.safe_dump(as_plain(settings), sort_keys=False)
+            (out / "settings.yaml").write_text(plain, encoding="utf-8")
+        trainer.run(budget)
+        with trainer.averaged() as averaged:
+            # The state dict of a sharded model is sharded even while its parameters are whole.
+            weights = {name: p.detach().clone() for name, p in averaged.named_parameters()}
+        if fabric.is_global_zero:
+            notes = {
+                "command": command,
+                "start": start or "scratch",
+                "seed": str(settings.seed),
+                "steps": str(trainer.step),
+                "minutes": f"{trainer.elapsed_s / 60:.1f}",
+                "hardware": _hardware(fabric),
+            }
+            path = out / "weights.safetensors"
+            export_weights(path, weights, settings.model, dtype, notes)
+            trainer.say(f"wrote {path}")
+            _score_what_was_written(trainer, settings, path, notes, fabric.device)
+        fabric.barrier()
+    finally:
+        trainer.close()
+
+
+def _score_what_was_written(
+    trainer: Trainer, settings: TrainSettings, path: Path, notes: Mapping[str, str], device: torch.device
+) -> None:
+    """The figures of the card: of the very file, as a node loads it, on scenes that no decision was made on."""
+    precision, muon_precision = precisions(settings.precision, settings.muon_precision)
+    memory = load_checkpoint(str(path)).build(precision=precision, muon_precision=muon_precision).to(device)
+    told = replace(trainer.evaluation_settings, split=Split.REPORT)
+    evaluation = evaluate(memory, told, settings.rule)
+    lines = [f"- {name}: {value}" for name, value in notes.items()]
+    card = "\n".join([f"# {path.name}", "", *lines, "", table(evaluation), "", conditions(told), ""])
+    path.with_name("card.md").write_text(card, encoding="utf-8")
     trainer.say(table(evaluation))
-    trainer.say(f"wrote {out / 'weights.safetensors'}")
-    trainer.close()
 
 
 def clip_supply(settings: TrainSettings, device: torch.device) -> ClipSupply:
@@ -110,22 +140,26 @@ def clip_supply(settings: TrainSettings, device: torch.device) -> ClipSupply:
     scenes = SceneClips(settings, device)
     if not settings.data.recordings:
         return scenes
-    from fsm_ros.training.recordings import MixedClips, RecordedClips  # needs OpenCV, and rosbags for bags
-
+    try:
+        from fsm_ros.training.recordings import MixedClips, RecordedClips
+    except ImportError as error:
+        raise ImportError(
+            f"data.recordings are undistorted and cut by libraries that training from scenes does without ({error}): "
+            "pip install opencv-python-headless pillow scipy"
+        ) from error
     return MixedClips(settings, scenes, RecordedClips(settings, device))
 
 
 def _initial_memory(settings: TrainSettings, start: str | None) -> FastSpatialMemory:
+    precision, muon_precision = precisions(settings.precision, settings.muon_precision)
     if start is None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            return FastSpatialMemory(
-                settings.model, precision=settings.precision, muon_precision=settings.muon_precision
-            )
+            return FastSpatialMemory(settings.model, precision=precision, muon_precision=muon_precision)
     checkpoint = load_checkpoint(start)
     if checkpoint.config != settings.model:
         raise TrainingError(f"{start} is a memory of {checkpoint.config}, the settings want {settings.model}")
-    memory = checkpoint.build(precision=settings.precision, muon_precision=settings.muon_precision)
+    memory = checkpoint.build(precision=precision, muon_precision=muon_precision)
     return memory.train().requires_grad_(True)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from pickle import UnpicklingError
+from typing import Any, TypeVar, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -21,7 +23,8 @@ from fsm_ros.training.files import AVERAGE, STATE, RunFolder
 from fsm_ros.training.objective import StreamObjective
 from fsm_ros.training.optimizers import WeightAverage, build_optimizers, rate_at, set_rate
 from fsm_ros.training.reporting import Reporter
-from fsm_ros.training.settings import TrainSettings, as_plain
+from fsm_ros.training.settings import TrainSettings
+from fsm_ros.training.settings_file import as_plain
 from fsm_ros.training.supply import ClipSupply, EpisodeSupply, Piece
 
 MAX_BAD_STEPS = 20
@@ -64,6 +67,9 @@ class Budget:
         return min(1.0, max(by_steps, elapsed_s / (60.0 * self.minutes)))
 
 
+_Agreed = TypeVar("_Agreed", float, bool)
+
+
 @dataclass
 class _Counters:
     step: int = 0
@@ -80,6 +86,8 @@ class Trainer:
         memory: FastSpatialMemory,
         clips: ClipSupply,
         out: Path,
+        *,
+        start: str = "scratch",
     ) -> None:
         """Prepare; every process makes its own.
 
@@ -88,7 +96,8 @@ class Trainer:
             settings: the run's.
             memory: with the weights to start from.
             clips: where episodes are cut from.
-            out: the run's folder; it is taken up from there if it holds an earlier part of the run.
+            out: the run's folder, the same for all processes; an earlier part of the run in it is taken up.
+            start: what the weights are, in words; a run is only taken up with the same.
 
         Raises:
             TrainingError: the batch cannot be split evenly, or the folder is of another run.
@@ -100,6 +109,7 @@ class Trainer:
             )
         self._fabric = fabric
         self._settings = settings
+        self._start = start
         self._supply = EpisodeSupply(settings, clips)
         self._folder = RunFolder(fabric, out)
         objective = StreamObjective(
@@ -158,24 +168,31 @@ class Trainer:
                 errors, views, last_log_s = [], 0, now_s
             if now_s - last_evaluation_s >= report.evaluate_every_s:
                 self.show()
+                self._counters.elapsed_s = self._agree(time.monotonic() - began_s)
                 # Evaluations are part of the run's time, but not of the rate that is told.
-                last_evaluation_s = last_log_s = self._agree(time.monotonic() - began_s)
+                last_log_s += self._counters.elapsed_s - now_s
+                last_evaluation_s = self._counters.elapsed_s
             if now_s - last_save_s >= report.save_every_s:
                 self.save()
                 last_save_s = now_s
         self.save()
 
-    def evaluate(self) -> Evaluation:
-        """Score the averaged weights on held-out scenes, as the settings say."""
+    @property
+    def evaluation_settings(self) -> EvaluationSettings:
+        """What is evaluated on the way: held-out scenes like those that are learned from."""
         report = self._settings.report
-        settings = EvaluationSettings(
+        return EvaluationSettings(
             scenes=self._settings.data.scenes,
             count=report.scenes,
             size=self._settings.episodes.size,
             chunk_counts=report.chunk_counts,
         )
+
+    def evaluate(self) -> Evaluation:
+        """Score the averaged weights on held-out scenes."""
+        shown = self._settings.report.sheet_scenes
         with self.averaged() as memory:
-            return evaluate(memory, settings, self._settings.rule, shown=report.sheet_scenes)
+            return evaluate(memory, self.evaluation_settings, self._settings.rule, shown=shown)
 
     def show(self) -> Evaluation:
         """Evaluate, and tell of it."""
@@ -192,7 +209,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write where to go on from."""
-        with self._folder.replacing_resume() as folder:
+        with self._folder.replacing_resume(self._identity()) as folder:
             self._fabric.save(folder / STATE, self._state())
             with self._average.applied():
                 self._fabric.save(folder / AVERAGE, {"objective": self._objective})
@@ -254,7 +271,7 @@ class Trainer:
             "train/psnr": -10.0 * math.log10(max(error, 1e-10)),
             "train/squared_error": error,
             "train/gradient_norm": float(norm),
-            "train/rate": rate_at(self._settings.optimizer, self._counters.step, progress),
+            "train/rate": rate_at(self._settings.optimizer, self._counters.step - 1, progress),
             "train/views_per_s": views / seconds,
             "train/steps_per_s": len(errors) / seconds,
             "train/progress": progress,
@@ -274,40 +291,45 @@ class Trainer:
             **{f"optimizer_{i}": optimizer for i, optimizer in enumerate(self._optimizers)},
             "step": self._counters.step,
             "elapsed_s": self._counters.elapsed_s,
-            "settings": self._identity(),
         }
 
     def _identity(self) -> dict[str, Any]:
         """What must not change while a run goes on."""
         plain = as_plain(self._settings)
         del plain["report"]
-        return cast("dict[str, Any]", plain)
+        return {"start": self._start, **plain}
 
     def _take_up(self) -> None:
         folder = self._folder.resume
+        if self._agree(folder is not None) != (folder is not None):
+            raise TrainingError(
+                f"process {self._fabric.global_rank} does not see in {self._folder.path} what the first one sees: "
+                "--out must be one folder that all machines share"
+            )
         if folder is None:
             return
-        self._fabric.load(folder / AVERAGE, {"objective": self._objective})
-        self._average.take()
-        state = self._state()
-        try:
-            self._fabric.load(folder / STATE, state)
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise TrainingError(f"{folder} cannot be taken up: {error}. Use another folder for a new run") from error
-        if state["settings"] != self._identity():
-            changed = [name for name, value in self._identity().items() if state["settings"].get(name) != value]
+        begun, own = self._folder.identity(folder), json.loads(json.dumps(self._identity()))
+        changed = sorted(name for name in begun.keys() | own.keys() if begun.get(name) != own.get(name))
+        if changed:
             raise TrainingError(
                 f"{folder} is of a run with other settings ({', '.join(changed)}): use another folder, or begin from "
                 "its weights with --from"
             )
+        state = self._state()
+        try:
+            self._fabric.load(folder / AVERAGE, {"objective": self._objective})
+            self._average.take()
+            self._fabric.load(folder / STATE, state)
+        except (KeyError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
+            raise TrainingError(f"{folder} is damaged: {error}. Use another folder for a new run") from error
         self._counters = _Counters(int(state["step"]), float(state["elapsed_s"]))
         self._reporter.say(f"taking up the run in {self._folder.path} at step {self._counters.step}")
 
-    def _agree(self, value: float) -> float:
+    def _agree(self, value: _Agreed) -> _Agreed:
         """The first process's value: clocks differ, and all must stop at the same step."""
         if self._fabric.world_size == 1:
             return value
-        agreed: float = self._fabric.broadcast(value)
+        agreed: _Agreed = self._fabric.broadcast(value)
         return agreed
 
 
