@@ -16,6 +16,7 @@ from fsm_ros.memory.elastic import AnchorPolicy, ElasticRule, Importance
 from fsm_ros.training.evaluation import EvaluationSettings, conditions, evaluate, table
 from fsm_ros.training.reporting import contact_sheet, write_png
 from fsm_ros.training.scenes import Family, SceneSettings, Split
+from fsm_ros.training.scenes.settings import DEFAULT_FAMILIES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if path is not None and not path.parent.is_dir():
                 raise ValueError(f"there is no folder {path.parent} to write {path.name} to: make it first")
         memory = load_checkpoint(options.weights).build().to(torch.device(options.device))
-        families = tuple((Family(name), 1.0) for name in options.families)
+        families = DEFAULT_FAMILIES
+        if options.families is not None:
+            families = tuple((Family(name), 1.0) for name in options.families)
         settings = EvaluationSettings(
             seed=options.seed,
             split=Split(options.split),
@@ -63,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--count", type=int, default=64, help="scenes (%(default)s)")
     parser.add_argument("--size", type=int, default=64, help="edge of the views, pixels (%(default)s)")
     parser.add_argument("--chunks", type=int, nargs="+", default=[1, 2, 4, 8, 16], help="numbers of chunks of 4 views")
-    parser.add_argument("--families", nargs="+", default=[f.value for f in Family], choices=[f.value for f in Family])
+    parser.add_argument("--families", nargs="+", choices=[f.value for f in Family])
     parser.add_argument("--difficulty", type=float, nargs=2, default=(0.0, 0.7), metavar=("LOW", "HIGH"))
     parser.add_argument("--extent", type=float, default=4.0, help="metres of a memory unit; 0: automatic")
     parser.add_argument("--strength", type=float, default=0.0, help="of the elastic prior; 0: plain LaCT")

@@ -271,7 +271,9 @@ def _score(chunk_count: int, rows: NDArray[np.float64]) -> Score:
 def conditions(settings: EvaluationSettings) -> str:
     """What the scores are of, in a line."""
     extent = f"{settings.extent_m:g} m" if settings.extent_m else "automatic"
-    families = ", ".join(family.value for family, weight in settings.scenes.families if weight > 0)
+    total = sum(weight for _, weight in settings.scenes.families)
+    shares = [(family.value, weight / total) for family, weight in settings.scenes.families if weight > 0]
+    families = ", ".join(f"{share:.0%} {name}" for name, share in shares)
     low, high = settings.scenes.difficulty
     return (
         f"{settings.count} scenes of the split {settings.split.value} ({families}; difficulty {low:g} to {high:g}; "

@@ -94,4 +94,5 @@ def export_weights(
     metadata = {"config": json.dumps(asdict(config)), **notes}
     temporary = path.with_suffix(".partial")
     save_file(tensors, temporary, metadata)
+    temporary.chmod(0o644)  # safetensors lets nobody else read it
     os.replace(temporary, path)
