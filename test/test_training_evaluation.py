@@ -35,7 +35,7 @@ CPU = torch.device("cpu")
 def test_what_is_asked_for_lies_halfway_between_observed_views(views: int, count: int, targets: int) -> None:
     if views * count < 2:
         return
-    picks = evaluation_picks(replace(SETTINGS, chunk_views=views, targets=targets), count)
+    picks = evaluation_picks(replace(SETTINGS, chunk_views=views, chunk_counts=(count,), targets=targets), count)
     assert len(picks.observed) == views * count
     assert [len(wanted) for wanted in picks.wanted[:-1]] == [0] * (count - 1)
     last = picks.wanted[-1]

@@ -29,7 +29,12 @@ class Split(Enum):
         return self is not Split.TRAIN
 
 
-DEFAULT_FAMILIES = ((Family.ROOM, 0.4), (Family.CORRIDOR, 0.2), (Family.OPEN, 0.2), (Family.TABLETOP, 0.2))
+DEFAULT_FAMILIES: tuple[tuple[Family, float], ...] = (
+    (Family.ROOM, 0.4),
+    (Family.CORRIDOR, 0.2),
+    (Family.OPEN, 0.2),
+    (Family.TABLETOP, 0.2),
+)
 MIN_FRAMES = 2
 
 
