@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -148,9 +147,8 @@ def _blurred(views: Views, sigma_px: float) -> Views:
     kernel = torch.exp(-0.5 * (across / sigma_px) ** 2)
     kernel = kernel / kernel.sum()
     flat = views.images.flatten(0, 2)[:, None]
-    pad: Callable[..., torch.Tensor] = F.pad
-    flat = F.conv2d(pad(flat, (radius, radius, 0, 0), mode="replicate"), kernel.view(1, 1, 1, -1))
-    flat = F.conv2d(pad(flat, (0, 0, radius, radius), mode="replicate"), kernel.view(1, 1, -1, 1))
+    flat = F.conv2d(F.pad(flat, (radius, radius, 0, 0), mode="replicate"), kernel.view(1, 1, 1, -1))
+    flat = F.conv2d(F.pad(flat, (0, 0, radius, radius), mode="replicate"), kernel.view(1, 1, -1, 1))
     return replace(views, images=flat[:, 0].view_as(views.images))
 
 

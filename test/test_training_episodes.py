@@ -11,7 +11,7 @@ from training_runs import tiny_settings
 from fsm_ros.stream.world import REACH, MemoryFrame
 from fsm_ros.training.episodes import EpisodePlan, assemble, draw_picks, draw_plan, lay_frame
 from fsm_ros.training.scenes import SceneSource, Split
-from fsm_ros.training.supply import EpisodeSupply, Piece, SceneClips, split_clips
+from fsm_ros.training.supply import EpisodeSupply, Piece, RevisitedClips, SceneClips, split_clips
 
 SETTINGS = tiny_settings()
 CPU = torch.device("cpu")
@@ -95,10 +95,11 @@ def test_two_processes_share_the_episodes_that_one_would_have() -> None:
 
 
 def test_steps_of_one_visit_share_their_clips_but_not_their_episodes() -> None:
-    clips = SceneClips(SETTINGS, CPU)
+    clips = RevisitedClips(SceneClips(SETTINGS, CPU), SETTINGS.data.visits)
     supply = EpisodeSupply(SETTINGS, clips)
     one, other = (supply.episodes(Piece(step, 0, 4), 0.5).chunks[0].images[:, :1] for step in (0, 1))
     assert not torch.equal(one, other)
     assert clips.clips(Piece(0, 0, 4)) is clips.clips(Piece(1, 0, 4))
     later = clips.clips(Piece(2, 0, 4))
     assert not torch.equal(later[0].images, SceneClips(SETTINGS, CPU).clips(Piece(0, 0, 4))[0].images)
+    assert torch.equal(later[0].images, SceneClips(SETTINGS, CPU).clips(Piece(1, 0, 4))[0].images)

@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsm_ros.stream.frame import PosedImage
-from fsm_ros.stream.rigid import distance_m, turn_rad
+from fsm_ros.stream.rigid import camera_distance_m
 
-RADIANS_PER_METRE = 1.0
-"""How the distance between two cameras weighs turning against moving."""
 _SMALLEST_ERROR = 1e-10
 
 
@@ -25,13 +23,7 @@ def psnr(image: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
 
 def nearest(frames: Sequence[PosedImage], wanted: PosedImage) -> PosedImage:
     """The frame whose camera stands closest to the wanted one, a radian of turning counting like a metre."""
-    return min(
-        frames,
-        key=lambda frame: (
-            distance_m(frame.world_from_camera, wanted.world_from_camera)
-            + turn_rad(frame.world_from_camera, wanted.world_from_camera) / RADIANS_PER_METRE
-        ),
-    )
+    return min(frames, key=lambda frame: camera_distance_m(frame.world_from_camera, wanted.world_from_camera))
 
 
 def mean_colour(frames: Sequence[PosedImage]) -> NDArray[np.uint8]:

@@ -22,18 +22,19 @@ from fsm_ros.sources.bags import (
     read_transforms,
 )
 from fsm_ros.sources.process_local import ProcessLocal
-from fsm_ros.sources.source import check_index
+from fsm_ros.sources.source import Track, check_index
 from fsm_ros.stream.frame import Camera, PosedImage
 from fsm_ros.stream.transforms import TransformError
 
 _logger = logging.getLogger(__name__)
 
 
-class BagSource:
+class BagSource(Track):
     """The images of one camera that have a pose, in the order of the recording; see `source.PosedSource`.
 
     Opening it reads the recording once for stamps, calibrations and transforms. An image is then found by its
-    arrival in the recording's own index.
+    arrival in the recording's own index. Stamps are the acquisition times of the headers; poses are those of the
+    optical frame in the world frame at the stamps, interpolated, in metres.
 
     Attributes:
         frames_without_pose: images that were left out, because TF does not say where the camera was.
@@ -53,30 +54,13 @@ class BagSource:
         self._bag = find_camera(path, image_topic)
         self._calibrations = read_calibrations(self._bag)
         self._records, poses, self.frames_without_pose = _records_with_pose(self._bag, world_frame)
-        self._world_from_camera = np.stack(poses)
-        self._world_from_camera.flags.writeable = False
-        self._stamps_ns = np.array([record.stamp_ns for record in self._records], dtype=np.int64)
-        self._stamps_ns.flags.writeable = False
+        super().__init__(np.array([record.stamp_ns for record in self._records], dtype=np.int64), np.stack(poses))
         self._reader = ProcessLocal(partial(open_reader, path), AnyReader.close)
 
     @property
     def name(self) -> str:
         """Name of the folder or file."""
         return self._bag.path.stem
-
-    @property
-    def stamps_ns(self) -> NDArray[np.int64]:
-        """``[n]`` int64: acquisition times of the headers, nanoseconds."""
-        return self._stamps_ns
-
-    @property
-    def world_from_camera(self) -> NDArray[np.float64]:
-        """``[n, 4, 4]`` float64: optical frame to the world frame at the stamps, interpolated, metres."""
-        return self._world_from_camera
-
-    def __len__(self) -> int:
-        """How many images have a pose."""
-        return len(self._records)
 
     def camera(self, index: int) -> Camera:
         """Intrinsics and lens of one image, which is decoded for that: a compressed message does not tell its size.
@@ -98,8 +82,7 @@ class BagSource:
         record = self._records[index]
         image = decode_image(read_record(self._reader.get(), self._bag, record))
         camera = self._calibrations.at(record.stamp_ns).camera(image.shape[1], image.shape[0])
-        pose = self._world_from_camera[index].copy()
-        return PosedImage(image, camera, pose, record.stamp_ns, source=record.frame_id)
+        return self._posed(index, image, camera, record.frame_id)
 
     def close(self) -> None:
         """Close the recording until it is read again."""

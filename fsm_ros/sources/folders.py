@@ -37,7 +37,7 @@ from fsm_ros.sources.images import image_size, read_image
 from fsm_ros.sources.json_files import list_of_objects, load_json, number, text
 from fsm_ros.sources.lenses import camera_of
 from fsm_ros.sources.poses import rigid_pose
-from fsm_ros.sources.source import SourceError, check_index
+from fsm_ros.sources.source import SourceError, Track, check_index
 from fsm_ros.stream.frame import Camera, PosedImage
 
 FILE_NAME = "transforms.json"
@@ -52,8 +52,11 @@ _LAST_STAMP_S = float(np.iinfo(np.int64).max) / _NS
 _logger = logging.getLogger(__name__)
 
 
-class FolderSource:
-    """A folder of images with poses; see `source.PosedSource` and the module."""
+class FolderSource(Track):
+    """A folder of images with poses; see `source.PosedSource` and the module.
+
+    Stamps ascend where the file has times. Poses are in the file's world, in the file's unit.
+    """
 
     def __init__(
         self, path: Path, *, frame_rate_hz: float = DEFAULT_FRAME_RATE_HZ, duration_s: float | None = None
@@ -80,8 +83,6 @@ class FolderSource:
         frames = list_of_objects(top, "frames", str(self._path))
         stamps_ns, is_timed = _stamps(frames, self._path, frame_rate_hz, duration_s)
         order = np.argsort(stamps_ns, kind="stable") if is_timed else np.arange(len(frames))
-        self._stamps_ns: NDArray[np.int64] = stamps_ns[order]
-        self._stamps_ns.flags.writeable = False
         self._images: list[Path] = []
         self._cameras: list[Camera] = []
         poses = []
@@ -94,8 +95,7 @@ class FolderSource:
             self._images.append(image)
             self._cameras.append(camera_of(frame, top, size, where))
             poses.append(_optical_pose(frame, where))
-        self._world_from_camera = np.stack(poses)
-        self._world_from_camera.flags.writeable = False
+        super().__init__(stamps_ns[order], np.stack(poses))
         ignored = sorted({key for frame in frames for key in _IGNORED if frame.get(key)})
         if ignored:
             _logger.warning("%s: %s are not read; the images are used whole", self._path, " and ".join(ignored))
@@ -104,20 +104,6 @@ class FolderSource:
     def name(self) -> str:
         """Name of the folder."""
         return self._path.resolve().parent.name
-
-    @property
-    def stamps_ns(self) -> NDArray[np.int64]:
-        """``[n]`` int64, nanoseconds; ascending where the file has times."""
-        return self._stamps_ns
-
-    @property
-    def world_from_camera(self) -> NDArray[np.float64]:
-        """``[n, 4, 4]`` float64: optical frame to the file's world, in the file's unit."""
-        return self._world_from_camera
-
-    def __len__(self) -> int:
-        """How many frames the file has."""
-        return len(self._images)
 
     def camera(self, index: int) -> Camera:
         """Intrinsics and lens of one frame; nothing is decoded.
@@ -144,8 +130,7 @@ class FolderSource:
                 f"{camera.width}x{camera.height}: give the images that the intrinsics are of, or scale fl_x, fl_y, cx, "
                 "cy, w and h with the images"
             )
-        pose = self._world_from_camera[index].copy()
-        return PosedImage(image, camera, pose, int(self._stamps_ns[index]), source=self.name)
+        return self._posed(index, image, camera, self.name)
 
     def close(self) -> None:
         """Nothing stays open."""

@@ -57,6 +57,40 @@ class PosedSource(Protocol):
         """Give back files that are open; reading on opens them again."""
 
 
+class Track:
+    """When and from where the frames of a recording were taken: what every source keeps at hand."""
+
+    def __init__(self, stamps_ns: NDArray[np.int64], world_from_camera: NDArray[np.float64]) -> None:
+        """Take both over, and let nobody change them.
+
+        Args:
+            stamps_ns: ``[n]`` int64, nanoseconds.
+            world_from_camera: ``[n, 4, 4]`` float64, rigid.
+        """
+        self._stamps_ns, self._world_from_camera = stamps_ns, world_from_camera
+        for values in (stamps_ns, world_from_camera):
+            values.flags.writeable = False
+
+    @property
+    def stamps_ns(self) -> NDArray[np.int64]:
+        """``[n]`` int64, nanoseconds, read-only; the source says what they count from."""
+        return self._stamps_ns
+
+    @property
+    def world_from_camera(self) -> NDArray[np.float64]:
+        """``[n, 4, 4]`` float64, read-only: optical frame to world; the source says which, and in what unit."""
+        return self._world_from_camera
+
+    def __len__(self) -> int:
+        """How many frames there are."""
+        return len(self._stamps_ns)
+
+    def _posed(self, index: int, image: NDArray[np.uint8], camera: Camera, source: str) -> PosedImage:
+        """A frame's image with its pose and stamp."""
+        pose = self._world_from_camera[index].copy()
+        return PosedImage(image, camera, pose, int(self._stamps_ns[index]), source=source)
+
+
 def check_index(index: int, count: int, name: str) -> None:
     """Check that a recording has a frame.
 

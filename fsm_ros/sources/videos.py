@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from fsm_ros.sources.json_files import list_of_objects, load_json, load_json_lines, number, text, whole_number
 from fsm_ros.sources.poses import invert_rigid, rigid_pose
 from fsm_ros.sources.process_local import ProcessLocal
-from fsm_ros.sources.source import SourceError, check_index
+from fsm_ros.sources.source import SourceError, Track, check_index
 from fsm_ros.sources.video_frames import VideoFrames
 from fsm_ros.stream.frame import Camera, PosedImage
 
@@ -60,8 +60,12 @@ class VideoFrame:
     world_from_camera: NDArray[np.float64]
 
 
-class VideoSource:
-    """One scene: a video and its poses, in the order of the file; see `source.PosedSource` and the module."""
+class VideoSource(Track):
+    """One scene: a video and its poses, in the order of the file; see `source.PosedSource` and the module.
+
+    Stamps count from the first frame of the video, which may have more frames than the scene. Poses are in the scene's
+    world, in the scene's unit.
+    """
 
     def __init__(self, name: str, video: Path, frames: Sequence[VideoFrame], frame_rate_hz: float) -> None:
         """Put a scene together; `read_scenes` does from its file.
@@ -72,32 +76,16 @@ class VideoSource:
             frames: at least one.
             frame_rate_hz: of the video, frames a second.
         """
-        self._name, self._video, self._frames = name, video, tuple(frames)
+        self._name, self._frames = name, tuple(frames)
         numbers = np.array([frame.number for frame in frames], dtype=np.int64)
-        self._stamps_ns = np.round(numbers * (_NS / frame_rate_hz)).astype(np.int64)
-        self._stamps_ns.flags.writeable = False
-        self._world_from_camera = np.stack([frame.world_from_camera for frame in frames])
-        self._world_from_camera.flags.writeable = False
+        stamps_ns = np.round(numbers * (_NS / frame_rate_hz)).astype(np.int64)
+        super().__init__(stamps_ns, np.stack([frame.world_from_camera for frame in frames]))
         self._reader = ProcessLocal(partial(VideoFrames, video), VideoFrames.close)
 
     @property
     def name(self) -> str:
         """``scene_name``, else that of the video."""
         return self._name
-
-    @property
-    def stamps_ns(self) -> NDArray[np.int64]:
-        """``[n]`` int64, nanoseconds since the first frame of the video."""
-        return self._stamps_ns
-
-    @property
-    def world_from_camera(self) -> NDArray[np.float64]:
-        """``[n, 4, 4]`` float64: optical frame to the scene's world, in the scene's unit."""
-        return self._world_from_camera
-
-    def __len__(self) -> int:
-        """How many frames the scene has; the video may have more."""
-        return len(self._frames)
 
     def camera(self, index: int) -> Camera:
         """Intrinsics of one frame; nothing is decoded.
@@ -117,8 +105,7 @@ class VideoSource:
         """
         camera = self.camera(index)
         image = self._reader.get().read(self._frames[index].number)
-        pose = self._world_from_camera[index].copy()
-        return PosedImage(image, camera, pose, int(self._stamps_ns[index]), source=self._name)
+        return self._posed(index, image, camera, self._name)
 
     def close(self) -> None:
         """Close the video until it is read again."""

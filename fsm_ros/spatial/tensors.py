@@ -23,9 +23,8 @@ def views_of(frame: MemoryFrame, frames: Sequence[PosedImage], device: torch.dev
         frames: ``V`` images of one size.
         device: where the tensors go.
     """
-    images = torch.from_numpy(np.stack([posed.image for posed in frames])).to(device)
     return Views(
-        (images.permute(0, 3, 1, 2).float() / 255)[None],
+        images_of(frames, device)[None],
         cameras_of(
             frame,
             np.stack([posed.world_from_camera for posed in frames]),
@@ -36,6 +35,12 @@ def views_of(frame: MemoryFrame, frames: Sequence[PosedImage], device: torch.dev
         ),
         times_of(frame, [posed.stamp_ns for posed in frames], device),
     )
+
+
+def images_of(frames: Sequence[PosedImage], device: torch.device) -> Tensor:
+    """``[V, 3, H, W]``, RGB in [0, 1], of ``V`` images of one size."""
+    images = torch.from_numpy(np.stack([posed.image for posed in frames])).to(device)
+    return images.permute(0, 3, 1, 2).float() / 255
 
 
 def cameras_of(

@@ -28,6 +28,15 @@ def relative_poses(reference: NDArray[np.float64], poses: NDArray[np.float64]) -
     return relative
 
 
+RADIANS_PER_METRE = 1.0
+"""How the distance between two cameras weighs turning against moving."""
+
+
+def camera_distance_m(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """How far two cameras' ``[4, 4]`` poses are from each other: metres, a radian of turning counting like one."""
+    return distance_m(a, b) + turn_rad(a, b) / RADIANS_PER_METRE
+
+
 def distance_m(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Metres between the origins of two ``[4, 4]`` poses."""
     return float(np.linalg.norm(a[:3, 3] - b[:3, 3]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -168,11 +168,7 @@ def lay_frame(
         if frame.extent_m >= MIN_AUTOMATIC_EXTENT_M and _reach(frame, world_from_camera) <= REACH:
             return frame
     frame = MemoryFrame.around(around, start_ns=start_ns, extent_m=extent_m, horizon_s=horizon_s)
-    reach = _reach(frame, world_from_camera)
-    if reach > REACH:
-        extent_m *= reach / REACH
-        frame = MemoryFrame.around(around, start_ns=start_ns, extent_m=extent_m, horizon_s=horizon_s)
-    return frame
+    return replace(frame, extent_m=extent_m * max(1.0, _reach(frame, world_from_camera) / REACH))
 
 
 def assemble(

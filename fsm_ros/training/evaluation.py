@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from fsm_ros.memory.elastic import ElasticRule
 from fsm_ros.memory.model import FastSpatialMemory
-from fsm_ros.stream.rigid import distance_m, turn_rad
+from fsm_ros.stream.rigid import camera_distance_m
 from fsm_ros.stream.world import MemoryFrame
 from fsm_ros.training.episodes import Clip, EpisodePlan, Episodes, Picks, assemble
 from fsm_ros.training.scenes import Clips, SceneSettings, SceneSource, Split
@@ -26,6 +25,10 @@ STRIDE = 4
 """Every fourth frame is observed, which is about as far apart as keyframes are; what lies halfway is asked for."""
 
 
+HeldOut = Mapping[int, Sequence[Clip]]
+"""Held-out clips by their number of frames."""
+
+
 @dataclass(frozen=True)
 class EvaluationSettings:
     """What is evaluated.
@@ -33,7 +36,7 @@ class EvaluationSettings:
     Attributes:
         seed: of the scenes.
         split: of the scenes; `Split.CHOOSE` for decisions, `Split.REPORT` for what is told.
-        scenes: which scenes; ``frames`` is replaced by what the longest stream needs.
+        scenes: which scenes; ``frames`` is replaced by what a number of chunks needs, and ``sensor`` by a clean one.
         count: how many scenes.
         size: edge of the views, pixels.
         chunk_views: views of a chunk.
@@ -124,7 +127,12 @@ class Evaluation:
 
 
 def evaluate(
-    memory: FastSpatialMemory, settings: EvaluationSettings, rule: ElasticRule | None, *, shown: int = 0
+    memory: FastSpatialMemory,
+    settings: EvaluationSettings,
+    rule: ElasticRule | None,
+    *,
+    shown: int = 0,
+    held_out: HeldOut | None = None,
 ) -> Evaluation:
     """Observe held-out scenes in streaming order and render what was held out.
 
@@ -133,21 +141,27 @@ def evaluate(
         settings: which scenes, and how.
         rule: the elastic prior.
         shown: how many scenes to keep pictures of.
+        held_out: what :func:`trace_held_out` gave for the same settings, where they are evaluated again and again.
     """
+    if held_out is None:
+        held_out = trace_held_out(settings, memory.device)
     found: dict[int, list[NDArray[np.float64]]] = {count: [] for count in settings.chunk_counts}
     pictures: list[Shown] = []
-    for frames in sorted({clip_frames(settings, count) for count in settings.chunk_counts}):
-        clips = held_out_clips(settings, frames, memory.device)
-        counts = [count for count in settings.chunk_counts if clip_frames(settings, count) == frames]
+    for count in settings.chunk_counts:
+        clips = held_out[clip_frames(settings, count)]
         for first in range(0, len(clips), settings.batch):
-            some = clips[first : first + settings.batch]
-            for count in counts:
-                rows, views = _evaluate_count(memory, some, count, settings, rule)
-                found[count].append(rows)
-                if count == max(settings.chunk_counts):
-                    pictures += views
+            rows, views = _evaluate_count(memory, clips[first : first + settings.batch], count, settings, rule)
+            found[count].append(rows)
+            if count == max(settings.chunk_counts):
+                pictures += views
     scores = tuple(_score(count, np.concatenate(rows)) for count, rows in found.items())
     return Evaluation(scores, tuple(pictures[:shown]))
+
+
+def trace_held_out(settings: EvaluationSettings, device: torch.device) -> HeldOut:
+    """The clips of an evaluation, all kept: for settings that are evaluated again and again."""
+    lengths = {clip_frames(settings, count) for count in settings.chunk_counts}
+    return {frames: held_out_clips(settings, frames, device) for frames in lengths}
 
 
 def clip_frames(settings: EvaluationSettings, chunk_count: int) -> int:
@@ -171,7 +185,7 @@ def held_out_clips(settings: EvaluationSettings, frames: int, device: torch.devi
 
 
 def evaluation_picks(settings: EvaluationSettings, chunk_count: int) -> Picks:
-    """Every other frame observed, and held-out frames spread over the stretch."""
+    """Every `STRIDE`-th frame observed, and held-out frames spread over the stretch, each halfway between two."""
     views = settings.chunk_views * chunk_count
     observed = STRIDE * np.arange(views)
     unseen = observed[:-1] + STRIDE // 2
@@ -245,12 +259,9 @@ def psnr(images: Tensor, truth: Tensor) -> Tensor:
 def _nearest(clip: Clip, observed: NDArray[np.int64], wanted: NDArray[np.int64]) -> Tensor:
     """For every wanted frame the observed one whose camera stood closest, a radian counting like a metre."""
     poses = clip.world_from_camera
-
-    def away(seen: int, number: int) -> float:
-        return distance_m(poses[seen], poses[number]) + turn_rad(poses[seen], poses[number])
-
-    closest = [min((int(n) for n in observed), key=partial(away, number=int(number))) for number in wanted]
-    return clip.images[torch.tensor(closest, device=clip.images.device)]
+    distances = [[camera_distance_m(poses[seen], poses[number]) for seen in observed] for number in wanted]
+    closest = observed[np.argmin(distances, axis=1)]
+    return clip.images[torch.from_numpy(closest).to(clip.images.device)]
 
 
 def _score(chunk_count: int, rows: NDArray[np.float64]) -> Score:

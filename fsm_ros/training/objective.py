@@ -66,7 +66,7 @@ class StreamObjective(nn.Module):
             rendered = self.memory.render(state, wanted.cameras, wanted.times)
             errors.append((rendered - wanted.images).square().flatten())
             if gradient_weight > 0:
-                edges.append(_gradient_difference(rendered, wanted.images).expand(wanted.images.shape[:2]).flatten())
+                edges.append(_gradient_difference(rendered, wanted.images).flatten())
 
         if episodes.batch_order:
             every = _joined(episodes.chunks)
@@ -101,9 +101,9 @@ class StreamObjective(nn.Module):
 
 
 def _gradient_difference(rendered: Tensor, truth: Tensor) -> Tensor:
-    """Mean absolute difference of horizontal and vertical image gradients, a scalar."""
-    across = (rendered.diff(dim=-1) - truth.diff(dim=-1)).abs().mean()
-    down = (rendered.diff(dim=-2) - truth.diff(dim=-2)).abs().mean()
+    """Mean absolute difference of horizontal and of vertical image gradients, ``[B, V]``."""
+    error = rendered - truth
+    across, down = (error.diff(dim=dim).abs().mean(dim=(-3, -2, -1)) for dim in (-1, -2))
     return across + down
 
 

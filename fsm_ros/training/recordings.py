@@ -10,15 +10,14 @@ import torch
 
 from fsm_ros.sources.opening import open_sources
 from fsm_ros.sources.source import PosedSource, SourceError
+from fsm_ros.spatial.tensors import images_of
 from fsm_ros.stream.rectify import Rectifier
 from fsm_ros.training.episodes import Clip
 from fsm_ros.training.settings import TrainSettings
-from fsm_ros.training.supply import ClipSupply, Piece
+from fsm_ros.training.supply import ClipSupply, Piece, Stream
 
 LARGEST_STRIDE = 8
 """A video moves little from frame to frame: up to so many of its frames lie between two of a clip."""
-_STREAM = 3
-_SHARE_STREAM = 4
 
 
 class RecordedClips:
@@ -49,7 +48,6 @@ class RecordedClips:
                 duration_s=recording.duration_s,
             )
         ]
-        self._read_already: dict[tuple[int, int], Clip] = {}
         need = settings.episodes.max_views
         short = [f"{source.name} ({len(source)})" for source in self._sources if len(source) < need]
         if short:
@@ -60,18 +58,10 @@ class RecordedClips:
 
     def clips(self, piece: Piece) -> list[Clip]:
         """One stretch of a recording for each episode."""
-        group = piece.step // self._settings.data.visits
-        # Only the clips of this group of steps are ever asked for again.
-        self._read_already = {key: clip for key, clip in self._read_already.items() if key[0] == group}
-        return [self._clip(group, number) for number in range(piece.first, piece.first + piece.count)]
+        return [self._clip(piece.step, number) for number in range(piece.first, piece.first + piece.count)]
 
-    def _clip(self, group: int, number: int) -> Clip:
-        if (group, number) not in self._read_already:
-            self._read_already[group, number] = self._draw(group, number)
-        return self._read_already[group, number]
-
-    def _draw(self, group: int, number: int) -> Clip:
-        rng = np.random.default_rng([self._settings.seed, _STREAM, group, number])
+    def _clip(self, step: int, number: int) -> Clip:
+        rng = Stream.RECORDING.rng(self._settings, step, number)
         source = self._sources[int(rng.integers(len(self._sources)))]
         frames = min(self._settings.data.scenes.frames, len(source))
         stride = int(rng.integers(1, min(LARGEST_STRIDE, max(1, (len(source) - 1) // max(frames - 1, 1))) + 1))
@@ -81,9 +71,8 @@ class RecordedClips:
     def _read(self, source: PosedSource, numbers: Sequence[int]) -> Clip:
         seen = [self._rectifier.rectify(source.read(number)) for number in numbers]
         source.close()  # there may be more recordings than files that may be open
-        images = torch.from_numpy(np.stack([posed.image for posed in seen])).to(self._device)
         return Clip(
-            images.permute(0, 3, 1, 2).float() / 255,
+            images_of(seen, self._device),
             np.stack([posed.world_from_camera for posed in seen]),
             np.stack([posed.camera.fxfycxcy for posed in seen]),
             np.array([posed.stamp_ns for posed in seen], dtype=np.int64),
@@ -101,6 +90,6 @@ class MixedClips:
 
     def clips(self, piece: Piece) -> list[Clip]:
         """Clips of the kind that the step has drawn; the same kind on every process."""
-        rng = np.random.default_rng([self._settings.seed, _SHARE_STREAM, piece.step])
+        rng = Stream.SHARE.rng(self._settings, piece.step)
         recorded = rng.random() < self._settings.data.recorded_share
         return (self._recordings if recorded else self._scenes).clips(piece)

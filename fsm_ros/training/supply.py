@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Protocol
 
@@ -14,11 +14,17 @@ from fsm_ros.training.scenes import Clips, SceneSource, Split
 from fsm_ros.training.settings import TrainSettings
 
 
-class _Stream(IntEnum):
+class Stream(IntEnum):
     """What a random generator is for; keeps their seeds apart."""
 
     PLAN = 1
     EPISODE = 2
+    RECORDING = 3
+    SHARE = 4
+
+    def rng(self, settings: TrainSettings, *numbers: int) -> np.random.Generator:
+        """The generator of a run for this purpose, of a step, of an episode."""
+        return np.random.default_rng([settings.seed, self, *numbers])
 
 
 @dataclass(frozen=True)
@@ -44,27 +50,37 @@ class ClipSupply(Protocol):
 
 
 class SceneClips:
-    """Clips of procedural scenes. They are traced once for several steps in a row."""
+    """Clips of procedural scenes; none is asked for twice."""
 
     def __init__(self, settings: TrainSettings, device: torch.device) -> None:
         """Args: the run's settings, and where the clips are traced."""
         self._source = SceneSource(settings.seed, Split.TRAIN, settings.data.scenes, device)
-        self._visits = settings.data.visits
         self._batch = settings.optimizer.batch
         self._size = settings.episodes.size
-        self._traced: dict[tuple[int, int, int], list[Clip]] = {}
 
     def clips(self, piece: Piece) -> list[Clip]:
         """One clip for each episode of a piece."""
-        group = piece.step // self._visits
-        # Only the clips of this group of steps are ever asked for again.
-        self._traced = {key: clips for key, clips in self._traced.items() if key[0] == group}
-        key = (group, piece.first, piece.count)
-        if key not in self._traced:
-            first = group * self._batch + piece.first
-            numbers = range(first, first + piece.count)
-            self._traced[key] = split_clips(self._source.clips(numbers, self._size, self._size))
-        return self._traced[key]
+        first = piece.step * self._batch + piece.first
+        return split_clips(self._source.clips(range(first, first + piece.count), self._size, self._size))
+
+
+class RevisitedClips:
+    """Another supply's clips, each for several steps in a row: making a clip costs time too."""
+
+    def __init__(self, supply: ClipSupply, visits: int) -> None:
+        """Args: where clips come from, and how many steps see each."""
+        self._supply = supply
+        self._visits = visits
+        self._kept: dict[Piece, list[Clip]] = {}
+
+    def clips(self, piece: Piece) -> list[Clip]:
+        """One clip for each episode of a piece; the supply is asked by the number of the visit instead of the step."""
+        asked = replace(piece, step=piece.step // self._visits)
+        if asked not in self._kept:
+            # Only the clips of this visit are ever asked for again.
+            self._kept = {kept: clips for kept, clips in self._kept.items() if kept.step == asked.step}
+            self._kept[asked] = self._supply.clips(asked)
+        return self._kept[asked]
 
 
 class EpisodeSupply:
@@ -83,11 +99,11 @@ class EpisodeSupply:
             progress: of the run, in [0, 1]: a run begins with few chunks.
         """
         settings = self._settings.episodes
-        plan = draw_plan(settings, progress, self._rng(_Stream.PLAN, piece.step))
+        plan = draw_plan(settings, progress, Stream.PLAN.rng(self._settings, piece.step))
         clips = self._clips.clips(piece)
         picks, frames = [], []
         for number, clip in enumerate(clips, piece.first):
-            rng = self._rng(_Stream.EPISODE, piece.step, number)
+            rng = Stream.EPISODE.rng(self._settings, piece.step, number)
             pick = draw_picks(settings, plan, len(clip.stamps_ns), rng)
             used = np.concatenate([pick.observed, *pick.wanted])
             picks.append(pick)
@@ -95,9 +111,6 @@ class EpisodeSupply:
                 lay_frame(settings, clip.world_from_camera[used], clip.stamps_ns[used], plan.chunk_views, rng)
             )
         return assemble(clips, picks, frames, plan)
-
-    def _rng(self, stream: _Stream, *numbers: int) -> np.random.Generator:
-        return np.random.default_rng([self._settings.seed, stream, *numbers])
 
 
 def split_clips(clips: Clips) -> list[Clip]:

@@ -25,7 +25,7 @@ from fsm_ros.training.launching import launch, precisions, resolve
 from fsm_ros.training.scenes import Split
 from fsm_ros.training.settings import TrainSettings
 from fsm_ros.training.settings_file import as_plain, load_settings
-from fsm_ros.training.supply import ClipSupply, SceneClips
+from fsm_ros.training.supply import ClipSupply, RevisitedClips, SceneClips
 from fsm_ros.training.trainer import Budget, Trainer, TrainingError
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -137,7 +137,8 @@ def _score_what_was_written(
 
 def clip_supply(settings: TrainSettings, device: torch.device) -> ClipSupply:
     """Where the settings say that clips come from."""
-    scenes = SceneClips(settings, device)
+    visits = settings.data.visits
+    scenes = RevisitedClips(SceneClips(settings, device), visits)
     if not settings.data.recordings:
         return scenes
     try:
@@ -147,7 +148,7 @@ def clip_supply(settings: TrainSettings, device: torch.device) -> ClipSupply:
             f"data.recordings are undistorted and cut by libraries that training from scenes does without ({error}): "
             "pip install opencv-python-headless pillow scipy"
         ) from error
-    return MixedClips(settings, scenes, RecordedClips(settings, device))
+    return MixedClips(settings, scenes, RevisitedClips(RecordedClips(settings, device), visits))
 
 
 def _initial_memory(settings: TrainSettings, start: str | None) -> FastSpatialMemory:

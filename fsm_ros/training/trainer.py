@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from fsm_ros.memory.model import FastSpatialMemory
-from fsm_ros.training.evaluation import Evaluation, EvaluationSettings, evaluate
+from fsm_ros.training.evaluation import EvaluationSettings, HeldOut, evaluate, trace_held_out
 from fsm_ros.training.files import AVERAGE, STATE, RunFolder
 from fsm_ros.training.objective import StreamObjective
 from fsm_ros.training.optimizers import WeightAverage, build_optimizers, rate_at, set_rate
@@ -122,6 +122,7 @@ class Trainer:
         ]
         self._average = WeightAverage(self._objective, settings.optimizer.average_decay)
         self._counters = _Counters()
+        self._held_out: HeldOut | None = None
         self._reporter = Reporter(out, speaks=fabric.is_global_zero, tensorboard=settings.report.tensorboard)
         self._take_up()
 
@@ -151,7 +152,8 @@ class Trainer:
         last_log_s = last_save_s = last_evaluation_s = self._counters.elapsed_s
         errors: list[Tensor] = []
         views, bad = 0, 0
-        while (progress := self._agree(budget.progress(self._counters.step, self._counters.elapsed_s))) < 1.0:
+        # All processes agree on the time, and so on the progress and on the end.
+        while (progress := budget.progress(self._counters.step, self._counters.elapsed_s)) < 1.0:
             error, norm, seen = self._train_step(progress)
             views += seen
             errors.append(error)
@@ -188,17 +190,17 @@ class Trainer:
             chunk_counts=report.chunk_counts,
         )
 
-    def evaluate(self) -> Evaluation:
-        """Score the averaged weights on held-out scenes."""
-        shown = self._settings.report.sheet_scenes
+    def show(self) -> None:
+        """Score the averaged weights on held-out scenes, and tell of it; every process takes part, one scores."""
         with self.averaged() as memory:
-            return evaluate(memory, self.evaluation_settings, self._settings.rule, shown=shown)
-
-    def show(self) -> Evaluation:
-        """Evaluate, and tell of it."""
-        evaluation = self.evaluate()
+            if not self._fabric.is_global_zero:
+                return
+            settings = self.evaluation_settings
+            if self._held_out is None:
+                self._held_out = trace_held_out(settings, memory.device)
+            shown = self._settings.report.sheet_scenes
+            evaluation = evaluate(memory, settings, self._settings.rule, shown=shown, held_out=self._held_out)
         self._reporter.show(self._counters.step, self._counters.elapsed_s, evaluation)
-        return evaluation
 
     @contextmanager
     def averaged(self) -> Iterator[FastSpatialMemory]:
@@ -326,7 +328,7 @@ class Trainer:
         self._reporter.say(f"taking up the run in {self._folder.path} at step {self._counters.step}")
 
     def _agree(self, value: _Agreed) -> _Agreed:
-        """The first process's value: clocks differ, and all must stop at the same step."""
+        """The first process's value, as clocks and folders may differ."""
         if self._fabric.world_size == 1:
             return value
         agreed: _Agreed = self._fabric.broadcast(value)
