@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
+from yaw_poses import turned
 
 pytest.importorskip("rclpy", reason="needs ROS")
 from builtin_interfaces.msg import Time  # noqa: E402
@@ -22,13 +22,6 @@ from fsm_ros.stream.frame import Camera, PosedImage, validate_rigid  # noqa: E40
 
 CAMERA = Camera(64, 48, 50.0, 55.0, 30.0, 25.0)
 FINITE = st.floats(-1e3, 1e3)
-
-
-def turned(yaw_deg: float, *position: float) -> NDArray[np.float64]:
-    pose = np.eye(4)
-    pose[:3, :3] = Rotation.from_euler("z", yaw_deg, degrees=True).as_matrix()
-    pose[:3, 3] = position
-    return pose
 
 
 # --- frustums ---------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
+from yaw_poses import turned
 
 rclpy = pytest.importorskip("rclpy", reason="needs ROS")
 from builtin_interfaces.msg import Time  # noqa: E402
@@ -44,13 +45,6 @@ FINITE = st.floats(-1e3, 1e3)
 
 
 # --- a wanted view ----------------------------------------------------------------------------------------------------
-
-
-def turned(yaw_deg: float, *position: float) -> NDArray[np.float64]:
-    pose = np.eye(4)
-    pose[:3, :3] = Rotation.from_euler("z", yaw_deg, degrees=True).as_matrix()
-    pose[:3, 3] = position
-    return pose
 
 
 class Transforms:

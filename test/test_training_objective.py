@@ -50,14 +50,12 @@ def joined(chunks: tuple[Views, ...]) -> Views:
     return Views(torch.cat([c.images for c in chunks], dim=1), cameras, torch.cat([c.times for c in chunks], dim=1))
 
 
-RULES = [
-    None,
-    ElasticRule(Importance.SI, AnchorPolicy.STREAMING_EMA, 0.5),
-    ElasticRule(Importance.MAS, AnchorPolicy.STREAMING, 2.0),
-]
+RULES = [None, *(ElasticRule(importance, anchor, 0.5) for importance in Importance for anchor in AnchorPolicy)]
 
 
-@pytest.mark.parametrize("rule", RULES, ids=["lact", "si", "mas"])
+@pytest.mark.parametrize(
+    "rule", RULES, ids=lambda rule: f"{rule.importance.value} {rule.anchor.value}" if rule else "lact"
+)
 def test_activation_checkpoints_change_no_gradient_though_the_rule_has_a_state(rule: ElasticRule | None) -> None:
     memory, episodes = a_memory(), some_episodes(EpisodePlan(2, 3))
     kept = gradients(StreamObjective(memory, rule), episodes)

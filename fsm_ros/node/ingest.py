@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -19,6 +18,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage
 
 from fsm_ros.engine import MemoryEngine
 from fsm_ros.node.calibration import camera_from_info, delivered_size
+from fsm_ros.node.camera_infos import CameraInfos
 from fsm_ros.node.conversions import NANOSECONDS, stamp_to_ns
 from fsm_ros.node.images import ImageMessage, ImageRefusedError, check_message, decode
 from fsm_ros.node.parameters import Values
@@ -128,13 +128,14 @@ class Ingest:
         self._now_ns = now_ns
         self._ledger = ledger
         self._rectified = bool(values["input.rectified"])
-        self._info_timeout_s = float(values["input.info_timeout"])
-        self._info_tolerance_ns = round(values["input.info_tolerance"] * NANOSECONDS)
         self._tf_timeout_s = float(values["tf.timeout"])
         self._waiting: BoundedQueue[_Waiting] = BoundedQueue(values["input.queue_size"])
-        self._infos: dict[str, deque[tuple[int, CameraInfo]]] = {}
-        # A frame that waits must find its calibration still there.
-        self._infos_kept = max(MIN_INFOS_KEPT, 2 * self._waiting.capacity)
+        self._infos = CameraInfos(
+            # A frame that waits must find its calibration still there.
+            kept=max(MIN_INFOS_KEPT, 2 * self._waiting.capacity),
+            timeout_s=float(values["input.info_timeout"]),
+            tolerance_ns=round(values["input.info_tolerance"] * NANOSECONDS),
+        )
         self._gate = StampGate(values["input.max_future"])
         self._selector = KeyframeSelector(values.keyframes())
         self._jump_detector = JumpDetector(values["keyframes.max_speed"], values["keyframes.max_turn"])
@@ -179,8 +180,7 @@ class Ingest:
     def offer_info(self, source: str, info: CameraInfo) -> None:
         """Take a calibration from a subscription."""
         with self._changed:
-            kept = self._infos.setdefault(source, deque(maxlen=self._infos_kept))
-            kept.append((stamp_to_ns(info.header.stamp), info))
+            self._infos.add(source, info)
             self._changed.notify_all()
 
     def clock_jumped_back(self) -> None:
@@ -291,9 +291,10 @@ class Ingest:
             self._refuse_now(error.refusal, str(error))
             return _Search.REFUSED
         waited_s = time.monotonic() - frame.arrived_s
-        info = self._info_for(frame, waited_s)
+        with self._changed:
+            info = self._infos.find(frame.source, frame.stamp_ns, waited_s)
         if info is None:
-            if waited_s < self._info_timeout_s:
+            if not self._infos.is_over(waited_s):
                 return _Search.WAITS
             self._refuse_now(
                 Refusal.NO_CAMERA_INFO, f"no camera_info near stamp {frame.stamp_ns} ns of {frame.source!r}"
@@ -365,16 +366,6 @@ class Ingest:
         dropped = self._engine.submit(chunk)
         if dropped is not None:
             self._ledger.demote(Refusal.CHUNK_DROPPED, len(dropped.frames))
-
-    def _info_for(self, frame: _Waiting, waited_s: float) -> CameraInfo | None:
-        """The calibration of a frame: that of its stamp, or after the wait one close to it."""
-        with self._changed:
-            kept = list(self._infos.get(frame.source, ()))
-        exact = next((info for stamp, info in reversed(kept) if stamp == frame.stamp_ns), None)
-        if exact is not None or waited_s < self._info_timeout_s or not kept:
-            return exact
-        stamp, nearest = min(kept, key=lambda item: abs(item[0] - frame.stamp_ns))
-        return nearest if abs(stamp - frame.stamp_ns) <= self._info_tolerance_ns else None
 
     def _begin_anew(self, source: str | None = None) -> None:
         """Begin the order of time anew, of one camera or of all: nothing from before is compared with what comes."""
