@@ -45,6 +45,8 @@ setup(
     extras_require={
         # What training needs beside the memory; all but the last two also where there is no ROS at all.
         "train": ["lightning-fabric", "torch>=2.11", "torchmetrics", "PyYAML", "scikit-image", "tensorboard"],
+        # What draws the plots of the studies (benchmarks/elastic.py).
+        "plots": ["matplotlib"],
     },
     zip_safe=True,
     entry_points={

@@ -20,7 +20,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from fsm_ros.memory.atlas import AtlasSettings
 from fsm_ros.memory.checkpoint import load_checkpoint
+from fsm_ros.memory.consolidation import Consolidation
 from fsm_ros.memory.model import FastSpatialMemory, Views
 from fsm_ros.training.episodes import Clip, EpisodePlan, Picks
 from fsm_ros.training.evaluation import (
@@ -31,6 +33,7 @@ from fsm_ros.training.evaluation import (
     evaluation_picks,
     held_out_clips,
     psnr,
+    remembered,
 )
 from fsm_ros.training.scenes import SceneSettings, Split
 
@@ -80,6 +83,7 @@ def main() -> int:
         count=options.count,
         size=options.size,
         chunk_counts=(CHUNKS,),
+        atlas=AtlasSettings(places=8),
     )
     clips = held_out_clips(settings, clip_frames(settings, CHUNKS), memory.device)
     rows = {condition.name: _scores(memory, clips, settings, condition) for condition in CONDITIONS}
@@ -112,14 +116,13 @@ def _scores(
     for first in range(0, len(clips), settings.batch):
         some = spoilt[first : first + settings.batch]
         episodes = episodes_of(some, [pick] * len(some), plan, settings)
-        state = memory.initial_state(len(some))
-        for chunk in episodes.chunks:
-            state = memory.observe(state, _blurred(_with_focal(chunk, condition.focal), condition.blur_px))
+        seen = [_blurred(_with_focal(chunk, condition.focal), condition.blur_px) for chunk in episodes.chunks]
+        rendering = remembered(memory, seen, Consolidation(), settings.atlas)
         wanted = episodes.wanted[-1]
         if wanted is None:
             raise ValueError("nothing is asked for")
         told = _with_focal(wanted, condition.focal)
-        scores.append(psnr(memory.render(state, told.cameras, told.times), wanted.images).mean(dim=1))
+        scores.append(psnr(rendering(told.cameras, told.times), wanted.images).mean(dim=1))
     return torch.cat(scores).double().numpy()
 
 

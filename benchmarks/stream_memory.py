@@ -1,5 +1,8 @@
 """Peak memory and time per chunk against the length of the stream, in streaming and in batch order.
 
+Streaming is what a node does by default: consolidation, eight places, a camera that turns once in 64 chunks. Batch
+order is the release's, under its elastic prior.
+
     python benchmarks/stream_memory.py [--chunks 4 16 64 256] [--device cpu] [--checkpoint shipped] [--json FILE]
 
 Every length and order runs in a process of its own, so that one run's peak is not another's. On a CPU the peak is that
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import platform
 import resource
 import statistics
@@ -22,20 +26,25 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
+from fsm_ros.memory.atlas import Atlas, AtlasSettings, observe
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.checkpoint import load_checkpoint
+from fsm_ros.memory.consolidation import Consolidation
 from fsm_ros.memory.elastic import ElasticRule
 from fsm_ros.memory.model import FastSpatialMemory, Views
 from fsm_ros.memory.state import MemoryState
 
 ORDERS = ("streaming", "batch")
 MIB = 2**20
+_Memory = TypeVar("_Memory", MemoryState, Atlas)
 TIMED_CHUNKS = 256
 REFERENCE_CHUNKS = 4
+CHUNKS_PER_TURN = 64
+PLACES = AtlasSettings(places=8)
 
 
 def main() -> int:
@@ -77,25 +86,25 @@ def _measure(order: str, chunks: int, options: argparse.Namespace) -> dict[str, 
 
 def _stream(
     model: FastSpatialMemory, chunks: int, options: argparse.Namespace
-) -> tuple[MemoryState, list[float], list[float]]:
+) -> tuple[Atlas, list[float], list[float]]:
     """Observe chunk by chunk, in turn with a short stream that starts anew every few chunks.
 
     Other processes disturb both alike, so their ratio says what the length of the stream costs.
     """
-    state = short = model.initial_state()
+    atlas = short = Atlas(model.initial_state())
     seconds: list[float] = []
     reference: list[float] = []
     for index in range(max(chunks, TIMED_CHUNKS)):
         if index % chunks == 0:
-            state = model.initial_state()
+            atlas = Atlas(model.initial_state())
         if index % REFERENCE_CHUNKS == 0:
-            short = model.initial_state()
-        views = _views(model, options.views, options.size)
-        state, spent = _timed(model.device, model.observe, state, views, ElasticRule())
+            short = Atlas(model.initial_state())
+        views = _views(model, options.views, options.size, turn=index / CHUNKS_PER_TURN)
+        atlas, spent = _timed(model.device, observe, model, atlas, views, Consolidation(), PLACES)
         seconds.append(spent)
-        short, spent = _timed(model.device, model.observe, short, views, ElasticRule())
+        short, spent = _timed(model.device, observe, model, short, views, Consolidation(), PLACES)
         reference.append(spent)
-    return state, seconds, reference
+    return atlas, seconds, reference
 
 
 def _batch(
@@ -117,7 +126,7 @@ def _batch(
     return state, seconds, reference
 
 
-def _timed(device: torch.device, job: Callable[..., MemoryState], *arguments: object) -> tuple[MemoryState, float]:
+def _timed(device: torch.device, job: Callable[..., _Memory], *arguments: object) -> tuple[_Memory, float]:
     _synchronise(device)
     started = time.perf_counter()
     state = job(*arguments)
@@ -125,11 +134,14 @@ def _timed(device: torch.device, job: Callable[..., MemoryState], *arguments: ob
     return state, time.perf_counter() - started
 
 
-def _views(model: FastSpatialMemory, views: int, size: int) -> Views:
+def _views(model: FastSpatialMemory, views: int, size: int, turn: float = 0.0) -> Views:
+    """Noise, seen from about one place by a camera that has made so many turns."""
     device = model.device
     intrinsics = torch.tensor([size, size, size / 2, size / 2], device=device).float().expand(1, views, 4)
     poses = torch.eye(4, device=device).repeat(1, views, 1, 1)
-    poses[..., :3, 3] = torch.rand(1, views, 3, device=device) - 0.5
+    poses[..., :3, 3] = 0.1 * (torch.rand(1, views, 3, device=device) - 0.5)
+    cosine, sine = math.cos(2 * math.pi * turn), math.sin(2 * math.pi * turn)
+    poses[..., :3, :3] = torch.tensor([[cosine, 0.0, sine], [0.0, 1.0, 0.0], [-sine, 0.0, cosine]], device=device)
     cameras = Cameras(intrinsics, poses, size, size)
     return Views(
         torch.rand(1, views, 3, size, size, device=device),

@@ -6,19 +6,20 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tiny_memory import tiny_model
+from tiny_memory import assert_untouched, snapshot, tiny_model
 
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.memory.model import FastSpatialMemory, Views
 from fsm_ros.replay.demo_bag import DemoRobot
 from fsm_ros.replay.demo_world import find_demo_world
-from fsm_ros.spatial.results import ObserveReport, Rendered
+from fsm_ros.spatial.results import Failure, FailureKind, ObserveReport, Rendered
 from fsm_ros.spatial.scene import Scene
 from fsm_ros.spatial.settings import MemorySettings
 from fsm_ros.spatial.spatial_memory import SpatialMemory
@@ -49,6 +50,14 @@ def at(x: float = 0.0, y: float = 0.0, z: float = 0.0) -> NDArray[np.float64]:
     return pose
 
 
+def looking(yaw_rad: float) -> NDArray[np.float64]:
+    """A pose at the origin that looks to the right of the world's z axis by an angle."""
+    pose = np.eye(4)
+    cos, sin = np.cos(yaw_rad), np.sin(yaw_rad)
+    pose[:3, :3] = [[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]]
+    return pose
+
+
 def a_frame(index: int, *, x: float | None = None, time_s: float | None = None, camera: Camera = CAMERA) -> PosedImage:
     """Frame of a camera that moves by a centimetre a second; every index has another image."""
     image = np.random.default_rng(index).integers(0, 256, (camera.height, camera.width, 3), dtype=np.uint8)
@@ -61,6 +70,12 @@ def a_chunk(
 ) -> Chunk:
     """The index-th chunk of a stream; ``x`` and ``time_s`` put it elsewhere."""
     return Chunk(tuple(a_frame(views * index + i, x=x, time_s=time_s, camera=camera) for i in range(views)))
+
+
+def a_turned_chunk(index: int, yaw_rad: float, *, time_s: float | None = None) -> Chunk:
+    """The index-th chunk of a stream, seen from the origin in another direction."""
+    frames = a_chunk(index, time_s=time_s).frames
+    return Chunk(tuple(replace(frame, world_from_camera=looking(yaw_rad)) for frame in frames))
 
 
 def small_memory(model: FastSpatialMemory | None = None, **changes: Any) -> SpatialMemory:  # noqa: ANN401
@@ -102,6 +117,34 @@ def views_of(frames: Sequence[PosedImage], frame: MemoryFrame) -> Views:
         ),
         torch.tensor([[frame.normalise_time(posed.stamp_ns) for posed in frames]]),
     )
+
+
+def saved(memory: SpatialMemory, path: Path) -> Path:
+    """Saving goes well; returns the path."""
+    size = memory.save(path)
+    assert size == path.stat().st_size
+    return path
+
+
+def loaded(memory: SpatialMemory, path: Path) -> Scene:
+    """Loading goes well; returns the scene."""
+    scene = memory.load(path)
+    assert isinstance(scene, Scene), scene
+    assert memory.scene is scene
+    return scene
+
+
+def refusal(memory: SpatialMemory, path: Path) -> str:
+    """Loading fails, says so, and leaves the memory alone; returns the message."""
+    before = memory.scene
+    weights = [] if before is None else [snapshot(place.state) for place in before.atlas.places]
+    answer = memory.load(path)
+    assert isinstance(answer, Failure) and answer.kind is FailureKind.FILE, answer
+    assert memory.scene is before
+    if before is not None:
+        for place, kept in zip(before.atlas.places, weights, strict=True):
+            assert_untouched(place.state, kept)
+    return answer.message
 
 
 def report_values(report: ObserveReport) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 Importance is updated first, the pull uses the updated one, then the column norms are restored, then the
 anchor moves:
 
-    F  <- alpha F + (1 - alpha) S        S = |U|  (mas),  U^2  (ewc),  |U (w + U - anchor)|  (si)
-    w  <- w + U - lambda F (w + U - anchor)
+    F  <- alpha F + (1 - alpha) S        S = |U|  (mas),  U^2  (ewc),  |U (w + U - anchor)|  (si),  1  (uniform)
+    P  =  F  (after)  or  F before it was updated  (before)
+    P  <- lambda P  (raw),  min(lambda P / mean(P), 1), the mean of each matrix of each head  (per_head)
+    w  <- w + U - P (w + U - anchor)
     w  <- w / (|w| + 1e-5) n             per column
     anchor <- anchor  (global),  w  (streaming),  beta anchor + (1 - beta) w  (streaming_ema)
 """
@@ -12,28 +14,34 @@ anchor moves:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from tiny_memory import EVERY_RULE, EVERY_RULE_OR_NONE, rule_name
+from tiny_memory import EVERY_RULE, Array, array_of, rule_name
 
 from fsm_ros.memory.elastic import (
     AnchorPolicy,
     ElasticRule,
     Importance,
+    ImportanceScale,
+    ImportanceTiming,
     LayerMemory,
     elastic_write,
 )
 from fsm_ros.memory.fast_weights import FastWeights
 
-Array = NDArray[np.float64]
+EVERY_VARIATION = [
+    ElasticRule(importance, anchor, timing=timing, scale=scale)
+    for importance, anchor, timing, scale in product(Importance, AnchorPolicy, ImportanceTiming, ImportanceScale)
+]
 few = settings(max_examples=10, deadline=None)
 shares = st.floats(0.0, 1.0)
 every_rule = pytest.mark.parametrize("rule", EVERY_RULE, ids=rule_name)
+every_variation = pytest.mark.parametrize("rule", EVERY_VARIATION, ids=rule_name)
 
 
 @dataclass
@@ -53,10 +61,19 @@ class Reference:
                 Importance.MAS: np.abs(update),
                 Importance.EWC: update**2,
                 Importance.SI: np.abs(update * way),
+                Importance.UNIFORM: np.ones_like(update),
             }[rule.importance]
             alpha, beta = rule.importance_decay, rule.anchor_decay
-            self.importance = alpha * self.importance + (1 - alpha) * sample
-            moved = moved - rule.strength * self.importance * way
+            before = self.importance
+            self.importance = alpha * before + (1 - alpha) * sample
+            weighs = {ImportanceTiming.AFTER: self.importance, ImportanceTiming.BEFORE: before}[rule.timing]
+            share = {
+                ImportanceScale.RAW: rule.strength * weighs,
+                ImportanceScale.PER_HEAD: np.minimum(
+                    rule.strength * weighs / weighs.mean(axis=(-2, -1), keepdims=True), 1.0
+                ),
+            }[rule.scale]
+            moved = moved - share * way
         length = np.sqrt((moved**2).sum(axis=-2, keepdims=True))
         self.weight = moved / (length + 1e-5) * norms
         if rule is not None:
@@ -82,21 +99,17 @@ def _case(seed: int, writes: int) -> tuple[LayerMemory, FastWeights, list[FastWe
     return memory, norms, [_random(generator) for _ in range(writes)]
 
 
-def _array(tensor: torch.Tensor) -> Array:
-    return np.asarray(tensor.double().numpy(), np.float64)
-
-
 def _assert_follows(
     memory: LayerMemory, norms: FastWeights, updates: list[FastWeights], rule: ElasticRule | None
 ) -> None:
     references = [
-        Reference(_array(w), _array(a), _array(f))
+        Reference(array_of(w), array_of(a), array_of(f))
         for w, a, f in zip(memory.weights, memory.anchor, memory.importance, strict=True)
     ]
     for update in updates:
         memory, _ = elastic_write(memory, update, norms, rule)
         for reference, u, n in zip(references, update, norms, strict=True):
-            reference.write(_array(u), _array(n), rule)
+            reference.write(array_of(u), array_of(n), rule)
         found = zip(memory.weights, memory.anchor, memory.importance, strict=True)
         for (weight, anchor, importance), expected in zip(found, references, strict=True):
             np.testing.assert_allclose(weight.numpy(), expected.weight, atol=2e-5, rtol=2e-5)
@@ -104,7 +117,7 @@ def _assert_follows(
             np.testing.assert_allclose(importance.numpy(), expected.importance, atol=2e-5, rtol=2e-5)
 
 
-@pytest.mark.parametrize("rule", EVERY_RULE_OR_NONE, ids=rule_name)
+@pytest.mark.parametrize("rule", [*EVERY_VARIATION, None], ids=rule_name)
 def test_three_writes_follow_the_equations(rule: ElasticRule | None) -> None:
     if rule is not None:
         rule = replace(rule, strength=0.3, importance_decay=0.7, anchor_decay=0.6)
@@ -122,6 +135,8 @@ def test_three_writes_follow_the_equations(rule: ElasticRule | None) -> None:
         strength=st.floats(0.0, 0.5),
         importance_decay=shares,
         anchor_decay=shares,
+        timing=st.sampled_from(ImportanceTiming),
+        scale=st.sampled_from(ImportanceScale),
     ),
 )
 def test_one_write_follows_the_equations(seed: int, rule: ElasticRule) -> None:
@@ -165,6 +180,80 @@ def test_the_ends_of_the_decays(importance: Importance) -> None:
     assert _equal(_after(memory, norms, updates, streaming).anchor, new.anchor)
 
 
+@every_variation
+def test_without_strength_every_variation_is_plastic(rule: ElasticRule) -> None:
+    memory, norms, updates = _case(7, 3)
+    plastic = _after(memory, norms, updates, None)
+    assert _equal(_after(memory, norms, updates, replace(rule, strength=0.0)).weights, plastic.weights)
+    assert not _equal(_after(memory, norms, updates, rule).weights, plastic.weights)
+
+
+@pytest.mark.parametrize("anchor", AnchorPolicy)
+def test_uniform_importance_pulls_back_one_share_of_every_weight(anchor: AnchorPolicy) -> None:
+    memory, norms, updates = _case(8, 1)
+    rule = ElasticRule(Importance.UNIFORM, anchor, strength=0.25, importance_decay=0.0)
+    moved = memory.weights.map(torch.add, updates[0])
+    mixed = moved.map(lambda w, a: 0.75 * w + 0.25 * a, memory.anchor)
+    directions = mixed.map(lambda w: w / w.norm(dim=-2, keepdim=True))
+    after = _after(memory, norms, updates, rule)
+    for found, direction, norm in zip(after.weights, directions, norms, strict=True):
+        torch.testing.assert_close(found, direction * norm, atol=1e-4, rtol=0)
+    assert all((importance == 1).all() for importance in after.importance)
+
+
+def test_at_full_strength_uniform_importance_stays_at_the_anchor() -> None:
+    memory, _, updates = _case(9, 3)
+    norms = memory.anchor.map(lambda a: a.norm(dim=-2, keepdim=True))
+    rule = ElasticRule(Importance.UNIFORM, AnchorPolicy.GLOBAL, 1.0, importance_decay=0.0)
+    for found, anchor in zip(_after(memory, norms, updates, rule).weights, memory.anchor, strict=True):
+        torch.testing.assert_close(found, anchor, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("importance", Importance)
+def test_importance_from_before_the_chunk_says_nothing_about_the_chunk(importance: Importance) -> None:
+    """What was unimportant is written freely, however large its update, and becomes important for the next chunk."""
+    memory, norms, updates = _case(10, 2)
+    unimportant = replace(memory, importance=memory.importance.map(torch.zeros_like))
+    rule = ElasticRule(importance, timing=ImportanceTiming.BEFORE)
+    free = _after(unimportant, norms, updates[:1], None)
+    first = _after(unimportant, norms, updates[:1], rule)
+    assert _equal(first.weights, free.weights)
+    assert _equal(first.importance, _after(unimportant, norms, updates[:1], ElasticRule(importance)).importance)
+    assert all((found > 0).any() for found in first.importance)
+    assert not _equal(_after(first, norms, updates[1:], rule).weights, _after(first, norms, updates[1:], None).weights)
+
+
+@pytest.mark.parametrize("timing", ImportanceTiming)
+def test_per_head_the_pull_does_not_depend_on_how_large_importance_is(timing: ImportanceTiming) -> None:
+    memory, norms, updates = _case(11, 1)
+    scale = torch.tensor([1e-3, 1.0, 50.0])[:, None, None]  # of each head
+    scaled = replace(memory, importance=memory.importance.map(lambda t: scale * t))
+    rule = ElasticRule(timing=timing, scale=ImportanceScale.PER_HEAD, importance_decay=1.0)
+    expected = _after(memory, norms, updates, rule)
+    for found, wanted in zip(_after(scaled, norms, updates, rule).weights, expected.weights, strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
+    raw = replace(rule, scale=ImportanceScale.RAW)
+    assert not _equal(_after(scaled, norms, updates, raw).weights, _after(memory, norms, updates, raw).weights)
+
+
+def test_per_head_no_weight_is_pulled_past_its_anchor() -> None:
+    memory, norms, updates = _case(13, 1)
+    rule = ElasticRule(anchor=AnchorPolicy.GLOBAL, importance_decay=1.0, strength=1e6)
+    held = _after(memory, norms, updates, replace(rule, scale=ImportanceScale.PER_HEAD))
+    thrown = _after(memory, norms, updates, rule)
+    for found, past, anchor, norm in zip(held.weights, thrown.weights, memory.anchor, norms, strict=True):
+        expected = anchor / anchor.norm(dim=-2, keepdim=True) * norm
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+        assert (past - expected).abs().max() > 0.1
+
+
+def test_where_nothing_is_important_per_head_nothing_is_pulled() -> None:
+    memory, norms, updates = _case(12, 1)
+    unimportant = replace(memory, importance=memory.importance.map(torch.zeros_like))
+    rule = ElasticRule(timing=ImportanceTiming.BEFORE, scale=ImportanceScale.PER_HEAD)
+    assert _equal(_after(unimportant, norms, updates, rule).weights, _after(memory, norms, updates, None).weights)
+
+
 def test_the_pull_goes_towards_the_anchor_where_it_matters() -> None:
     memory, norms, updates = _case(3, 1)
     important = memory.importance.map(torch.zeros_like)
@@ -201,7 +290,7 @@ def test_the_memory_before_is_not_changed() -> None:
     memory, norms, updates = _case(5, 1)
     parts = [*memory.weights, *memory.anchor, *memory.importance, *norms, *updates[0]]
     before = [tensor.clone() for tensor in parts]
-    for rule in EVERY_RULE_OR_NONE:
+    for rule in (*EVERY_VARIATION, None):
         elastic_write(memory, updates[0], norms, rule)
     assert all(torch.equal(now, then) for now, then in zip(parts, before, strict=True))
 

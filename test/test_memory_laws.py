@@ -9,11 +9,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_memory import (
+    BEYOND_THE_PAPER,
     CONFIG,
     EVERY_RULE,
-    EVERY_RULE_OR_NONE,
+    EVERY_WRITE_RULE,
+    EVERY_WRITE_RULE_OR_NONE,
     OBLONG,
+    ONE_LAYER,
     SQUARE,
+    WEIGHED_DIFFERENTLY,
     assert_states_close,
     assert_untouched,
     blocks_of,
@@ -31,16 +35,17 @@ from tiny_memory import (
 )
 
 from fsm_ros.memory.camera import Cameras
-from fsm_ros.memory.elastic import AnchorSharing, ElasticRule
-from fsm_ros.memory.fast_weights import WriteTokens, ascent_direction, newton_schulz
+from fsm_ros.memory.elastic import AnchorSharing, ElasticRule, WriteRule
+from fsm_ros.memory.fast_weights import WriteTokens, ascent_direction, column_norms, newton_schulz
 from fsm_ros.memory.model import FastSpatialMemory, Views
 
 few = settings(max_examples=8, deadline=None)
 seeds = st.integers(0, 2**31 - 1)
-rules = st.sampled_from(EVERY_RULE_OR_NONE)
+rules = st.sampled_from(EVERY_WRITE_RULE_OR_NONE)
 sizes = st.sampled_from([SQUARE, OBLONG])
-every_rule = pytest.mark.parametrize("rule", EVERY_RULE, ids=rule_name)
-every_rule_or_none = pytest.mark.parametrize("rule", EVERY_RULE_OR_NONE, ids=rule_name)
+every_rule = pytest.mark.parametrize("rule", EVERY_WRITE_RULE, ids=rule_name)
+every_rule_or_none = pytest.mark.parametrize("rule", EVERY_WRITE_RULE_OR_NONE, ids=rule_name)
+every_elastic_rule = pytest.mark.parametrize("rule", [*EVERY_RULE, *WEIGHED_DIFFERENTLY], ids=rule_name)
 
 
 @pytest.fixture
@@ -60,7 +65,7 @@ def _chosen(views: Views, order: list[int]) -> Views:
 @few
 @given(seed=seeds, first=st.integers(0, 3), rule=rules, size=sizes)
 def test_a_stream_may_be_cut_anywhere_and_carried_on_elsewhere(
-    seed: int, first: int, rule: ElasticRule | None, size: tuple[int, int]
+    seed: int, first: int, rule: WriteRule | None, size: tuple[int, int]
 ) -> None:
     chunks = random_chunks(seed, 3, size)
     here, elsewhere = tiny_model(), tiny_model()
@@ -73,7 +78,7 @@ def test_a_stream_may_be_cut_anywhere_and_carried_on_elsewhere(
 
 @few
 @given(seed=seeds, rule=rules)
-def test_old_states_stay_as_they_were_and_can_be_used_again(seed: int, rule: ElasticRule | None) -> None:
+def test_old_states_stay_as_they_were_and_can_be_used_again(seed: int, rule: WriteRule | None) -> None:
     model = tiny_model()
     old, views = observed_state(model, 2, rule, seed), random_views(seed + 1, 2)
     before = snapshot(old)
@@ -98,7 +103,7 @@ def test_a_state_does_not_follow_the_parameters(model: FastSpatialMemory) -> Non
 @few
 @given(seed=seeds, rule=rules, size=sizes)
 def test_one_chunk_is_the_same_in_streaming_and_in_batch_order(
-    seed: int, rule: ElasticRule | None, size: tuple[int, int]
+    seed: int, rule: WriteRule | None, size: tuple[int, int]
 ) -> None:
     model, views = tiny_model(), random_views(seed, 3, size)
     state = observed_state(model, 1, rule, seed + 1)
@@ -118,9 +123,7 @@ def test_several_chunks_are_not_the_same_in_streaming_and_in_batch_order(model: 
 
 @few
 @given(seed=seeds, order=st.permutations(range(4)), rule=rules)
-def test_the_order_of_views_inside_a_chunk_does_not_matter(
-    seed: int, order: list[int], rule: ElasticRule | None
-) -> None:
+def test_the_order_of_views_inside_a_chunk_does_not_matter(seed: int, order: list[int], rule: WriteRule | None) -> None:
     model, views = tiny_model(), random_views(seed, 4)
     state = observed_state(model, 1, rule, seed + 1)
     expected = model.observe(state, views, rule)
@@ -132,10 +135,12 @@ def test_the_order_of_views_inside_a_chunk_does_not_matter(
 
 
 @few
-@given(seed=seeds, size=sizes)
-def test_rendering_twice_gives_the_same_and_leaves_the_state(seed: int, size: tuple[int, int]) -> None:
+@given(seed=seeds, rule=rules, size=sizes)
+def test_rendering_twice_gives_the_same_and_leaves_the_state(
+    seed: int, rule: WriteRule | None, size: tuple[int, int]
+) -> None:
     model, views = tiny_model(), random_views(seed, 3, size)
-    state = observed_state(model, 2, ElasticRule(), seed)
+    state = observed_state(model, 2, rule, seed)
     before = snapshot(state)
     first = model.render(state, views.cameras, views.times)
     second = model.render(state, views.cameras, views.times)
@@ -175,11 +180,30 @@ def test_any_resolution_of_whole_patches_is_taken(rows: int, columns: int) -> No
     assert model.render(state, wanted.cameras, wanted.times).shape == (1, 1, 3, *size)
 
 
+# --- a memory of a fixed size ------------------------------------------------------------------------------
+
+
+@every_rule_or_none
+def test_size_and_column_norms_stay_however_long_the_stream(rule: WriteRule | None) -> None:
+    model = tiny_model(config=ONE_LAYER)
+    views = random_views(22, 50, (4, 8))
+    state = model.observe(model.initial_state(), views[:1], rule)
+    size, shapes = state.size_bytes, {name: tensor.shape for name, tensor in state.tensors().items()}
+    for i in range(1, 50):
+        state = model.observe(state, views[i : i + 1], rule)
+        assert state.size_bytes == size
+    assert {name: tensor.shape for name, tensor in state.tensors().items()} == shapes
+    assert (state.chunks_observed, state.views_observed) == (50, 50)
+    slow = column_norms(model.memory_layers[0].slow_weights(1))
+    for found, expected in zip(column_norms(state.layers[0].weights), slow, strict=True):
+        torch.testing.assert_close(found, expected, atol=0, rtol=1e-4)
+
+
 # --- scenes of a batch -------------------------------------------------------------------------------------
 
 
 @every_rule_or_none
-def test_a_batch_of_scenes_equals_the_scenes_one_by_one(model: FastSpatialMemory, rule: ElasticRule | None) -> None:
+def test_a_batch_of_scenes_equals_the_scenes_one_by_one(model: FastSpatialMemory, rule: WriteRule | None) -> None:
     scenes = 3
     chunks, wanted = random_chunks(8, 3, batch=scenes), random_views(9, 2, batch=scenes)
     together = stream(model, model.initial_state(scenes), chunks, rule)
@@ -199,7 +223,7 @@ def test_a_batch_of_scenes_equals_the_scenes_one_by_one(model: FastSpatialMemory
 # --- when nothing is to be written, or nothing held -----------------------------------------------------
 
 
-@every_rule
+@every_elastic_rule
 def test_strength_zero_is_lact(model: FastSpatialMemory, rule: ElasticRule) -> None:
     chunks = random_chunks(10, 3)
     lact = stream(model, model.initial_state(), chunks, None)
@@ -234,7 +258,7 @@ def test_step_size_zero_has_no_direction_and_no_update(model: FastSpatialMemory)
 
 
 @every_rule_or_none
-def test_step_size_zero_changes_nothing(model: FastSpatialMemory, rule: ElasticRule | None) -> None:
+def test_step_size_zero_changes_nothing(model: FastSpatialMemory, rule: WriteRule | None) -> None:
     chunk = random_views(11, 2)
     initial = model.initial_state()
     moved = model.observe(initial, chunk, rule)
@@ -249,3 +273,20 @@ def test_step_size_zero_changes_nothing(model: FastSpatialMemory, rule: ElasticR
             assert ((new - old).abs() <= allowed).all()
             assert (other - old).abs().max() > 0.1
     assert all(not layer.update_rms.any() for layer in still.statistics)
+
+
+# --- learning ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", BEYOND_THE_PAPER, ids=rule_name)
+def test_gradients_reach_every_parameter_through_several_writes(model: FastSpatialMemory, rule: WriteRule) -> None:
+    model.requires_grad_(True)
+    wanted = random_views(24, 2)
+    state = stream(model, model.initial_state(), random_chunks(25, 3), rule)
+    loss = (model.render(state, wanted.cameras, wanted.times) - wanted.images).square().mean()
+    loss.backward()  # type: ignore[no-untyped-call]
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+    assert not any(tensor.requires_grad for tensor in state.detach().tensors().values())

@@ -15,12 +15,22 @@ from tiny_memory import (
     assert_untouched,
     observed_state,
     random_views,
+    rule_name,
     snapshot,
     tiny_model,
 )
 
 from fsm_ros.memory.camera import Cameras
-from fsm_ros.memory.elastic import AnchorPolicy, AnchorSharing, ElasticRule, Importance
+from fsm_ros.memory.consolidation import ChunkShare, Consolidation
+from fsm_ros.memory.elastic import (
+    AnchorPolicy,
+    AnchorSharing,
+    ElasticRule,
+    Importance,
+    ImportanceScale,
+    ImportanceTiming,
+    WriteRule,
+)
 from fsm_ros.memory.model import (
     FastSpatialMemory,
     ModelConfig,
@@ -29,6 +39,17 @@ from fsm_ros.memory.model import (
     Precision,
     Views,
 )
+from fsm_ros.memory.steps import StepRule
+
+A_RULE_OF_EVERY_KIND: list[WriteRule | None] = [
+    None,
+    ElasticRule(),
+    # Nothing of this chunk is in the pull, and nothing is pulled towards the anchor: still it is noticed.
+    ElasticRule(strength=0.0, timing=ImportanceTiming.BEFORE, scale=ImportanceScale.PER_HEAD),
+    Consolidation(),
+    Consolidation(ChunkShare.BY_TOKENS),
+    StepRule(0.5, momentum=0.5),
+]
 
 
 @pytest.fixture
@@ -73,13 +94,13 @@ def _nan_time(views: Views) -> Views:
     return replace(views, times=torch.full_like(views.times, float("nan")))
 
 
-@pytest.mark.parametrize("rule", [None, ElasticRule()], ids=["lact", "elastic"])
+@pytest.mark.parametrize("rule", A_RULE_OF_EVERY_KIND, ids=rule_name)
 @pytest.mark.parametrize("muon", MuonPrecision)
 @pytest.mark.parametrize(
     "broken", [_nan_pixel, _infinite_pixel, _infinite_pose, _nan_pose, _no_focal_length, _nan_time]
 )
 def test_a_chunk_that_would_poison_the_memory_is_refused(
-    broken: Callable[[Views], Views], muon: MuonPrecision, rule: ElasticRule | None
+    broken: Callable[[Views], Views], muon: MuonPrecision, rule: WriteRule | None
 ) -> None:
     model = tiny_model(muon_precision=muon)
     good = random_views(2, 2)
@@ -95,12 +116,13 @@ def test_a_chunk_that_would_poison_the_memory_is_refused(
     assert model.render(state, good.cameras, good.times).isfinite().all()
 
 
-def test_a_broken_scene_does_not_hide_in_a_batch(model: FastSpatialMemory) -> None:
+@pytest.mark.parametrize("rule", A_RULE_OF_EVERY_KIND, ids=rule_name)
+def test_a_broken_scene_does_not_hide_in_a_batch(model: FastSpatialMemory, rule: WriteRule | None) -> None:
     views = random_views(3, 2, batch=2)
     images = views.images.clone()
     images[1, 0, 0, 0, 0] = float("nan")
     with pytest.raises(NonFiniteUpdateError):
-        model.observe(model.initial_state(2), replace(views, images=images))
+        model.observe(model.initial_state(2), replace(views, images=images), rule)
 
 
 # --- shapes ------------------------------------------------------------------------------------------------
@@ -178,13 +200,28 @@ def test_a_chunk_of_no_tokens(model: FastSpatialMemory) -> None:
 
 
 def test_unknown_choices_raise(model: FastSpatialMemory) -> None:
-    for enum in (Importance, AnchorPolicy, AnchorSharing, Precision, MuonPrecision):
+    for enum in (
+        Importance,
+        ImportanceTiming,
+        ImportanceScale,
+        AnchorPolicy,
+        AnchorSharing,
+        ChunkShare,
+        Precision,
+        MuonPrecision,
+    ):
         with pytest.raises(ValueError, match="nonsense"):
             enum("nonsense")
-    with pytest.raises(ValueError, match="unknown importance 'nonsense'"):
-        ElasticRule(importance="nonsense")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="unknown anchor policy 'ema'"):
-        ElasticRule(anchor="ema")  # type: ignore[arg-type]
+    for name, policies in (
+        ("importance", Importance),
+        ("anchor", AnchorPolicy),
+        ("timing", ImportanceTiming),
+        ("scale", ImportanceScale),
+    ):
+        # A name is not the policy, nor is a policy of another kind.
+        for wrong in ("nonsense", next(iter(policies)).value, ChunkShare.EQUAL, None):
+            with pytest.raises(ValueError, match=f"unknown policy {wrong!r}: use a member of {policies.__name__}"):
+                replace(ElasticRule(), **{name: wrong})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="half"):
         FastSpatialMemory(CONFIG, precision="half")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="half"):

@@ -21,17 +21,36 @@ from tiny_memory import (
     observed_state,
     random_chunks,
     random_views,
+    rule_name,
     snapshot,
     stream,
     tiny_model,
 )
 from torch import Tensor
 
-from fsm_ros.memory.elastic import ElasticRule
+from fsm_ros.memory.consolidation import Consolidation
+from fsm_ros.memory.elastic import AnchorPolicy, ElasticRule, Importance, WriteRule
 from fsm_ros.memory.model import FastSpatialMemory
-from fsm_ros.memory.state import MemoryFileError, MemoryState, SavedMemory, load_memory, save_memory
+from fsm_ros.memory.state import (
+    MemoryFileError,
+    MemoryState,
+    SavedMemory,
+    load_memory,
+    save_memory,
+    size_bytes,
+    state_from_tensors,
+)
+from fsm_ros.memory.steps import StepRule
 
 FINGERPRINT = "0123456789abcdef"
+THAT_KEEP_DIFFERENT_THINGS: list[WriteRule | None] = [
+    None,
+    ElasticRule(),
+    ElasticRule(Importance.UNIFORM, AnchorPolicy.STREAMING),
+    Consolidation(),
+    StepRule(decline=1.0),
+    StepRule(momentum=0.5),
+]
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +69,11 @@ def saved(model: FastSpatialMemory, tmp_path: Path) -> Path:
 # --- there and back ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", [None, ElasticRule()], ids=["lact", "elastic"])
+@pytest.mark.parametrize("rule", THAT_KEEP_DIFFERENT_THINGS, ids=rule_name)
 @pytest.mark.parametrize("scenes", [1, 3])
 @pytest.mark.parametrize("chunks", [0, 3])
 def test_a_loaded_memory_is_the_saved_one_and_goes_on_like_it(
-    model: FastSpatialMemory, tmp_path: Path, chunks: int, scenes: int, rule: ElasticRule | None
+    model: FastSpatialMemory, tmp_path: Path, chunks: int, scenes: int, rule: WriteRule | None
 ) -> None:
     seen = random_chunks(1, chunks + 1, batch=scenes)
     state = stream(model, model.initial_state(scenes), seen[:chunks], rule)
@@ -70,6 +89,18 @@ def test_a_loaded_memory_is_the_saved_one_and_goes_on_like_it(
         model.render(loaded, views.cameras, views.times), model.render(state, views.cameras, views.times)
     )
     assert model.observe(loaded, views, rule).equals(model.observe(state, views, rule))
+
+
+@pytest.mark.parametrize("rule", [None, Consolidation(), StepRule(momentum=0.5)], ids=rule_name)
+def test_whether_there_is_evidence_is_up_to_the_file_not_to_the_memory_before_it(
+    model: FastSpatialMemory, tmp_path: Path, rule: WriteRule | None
+) -> None:
+    state, path = observed_state(model, 2, rule), tmp_path / "kitchen.fsm"
+    save_memory(path, SavedMemory(state), FINGERPRINT)
+    for like in (model.initial_state(), observed_state(model, 3), observed_state(model, 3, Consolidation())):
+        loaded = load_memory(path, like, FINGERPRINT).state
+        assert loaded.equals(state)
+        assert all((layer.evidence is None) == (rule is None) for layer in loaded.layers)
 
 
 def test_the_fingerprint_is_that_of_the_weights(model: FastSpatialMemory) -> None:
@@ -293,6 +324,29 @@ def test_a_memory_of_another_model(model: FastSpatialMemory, saved: Path) -> Non
     deeper = FastSpatialMemory(replace(CONFIG, num_layers=3)).initial_state()
     _refused(saved, deeper, r"does not fit this model: 9 tensors differ, the first is layers\.2\.anchor\.w0")
     _refused(saved, model.initial_state(2), "does not fit this model: 18 tensors differ")
+    save_memory(saved, SavedMemory(observed_state(model, 2, Consolidation())), FINGERPRINT)
+    _refused(saved, deeper, r"12 tensors differ, the first is layers\.2\.anchor\.w0")
+    _refused(saved, model.initial_state(2), "does not fit this model: 24 tensors differ")
+
+
+@pytest.mark.parametrize("forgetful", [0, 1])
+def test_evidence_in_some_of_the_layers_only(model: FastSpatialMemory, tmp_path: Path, forgetful: int) -> None:
+    state, path = observed_state(model, 2, Consolidation()), tmp_path / "kitchen.fsm"
+    layers = list(state.layers)
+    layers[forgetful] = replace(layers[forgetful], evidence=None)
+    save_memory(path, SavedMemory(replace(state, layers=tuple(layers))), FINGERPRINT)
+    message = rf"3 tensors differ, the first is layers\.{forgetful}\.evidence\.w0 \(found None"
+    _refused(path, model.initial_state(), message)
+    _refused(path, state, message)
+
+
+def test_evidence_of_another_shape(model: FastSpatialMemory, tmp_path: Path) -> None:
+    state, path = observed_state(model, 2, Consolidation()), tmp_path / "kitchen.fsm"
+    layer = state.layers[1]
+    assert layer.evidence is not None
+    turned = replace(layer, evidence=replace(layer.evidence, w1=layer.evidence.w1.mT))
+    save_memory(path, SavedMemory(replace(state, layers=(state.layers[0], turned))), FINGERPRINT)
+    _refused(path, model.initial_state(), r"1 tensors differ, the first is layers\.1\.evidence\.w1")
 
 
 def test_a_foreign_safetensors_file(model: FastSpatialMemory, tmp_path: Path) -> None:
@@ -308,9 +362,9 @@ def test_a_foreign_safetensors_file(model: FastSpatialMemory, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize("part", ["weights", "anchor", "importance"])
+@pytest.mark.parametrize("part", ["weights", "anchor", "importance", "evidence"])
 def test_a_memory_that_is_not_finite(model: FastSpatialMemory, tmp_path: Path, part: str, value: float) -> None:
-    state = observed_state(model, 2, ElasticRule()).map(torch.clone)
+    state = observed_state(model, 2, Consolidation()).map(torch.clone)
     getattr(state.layers[1], part).w1[0, 2, 1, 3] = value
     save_memory(tmp_path / "kitchen.fsm", SavedMemory(state), FINGERPRINT)
     _refused(tmp_path / "kitchen.fsm", model.initial_state(), "not finite")
@@ -322,6 +376,96 @@ def test_a_memory_that_is_not_finite(model: FastSpatialMemory, tmp_path: Path, p
 def test_the_size_of_a_state_does_not_grow(model: FastSpatialMemory) -> None:
     one, many = observed_state(model, 1, ElasticRule()), observed_state(model, 6, ElasticRule())
     assert one.size_bytes == many.size_bytes == 2 * 3 * 3 * 4 * 8 * 16 * 4
+
+
+PART_BYTES = 2 * 3 * 4 * 8 * 16 * 4
+"""Of one value for each fast weight: two layers of three matrices of four heads, float32."""
+
+
+def test_tensors_that_are_shared_count_once(model: FastSpatialMemory) -> None:
+    initial = model.initial_state()
+    assert initial.size_bytes == 2 * PART_BYTES  # a fresh memory is anchored where it starts
+    lact = observed_state(model, 2)
+    assert lact.size_bytes == 3 * PART_BYTES
+    assert lact.reanchored().size_bytes == 2 * PART_BYTES
+    assert observed_state(model, 2, ElasticRule(anchor=AnchorPolicy.STREAMING)).size_bytes == 2 * PART_BYTES
+    assert observed_state(model, 2, Consolidation()).size_bytes == 4 * PART_BYTES
+    assert observed_state(model, 2, StepRule(momentum=0.5)).size_bytes == 4 * PART_BYTES
+    assert observed_state(model, 2, StepRule()).size_bytes == 3 * PART_BYTES
+
+
+def test_states_that_share_tensors_share_their_bytes(model: FastSpatialMemory) -> None:
+    initial, chunks = model.initial_state(), random_chunks(4, 2)
+    one, other = (model.observe(initial, chunk, Consolidation()) for chunk in chunks)
+    assert size_bytes() == 0
+    assert size_bytes(one, one) == one.size_bytes == 4 * PART_BYTES
+    # Weights and evidence of their own; the anchor and the importance that both began with.
+    assert size_bytes(one, other) == 6 * PART_BYTES
+    assert size_bytes(one, other.map(torch.clone)) == 8 * PART_BYTES
+
+
+def test_there_are_names_for_evidence_where_there_is_any(model: FastSpatialMemory) -> None:
+    parts = {name.split(".")[2] for name in observed_state(model, 2, Consolidation()).tensors()}
+    assert parts == {"weights", "anchor", "importance", "evidence"}
+    assert len(observed_state(model, 2, Consolidation()).tensors()) == 24
+    for rule in (None, ElasticRule(Importance.UNIFORM), StepRule()):
+        assert not any("evidence" in name for name in observed_state(model, 2, rule).tensors())
+
+
+@pytest.mark.parametrize("rule", [None, Consolidation()], ids=rule_name)
+def test_a_state_is_its_tensors(model: FastSpatialMemory, rule: WriteRule | None) -> None:
+    state, like = observed_state(model, 2, rule), observed_state(model, 3, ElasticRule())
+    rebuilt = state_from_tensors(state.tensors(), like)
+    assert all(rebuilt.tensors()[name] is tensor for name, tensor in state.tensors().items())
+    assert rebuilt.tensors().keys() == state.tensors().keys()
+    assert (rebuilt.chunks_observed, rebuilt.views_observed) == (like.chunks_observed, like.views_observed) == (3, 6)
+    assert rebuilt.statistics == ()
+
+
+def test_tensors_that_make_no_state(model: FastSpatialMemory) -> None:
+    like = model.initial_state()
+    tensors = observed_state(model, 2, Consolidation()).tensors()
+    weight = tensors["layers.0.weights.w0"]
+    without = {name: tensor for name, tensor in tensors.items() if name != "layers.1.evidence.w2"}
+    for wrong, message in (
+        ({}, r"does not fit this model: 18 tensors differ, the first is layers\.0\.anchor\.w0 \(found None"),
+        (without, r"1 tensors differ, the first is layers\.1\.evidence\.w2 \(found None"),
+        (tensors | {"layers.2.weights.w0": weight}, r"1 tensors differ, the first is layers\.2\.weights\.w0"),
+        (tensors | {"layers.0.weights.w0": weight.mT}, r"1 tensors differ, the first is layers\.0\.weights\.w0"),
+        (tensors | {"layers.0.weights.w0": weight.double()}, r"1 tensors differ, .* \(found .*torch\.float64"),
+        (tensors | {"layers.0.evidence.w0": weight / 0}, "holds weights that are not finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            state_from_tensors(wrong, like)
+
+
+def test_a_reanchored_state_has_no_evidence(model: FastSpatialMemory) -> None:
+    state = observed_state(model, 3, Consolidation())
+    before = snapshot(state)
+    anchored = state.reanchored()
+    assert_untouched(state, before)
+    assert (anchored.chunks_observed, anchored.views_observed) == (3, 6)
+    for old, new in zip(state.layers, anchored.layers, strict=True):
+        assert new.evidence is None
+        assert new.weights is new.anchor is old.weights
+        assert new.importance is old.importance
+
+
+def test_what_is_done_to_a_state_is_done_to_its_evidence(model: FastSpatialMemory) -> None:
+    state = observed_state(model, 2, Consolidation())
+    doubled = state.map(lambda t: 2 * t)
+    for old, new in zip(state.layers, doubled.layers, strict=True):
+        assert old.evidence is not None
+        assert new.evidence is not None
+        for mine, theirs in zip(new.evidence, old.evidence, strict=True):
+            assert torch.equal(mine, 2 * theirs)
+    assert state.to("cpu").equals(state)
+    broken = state.map(torch.clone)
+    assert broken.is_finite()
+    evidence = broken.layers[0].evidence
+    assert evidence is not None
+    evidence.w2[0, 0, 0, 0] = float("nan")
+    assert not broken.is_finite()
 
 
 def test_states_are_compared_by_equals(model: FastSpatialMemory) -> None:
@@ -336,3 +480,8 @@ def test_states_are_compared_by_equals(model: FastSpatialMemory) -> None:
     nudged.layers[1].importance.w2[0, 0, 0, 0] += 1e-9
     assert not state.equals(nudged)
     assert (state == nudged) is False
+    consolidated = observed_state(model, 2, Consolidation())
+    without = replace(consolidated, layers=tuple(replace(layer, evidence=None) for layer in consolidated.layers))
+    assert consolidated.equals(consolidated.map(torch.clone))
+    assert not consolidated.equals(without)
+    assert not without.equals(consolidated)

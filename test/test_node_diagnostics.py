@@ -12,10 +12,12 @@ import torch
 pytest.importorskip("rclpy", reason="needs ROS")
 from builtin_interfaces.msg import Time  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
-from spatial_scenes import a_chunk  # noqa: E402
+from spatial_scenes import a_chunk, a_turned_chunk, observe_all, small_memory  # noqa: E402
 
 from fsm_ros.engine import EngineStatus  # noqa: E402
+from fsm_ros.memory.consolidation import Consolidation  # noqa: E402
 from fsm_ros.memory.elastic import AnchorPolicy, ElasticRule, Importance  # noqa: E402
+from fsm_ros.memory.rules import NamedRule  # noqa: E402
 from fsm_ros.node.diagnostics import (  # noqa: E402
     INPUT_SILENT_S,
     WORKER_STUCK_S,
@@ -46,6 +48,7 @@ REPORT = ObserveReport(
     retention_views=4,
     observe_s=0.125,
     state_bytes=4096,
+    places=3,
 )
 FAILED = failed_report(a_chunk(1), None, Failure(FailureKind.NON_FINITE, "weights would not be finite"))
 IDLE = EngineStatus(alive=True, chunks_waiting=0, chunks_dropped=0, busy_s=0.0)
@@ -180,8 +183,18 @@ def test_tf_memory_and_device_tell_their_figures() -> None:
     assert (tf["transforms_received"], tf["transforms_refused"], tf["frames_without_transform"]) == ("100", "7", "3")
     assert (memory["chunks_waiting"], memory["chunks_dropped"]) == ("2", "5")
     assert (memory["chunks_observed"], memory["views_observed"], memory["epoch"]) == ("11", "44", "2")
+    assert memory["places"] == "3"
     assert (memory["surprise_psnr"], memory["retention_psnr"], memory["state_size"]) == ("21.5", "19.25", "4096")
     assert (device["device"], device["checkpoint"], device["busy_s"]) == ("cpu", "shipped", "0.25")
+
+
+def test_a_memory_that_was_loaded_tells_what_it_holds_before_any_chunk() -> None:
+    loaded = small_memory()
+    observe_all(loaded, [a_turned_chunk(0, 0.0), a_turned_chunk(1, 1.5)])
+    memory = statuses(last_report=None, scene=loaded.scene)["memory"]
+    values = values_of(memory)
+    assert (memory.level, memory.message) == (OK, "2 chunks observed")
+    assert (values["chunks_observed"], values["views_observed"], values["places"]) == ("2", "4", "2")
 
 
 def test_before_anything_came_figures_are_words_and_not_an_error() -> None:
@@ -213,6 +226,7 @@ def test_the_message_on_a_chunk_copies_every_figure() -> None:
     assert (message.mode, message.epoch, message.chunks_observed, message.views_observed) == ("windowed", 2, 11, 44)
     assert (message.frames_received, message.frames_keyframed, message.frames_pending) == (20, 4, 8)
     assert {item.reason: item.count for item in message.refused} == {"not_moved": 6, "unreadable_image": 2}
+    assert (message.rule, message.places) == ("elastic", 3)
     assert (message.importance, message.anchor, message.strength) == ("ewc", "global", 2.5)
     assert (message.surprise_psnr, message.retention_psnr, message.retention_views) == (21.5, 19.25, 4)
     assert (message.observe_time, message.render_time) == (0.125, 0.5)
@@ -236,9 +250,13 @@ def test_the_ledger_in_the_message_adds_up() -> None:
     assert message.frames_received == message.frames_keyframed + message.frames_pending + refused
 
 
-def test_a_prior_that_is_off_is_called_so() -> None:
-    message = message_of(settings=MemorySettings(rule=None))
-    assert (message.importance, message.anchor, message.strength) == ("off", "", 0.0)
+@pytest.mark.parametrize(("rule", "name"), [(Consolidation(), "consolidation"), (None, "plastic")])
+def test_without_the_elastic_prior_the_rule_is_named_and_there_is_nothing_to_say_of_a_prior(
+    rule: NamedRule | None, name: str
+) -> None:
+    message = message_of(settings=MemorySettings(rule=rule))
+    assert message.rule == name
+    assert (message.importance, message.anchor, message.strength) == ("", "", 0.0)
 
 
 def test_a_chunk_that_failed_has_a_message_too() -> None:

@@ -122,14 +122,16 @@ def test_one_message_for_every_chunk_with_all_frames_accounted_for(robot: Robot,
     assert last.observe_time > 0
     assert last.state_size > 0
     assert last.chunks_dropped == 0
-    assert (last.importance, last.anchor) == ("si", "streaming_ema")
-    assert len(last.layers) > 0
-    for layer in last.layers:
+    assert (last.rule, last.importance, last.anchor, last.strength) == ("consolidation", "", "", 0.0)
+    assert 1 <= last.places <= 8
+    again = reports[1]  # came to the place of the first: there was something to pull back
+    assert (again.places, len(again.layers)) == (1, len(last.layers))
+    for layer in again.layers:
         assert layer.weight_rms > 0
         assert layer.update_rms > 0
         assert layer.pull_rms > 0
         assert layer.elastic_ratio == pytest.approx(layer.pull_rms / layer.update_rms, rel=1e-3)
-        assert layer.importance_max >= layer.importance_mean > 0
+        assert layer.importance_max == pytest.approx(layer.importance_mean) != 0, "of no meaning, and never updated"
 
 
 def test_surprise_needs_a_memory_and_retention_something_to_remember(robot: Robot, camera: Camera) -> None:
@@ -151,6 +153,21 @@ def test_keyframes_are_latched(robot: Robot, camera: Camera) -> None:
     # Eight edges of two points for each frustum; the newest chunk is not among the remembered ones yet.
     assert len(remembered.points) == 16 * 2 * CHUNK_VIEWS
     assert len(just_seen.points) == 16 * CHUNK_VIEWS
+
+
+def test_a_camera_that_moves_away_within_the_extent_opens_a_place(robot: Robot, camera: Camera) -> None:
+    first, second = camera.stream(2)
+    assert (first.places, second.places) == (1, 1)
+    before = len(robot.heard.memory)
+    for _ in range(CHUNK_VIEWS):
+        frame = camera.frame()
+        frame.transform.transform.translation.x += 0.4 * EXTENT_M
+        camera.publish(frame)
+    robot.wait_until(lambda: len(robot.heard.memory) > before, "the chunk from over there")
+    report = robot.heard.memory[-1]
+    assert (report.places, report.epoch, report.chunks_observed) == (2, 0, 3)
+    assert report.state_size > second.state_size
+    robot.wait_until(lambda: value(robot.status("memory"), "places") == "2", "two places in the diagnostics")
 
 
 def test_leaving_the_extent_begins_a_new_epoch(robot: Robot, camera: Camera) -> None:
@@ -289,29 +306,45 @@ def test_a_file_in_the_place_of_a_folder_is_told(robot: Robot, camera: Camera, s
 # --- parameters ------------------------------------------------------------------------------------------------------
 
 
-def test_the_elastic_prior_can_be_changed_while_it_runs(robot: Robot, camera: Camera) -> None:
-    changes = {"elastic.strength": 2.0, "elastic.importance": "mas", "elastic.anchor": "global"}
+def test_the_rule_can_be_changed_while_it_runs(robot: Robot, camera: Camera) -> None:
+    elastic = {
+        "memory.rule": "elastic",
+        "elastic.strength": 2.0,
+        "elastic.importance": "mas",
+        "elastic.anchor": "global",
+    }
     try:
-        assert all(result.successful for result in robot.set_parameters(changes))
+        assert camera.stream(1)[0].rule == "consolidation"
+        before = robot.render(pose_in("map"))
+        assert all(result.successful for result in robot.set_parameters(elastic))
+        assert robot.render(pose_in("map")).image == before.image, "nothing is forgotten"
         report = camera.stream(1)[0]
-        assert (report.importance, report.anchor, report.strength) == ("mas", "global", 2.0)
-        assert all(result.successful for result in robot.set_parameters({"elastic.importance": "off"}))
+        assert (report.rule, report.importance, report.anchor, report.strength) == ("elastic", "mas", "global", 2.0)
+        for layer in report.layers:
+            assert layer.pull_rms > 0
+            assert layer.importance_max >= layer.importance_mean > 0
+        assert all(result.successful for result in robot.set_parameters({"memory.rule": "plastic"}))
         report = camera.stream(1)[0]
-        assert (report.importance, report.anchor, report.strength) == ("off", "", 0.0)
+        assert (report.rule, report.importance, report.anchor, report.strength) == ("plastic", "", "", 0.0)
         assert {layer.pull_rms for layer in report.layers} == {0.0}
         assert {layer.elastic_ratio for layer in report.layers} == {0.0}
     finally:
+        robot.set_parameters({"memory.rule": "consolidation"})
         robot.set_parameters({"elastic.strength": 0.5, "elastic.importance": "si", "elastic.anchor": "streaming_ema"})
-    assert camera.stream(1)[0].importance == "si"
+    report = camera.stream(1)[0]
+    assert (report.rule, report.importance, report.chunks_observed) == ("consolidation", "", 4)
 
 
 REFUSED: dict[str, tuple[str, object, str]] = {
     "frozen": ("memory.width", 128, "clean it up"),
     "frozen word": ("memory.mode", "windowed", "clean it up"),
+    "frozen places": ("memory.places", 2, "clean it up"),
     "too small": ("elastic.strength", -1.0, "range"),
     "too large": ("elastic.importance_decay", 1.5, "range"),
     "not a number": ("elastic.strength", math.nan, "elastic"),
     "unknown word": ("elastic.anchor", "somewhere", "one of"),
+    "the word of before": ("elastic.importance", "off", "one of"),
+    "unknown rule": ("memory.rule", "off", "one of"),
     "wrong type": ("elastic.strength", "strong", "type"),
     "unknown name": ("elastic.no_such", 1.0, "declared"),
 }
@@ -324,4 +357,10 @@ def test_a_change_that_makes_no_sense_is_refused_with_a_reason(robot: Robot, cam
     assert not result.successful
     assert reason in result.reason
     report = camera.stream(1)[0]
-    assert (report.importance, report.anchor, report.strength) == ("si", "streaming_ema", 0.5)
+    assert (report.rule, report.places) == ("consolidation", 1)
+    try:
+        assert robot.set_parameters({"memory.rule": "elastic"})[0].successful
+        report = camera.stream(1)[0]
+        assert (report.importance, report.anchor, report.strength) == ("si", "streaming_ema", 0.5)
+    finally:
+        robot.set_parameters({"memory.rule": "consolidation"})

@@ -15,9 +15,19 @@ from rclpy.exceptions import InvalidParameterValueException  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 
-from fsm_ros.memory.elastic import AnchorPolicy, AnchorSharing, ElasticRule, Importance  # noqa: E402
+from fsm_ros.memory.atlas import AtlasSettings  # noqa: E402
+from fsm_ros.memory.consolidation import ChunkShare, Consolidation  # noqa: E402
+from fsm_ros.memory.elastic import (  # noqa: E402
+    AnchorPolicy,
+    AnchorSharing,
+    ElasticRule,
+    Importance,
+    ImportanceScale,
+    ImportanceTiming,
+)
 from fsm_ros.node.parameter_docs import as_markdown, as_yaml  # noqa: E402
-from fsm_ros.node.parameter_table import BY_NAME, OFF, PARAMETERS, Reliability, Spec  # noqa: E402
+from fsm_ros.node.parameter_spec import Spec  # noqa: E402
+from fsm_ros.node.parameter_table import BY_NAME, PARAMETERS, Reliability, RuleChoice  # noqa: E402
 from fsm_ros.node.parameters import Values, declare, on_change, read  # noqa: E402
 from fsm_ros.spatial.settings import MemoryMode, MemorySettings  # noqa: E402
 from fsm_ros.stream.keyframes import KeyframePolicy  # noqa: E402
@@ -26,7 +36,8 @@ DEFAULTS = {spec.name: spec.default for spec in PARAMETERS}
 NUMBERS = [spec for spec in PARAMETERS if isinstance(spec.default, int | float) and not isinstance(spec.default, bool)]
 COUNTS_AND_SHARES = {
     *("model.threads", "memory.window_chunks", "memory.extent_margin", "memory.reservoir", "memory.retention_views"),
-    *("memory.seed", "elastic.strength", "elastic.importance_decay", "elastic.anchor_decay"),
+    *("memory.seed", "memory.places", "memory.place_distance", "consolidation.retention"),
+    *("elastic.strength", "elastic.importance_decay", "elastic.anchor_decay"),
 }
 """Numbers that have no unit."""
 
@@ -75,16 +86,24 @@ def test_every_parameter_says_what_it_does_and_has_a_default_that_is_allowed(spe
         assert bool(spec.unit) != (spec.name in COUNTS_AND_SHARES), "a number has a unit, or is known to have none"
 
 
-def test_what_may_change_at_run_time_is_the_elastic_prior() -> None:
+def test_what_may_change_at_run_time_is_the_rule_and_its_numbers() -> None:
     assert {spec.name for spec in PARAMETERS if spec.at_run_time} == {
-        name for name in BY_NAME if name.startswith("elastic.")
+        name for name in BY_NAME if name.startswith(("elastic.", "consolidation.")) or name == "memory.rule"
     }
+
+
+@pytest.mark.parametrize("spec", PARAMETERS, ids=by_name)
+def test_what_belongs_to_one_rule_says_so(spec: Spec) -> None:
+    rule, _, _ = spec.name.partition(".")
+    if rule in [choice.value for choice in RuleChoice]:
+        assert spec.description.startswith(f"With memory.rule {rule}")
 
 
 def test_defaults_are_those_of_the_parts() -> None:
     values = Values(DEFAULTS)
     assert values.memory() == MemorySettings()
-    assert values.rule() == ElasticRule()
+    assert values.rule() == Consolidation()
+    assert values.with_changes({"memory.rule": "elastic"}).rule() == ElasticRule(), "as published"
     assert values.keyframes() == KeyframePolicy()
 
 
@@ -200,26 +219,60 @@ def values(**changes: object) -> Values:
 
 
 def test_words_become_members_of_their_enumerations() -> None:
-    rule = values(elastic__importance="ewc", elastic__anchor="global", elastic__strength=2.5).rule()
-    assert rule is not None
-    assert (rule.importance, rule.anchor, rule.strength) == (Importance.EWC, AnchorPolicy.GLOBAL, 2.5)
-    assert values(elastic__importance=OFF).rule() is None
-    settings = values(memory__mode="windowed", memory__anchor_sharing="shared").memory()
+    settings = values(memory__mode="windowed", memory__rule="elastic", memory__anchor_sharing="shared").memory()
     assert (settings.mode, settings.sharing) == (MemoryMode.WINDOWED, AnchorSharing.SHARED)
     assert values(input__reliability="reliable").choice("input.reliability", Reliability) is Reliability.RELIABLE
 
 
+def test_the_rule_is_the_one_that_is_asked_for_with_its_own_numbers() -> None:
+    elastic = values(
+        memory__rule="elastic",
+        elastic__importance="ewc",
+        elastic__anchor="global",
+        elastic__strength=2.5,
+        elastic__importance_decay=0.25,
+        elastic__anchor_decay=0.75,
+        elastic__timing="before",
+        elastic__scale="per_head",
+    )
+    expected = ElasticRule(
+        Importance.EWC, AnchorPolicy.GLOBAL, 2.5, 0.25, 0.75, ImportanceTiming.BEFORE, ImportanceScale.PER_HEAD
+    )
+    assert elastic.rule() == elastic.memory().rule == expected
+    consolidation = elastic.with_changes(
+        {"memory.rule": "consolidation", "consolidation.share": "by_tokens", "consolidation.retention": 0.9}
+    )
+    assert consolidation.rule() == consolidation.memory().rule == Consolidation(ChunkShare.BY_TOKENS, 0.9)
+    plastic = elastic.with_changes({"memory.rule": "plastic"})
+    assert plastic.rule() is plastic.memory().rule is None
+
+
+def test_places_are_counted_and_kept_apart_as_asked() -> None:
+    assert values(memory__places=3, memory__place_distance=0.5).memory().atlas == AtlasSettings(places=3, apart=0.5)
+
+
 @pytest.mark.parametrize(
-    ("name", "word"), [("memory.mode", "sideways"), ("elastic.anchor", "rock"), ("elastic.importance", "Off")]
+    ("name", "word"),
+    [
+        ("memory.mode", "sideways"),
+        ("memory.rule", "off"),
+        ("elastic.anchor", "rock"),
+        ("elastic.importance", "off"),
+        ("elastic.timing", "never"),
+        ("elastic.scale", "large"),
+        ("consolidation.share", "Equal"),
+    ],
 )
 def test_an_unknown_word_is_refused_with_the_known_ones(name: str, word: str) -> None:
     with pytest.raises(ValueError, match=rf"{name} must be one of .*, got '{word}'"):
         Values(DEFAULTS).with_changes({name: word}).memory()
 
 
-def test_an_unknown_word_is_refused_even_where_the_prior_is_off() -> None:
-    with pytest.raises(ValueError, match="elastic.anchor"):
-        values(elastic__importance=OFF, elastic__anchor="rock").rule()
+@pytest.mark.parametrize("rule", [choice.value for choice in RuleChoice])
+def test_an_unknown_word_is_refused_whichever_rule_is_in_force(rule: str) -> None:
+    for name in ("elastic.anchor", "consolidation.share"):
+        with pytest.raises(ValueError, match=name):
+            values(memory__rule=rule).with_changes({name: "rock"}).rule()
 
 
 # --- changes ----------------------------------------------------------------------------------------------------------
@@ -231,9 +284,10 @@ def verdict(configured: bool, **changes: Any) -> tuple[bool, str]:  # noqa: ANN4
     return result.successful, result.reason
 
 
-def test_a_configured_node_lets_the_elastic_prior_change_and_nothing_else() -> None:
+def test_a_configured_node_lets_the_rule_change_and_nothing_else() -> None:
     assert verdict(True, elastic__strength=3.0) == (True, "")
-    assert verdict(True, elastic__importance=OFF)[0]
+    for rule in RuleChoice:
+        assert verdict(True, memory__rule=rule.value) == (True, "")
     for spec in PARAMETERS:
         allowed, reason = verdict(True, **{spec.name: spec.default})
         assert allowed == spec.at_run_time
@@ -266,6 +320,10 @@ def test_an_unknown_word_is_refused_with_the_choices(configured: bool) -> None:
     ("changes", "words"),
     [
         ({"memory.anchor_sharing": "shared"}, "windowed"),
+        ({"memory.anchor_sharing": "shared", "memory.mode": "windowed"}, "memory rule to elastic"),
+        ({"memory.places": 0}, "at least one place"),
+        ({"memory.place_distance": float("nan")}, "distance"),
+        ({"consolidation.retention": 1.5}, "retention"),
         ({"elastic.strength": -1.0}, "strength"),
         ({"elastic.strength": float("nan")}, "strength"),
         ({"elastic.anchor_decay": 1.5}, "anchor_decay"),
@@ -281,8 +339,9 @@ def test_what_does_not_go_together_is_refused_with_its_cause(changes: dict[str, 
     assert words in reason
 
 
-def test_two_changes_that_only_go_together_are_allowed_together() -> None:
-    assert verdict(False, memory__anchor_sharing="shared", memory__mode="windowed") == (True, "")
+def test_changes_that_only_go_together_are_allowed_together() -> None:
+    released = {"memory.anchor_sharing": "shared", "memory.mode": "windowed", "memory.rule": "elastic"}
+    assert verdict(False, **released) == (True, "")
 
 
 def test_the_check_works_on_a_node(node: Node) -> None:

@@ -13,47 +13,25 @@ from spatial_scenes import (
     a_chunk,
     at,
     image_of,
+    loaded,
     observe_all,
+    refusal,
     report_values,
+    saved,
     scene_of,
     small_memory,
 )
-from tiny_memory import snapshot, tiny_model
+from tiny_memory import tiny_model
 
 from fsm_ros.memory.elastic import ElasticRule
 from fsm_ros.memory.state import SavedMemory, save_memory
 from fsm_ros.spatial.results import Failure, FailureKind
-from fsm_ros.spatial.scene import Scene
+from fsm_ros.spatial.scene_file import NOTES_VERSION
 from fsm_ros.spatial.settings import MemoryMode
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.stream.frame import Camera
 
 EITHER_MODE = pytest.mark.parametrize("mode", MemoryMode, ids=lambda mode: mode.value)
-
-
-def saved(memory: SpatialMemory, path: Path) -> Path:
-    size = memory.save(path)
-    assert size == path.stat().st_size
-    return path
-
-
-def loaded(memory: SpatialMemory, path: Path) -> Scene:
-    scene = memory.load(path)
-    assert isinstance(scene, Scene), scene
-    assert memory.scene is scene
-    return scene
-
-
-def refusal(memory: SpatialMemory, path: Path) -> str:
-    """Loading fails, says so, and leaves the memory alone; returns the message."""
-    before = memory.scene
-    weights = None if before is None else snapshot(before.state)
-    answer = memory.load(path)
-    assert isinstance(answer, Failure) and answer.kind is FailureKind.FILE, answer
-    assert memory.scene is before
-    if before is not None and weights is not None:
-        assert all(torch.equal(tensor, weights[name]) for name, tensor in before.state.tensors().items())
-    return answer.message
 
 
 # --- round trips ------------------------------------------------------------------------------------------------------
@@ -229,7 +207,8 @@ def test_a_memory_of_views_of_another_size_is_refused(memory: SpatialMemory, tmp
 
 def test_a_sound_file_that_is_not_a_scene_is_refused(memory: SpatialMemory, tmp_path: Path) -> None:
     state, path = scene_of(memory).state, tmp_path / "memory.safetensors"
-    for notes in ({}, {"mode": "streaming"}, {"mode": "streaming", "camera": {"width": 16}, "frame": 3}):
+    this_version = {"version": NOTES_VERSION, "mode": "streaming"}
+    for notes in ({}, this_version, this_version | {"camera": {"width": 16}, "frame": 3}):
         save_memory(path, SavedMemory(state, notes, {}), tiny_model().fingerprint())
         assert "not a memory of this version" in refusal(memory, path)
 

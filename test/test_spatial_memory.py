@@ -24,14 +24,18 @@ from spatial_scenes import (
 )
 from tiny_memory import CONFIG, assert_states_close, assert_untouched, snapshot, tiny_model
 
+from fsm_ros.memory.atlas import AtlasSettings
+from fsm_ros.memory.consolidation import Consolidation
 from fsm_ros.memory.elastic import AnchorSharing, ElasticRule
 from fsm_ros.memory.model import FastSpatialMemory, NonFiniteUpdateError
+from fsm_ros.memory.rules import NamedRule
 from fsm_ros.memory.state import MemoryState
 from fsm_ros.spatial.results import Failure, FailureKind
-from fsm_ros.spatial.settings import MemoryMode, MemorySettings
+from fsm_ros.spatial.settings import MemoryMode, MemorySettings, rule_name
 from fsm_ros.stream.frame import Camera
 
 RULE = ElasticRule()
+EVERY_KIND = pytest.mark.parametrize("rule", [RULE, Consolidation(), None], ids=rule_name)
 CHUNK_TOKENS = 2 * (SIZE // CONFIG.patch_size) ** 2
 
 
@@ -59,7 +63,8 @@ def test_every_chunk_is_counted_and_reported() -> None:
     assert first.failure is None and first.epoch_began is None
     assert len(second.layers) == CONFIG.num_layers
     assert all(layer.update_rms > 0 and math.isfinite(layer.elastic_ratio) for layer in second.layers)
-    assert second.state_bytes == scene_of(memory).state.size_bytes > 0
+    assert second.state_bytes == scene_of(memory).atlas.size_bytes > 0
+    assert (first.places, second.places) == (1, 1)
     assert second.observe_s > 0
     scene = scene_of(memory)
     assert (scene.chunks_observed, scene.views_observed) == (2, 5)
@@ -132,6 +137,13 @@ def test_a_chunk_of_another_size_is_refused_and_changes_nothing() -> None:
 def test_settings_that_mean_nothing_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong)) if "mode" not in wrong else "windowed"):
         replace(MemorySettings(), **wrong)
+
+
+def test_shared_anchors_belong_to_the_elastic_prior() -> None:
+    windowed = MemorySettings(mode=MemoryMode.WINDOWED, rule=RULE, sharing=AnchorSharing.SHARED)
+    assert replace(windowed, rule=None).sharing is AnchorSharing.SHARED, "plain LaCT has no anchors to share"
+    with pytest.raises(ValueError, match="elastic prior, the rule is consolidation: set the memory rule to elastic"):
+        replace(windowed, rule=Consolidation())
 
 
 # --- failures -----------------------------------------------------------------------------------------------------
@@ -227,8 +239,8 @@ def test_without_a_rule_nothing_is_pulled() -> None:
 # --- the windowed mode ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", [RULE, None], ids=["elastic", "lact"])
-def test_the_windowed_memory_is_a_fresh_batch_encoding_of_the_last_chunks(rule: ElasticRule | None) -> None:
+@EVERY_KIND
+def test_the_windowed_memory_is_a_fresh_batch_encoding_of_the_last_chunks(rule: NamedRule | None) -> None:
     memory = small_memory(mode=MemoryMode.WINDOWED, window_chunks=3, rule=rule)
     chunks = [a_chunk(i) for i in range(5)]
     observe_all(memory, chunks)
@@ -242,8 +254,8 @@ def test_the_windowed_memory_is_a_fresh_batch_encoding_of_the_last_chunks(rule: 
     assert_same_weights(scene.state, expected)
 
 
-@pytest.mark.parametrize("rule", [RULE, None], ids=["elastic", "lact"])
-def test_windowed_and_streaming_are_one_function_of_one_chunk_and_two_of_more(rule: ElasticRule | None) -> None:
+@EVERY_KIND
+def test_windowed_and_streaming_are_one_function_of_one_chunk_and_two_of_more(rule: NamedRule | None) -> None:
     windowed, streaming = small_memory(mode=MemoryMode.WINDOWED, rule=rule), small_memory(rule=rule)
     windowed.observe(a_chunk(0))
     streaming.observe(a_chunk(0))
@@ -255,8 +267,8 @@ def test_windowed_and_streaming_are_one_function_of_one_chunk_and_two_of_more(ru
 
 
 def test_shared_anchors_are_handed_from_layer_to_layer() -> None:
-    shared = small_memory(mode=MemoryMode.WINDOWED, sharing=AnchorSharing.SHARED)
-    own = small_memory(mode=MemoryMode.WINDOWED)
+    shared = small_memory(mode=MemoryMode.WINDOWED, rule=RULE, sharing=AnchorSharing.SHARED)
+    own = small_memory(mode=MemoryMode.WINDOWED, rule=RULE)
     shared.observe(a_chunk(0))
     own.observe(a_chunk(0))
     first, last = (scene_of(shared).state.layers[i].anchor.w0 for i in (0, -1))
@@ -309,7 +321,10 @@ def test_a_report_names_the_old_keyframes_and_not_its_own() -> None:
 @pytest.mark.parametrize("mode", MemoryMode, ids=lambda mode: mode.value)
 def test_a_long_stream_does_not_let_anything_grow(mode: MemoryMode) -> None:
     camera = Camera(8, 8, 7.0, 7.0, 4.0, 4.0)
-    memory = small_memory(width=8, height=8, chunk_views=1, mode=mode, retention_views=1, horizon_s=1000.0)
+    one_place = AtlasSettings(places=1)
+    memory = small_memory(
+        width=8, height=8, chunk_views=1, mode=mode, atlas=one_place, retention_views=1, horizon_s=1000.0
+    )
     reports = observe_all(memory, [a_chunk(i, views=1, camera=camera) for i in range(200)])
     assert {report.state_bytes for report in reports} == {reports[0].state_bytes}
     assert [len(report.keyframes) for report in reports] == [min(i, SMALL.reservoir) for i in range(200)]

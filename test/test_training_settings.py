@@ -58,7 +58,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"episodes": {"batch_order": 1.5}}, r"must lie in \[0, 1\]"),
     ({"data": {"recorded_share": 0.5}}, "must both be given"),
     ({"data": {"scenes": {"families": {"moon": 1}}}}, "room, corridor, open, tabletop"),
-    ({"rule": {"importance": "luck"}}, "rule.importance must be one of"),
+    ({"rule": {"importance": "luck"}}, "rule: importance must be one of"),
     ({"model": {"dim": 30}}, "must divide dim"),
     ({"model": {"depth": 3}}, "unknown model.depth"),
     ({"report": {"log_every_s": 0}}, "must be positive"),

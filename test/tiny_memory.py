@@ -3,28 +3,71 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fsm_ros.memory.camera import Cameras
-from fsm_ros.memory.elastic import AnchorPolicy, ElasticRule, Importance
+from fsm_ros.memory.consolidation import ChunkShare, Consolidation
+from fsm_ros.memory.elastic import (
+    AnchorPolicy,
+    ElasticRule,
+    Importance,
+    ImportanceScale,
+    ImportanceTiming,
+    LayerMemory,
+    WriteRule,
+)
+from fsm_ros.memory.fast_weights import FastWeights, WriteTokens, newton_schulz
 from fsm_ros.memory.layers import Block
 from fsm_ros.memory.model import FastSpatialMemory, ModelConfig, MuonPrecision, Precision, Views
 from fsm_ros.memory.state import MemoryState
+from fsm_ros.memory.steps import StepRule
 
 CONFIG = ModelConfig(patch_size=4, dim=32, num_layers=2, attention_head_dim=16, fast_head_dim=8, mlp_inter_multi=2)
+ONE_LAYER = replace(CONFIG, num_layers=1)
 SQUARE = (16, 16)
 OBLONG = (8, 12)
 ELASTIC_BUFFERS = ("w0_star", "w1_star", "w2_star", "F0", "F1", "F2")
 EVERY_RULE = [ElasticRule(importance, anchor) for importance in Importance for anchor in AnchorPolicy]
 EVERY_RULE_OR_NONE = [*EVERY_RULE, None]
+WEIGHED_DIFFERENTLY = [
+    ElasticRule(importance, timing=timing, scale=scale)
+    for importance in (Importance.SI, Importance.UNIFORM)
+    for timing in ImportanceTiming
+    for scale in ImportanceScale
+    if (timing, scale) != (ImportanceTiming.AFTER, ImportanceScale.RAW)
+]
+EVERY_CONSOLIDATION = [Consolidation(share, retention) for share in ChunkShare for retention in (1.0, 0.7)]
+EVERY_STEP_RULE = [
+    StepRule(),
+    StepRule(size=0.3),
+    StepRule(decline=1.0),
+    StepRule(momentum=0.6),
+    StepRule(size=0.7, decline=0.5, momentum=0.3),
+]
+BEYOND_THE_PAPER: list[WriteRule] = [*WEIGHED_DIFFERENTLY, *EVERY_CONSOLIDATION, *EVERY_STEP_RULE]
+EVERY_WRITE_RULE: list[WriteRule] = [*EVERY_RULE, *BEYOND_THE_PAPER]
+EVERY_WRITE_RULE_OR_NONE: list[WriteRule | None] = [*EVERY_WRITE_RULE, None]
 
 
-def rule_name(rule: ElasticRule | None) -> str:
+def rule_name(rule: WriteRule | None) -> str:
     """For the names of parametrised tests."""
-    return "lact" if rule is None else f"{rule.importance.value}-{rule.anchor.value}"
+    if rule is None:
+        return "lact"
+    if isinstance(rule, ElasticRule):
+        policies = [rule.importance, rule.anchor, rule.timing, rule.scale]
+        as_released = (ImportanceTiming.AFTER, ImportanceScale.RAW)
+        return "-".join(policy.value for policy in policies if policy not in as_released)
+    if isinstance(rule, Consolidation):
+        return f"consolidation-{rule.share.value}-{rule.retention:g}"
+    if isinstance(rule, StepRule):
+        return f"steps-{rule.size:g}-{rule.decline:g}-{rule.momentum:g}"
+    raise TypeError(f"a rule that has no name: {rule!r}")
 
 
 def tiny_model(
@@ -94,7 +137,7 @@ def scene_of(state: MemoryState, scene: int) -> MemoryState:
 
 
 def stream(
-    model: FastSpatialMemory, state: MemoryState, chunks: list[Views], rule: ElasticRule | None = None
+    model: FastSpatialMemory, state: MemoryState, chunks: list[Views], rule: WriteRule | None = None
 ) -> MemoryState:
     """Observe chunk after chunk."""
     for chunk in chunks:
@@ -103,7 +146,7 @@ def stream(
 
 
 def observed_state(
-    model: FastSpatialMemory, chunks: int = 2, rule: ElasticRule | None = None, seed: int = 1
+    model: FastSpatialMemory, chunks: int = 2, rule: WriteRule | None = None, seed: int = 1
 ) -> MemoryState:
     """A state with something in it."""
     return stream(model, model.initial_state(), random_chunks(seed, chunks), rule)
@@ -139,6 +182,103 @@ def largest_difference(one: MemoryState, other: MemoryState) -> float:
     """How far two memories are apart."""
     there = other.tensors()
     return max(float((t - there[name]).abs().max()) for name, t in one.tensors().items())
+
+
+# --- one write, once more in float64 NumPy -----------------------------------------------------------------
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LayerCase:
+    """A layer of two scenes and three heads, width 4, hidden 6, that has a past, and chunks to write into it.
+
+    Attributes:
+        memory: weights, anchor and importance that have nothing to do with one another; no evidence.
+        norms: column norms that are none of theirs.
+        chunks: of different lengths.
+    """
+
+    memory: LayerMemory
+    norms: FastWeights
+    chunks: list[WriteTokens]
+
+
+def layer_case(seed: int, chunks: int = 3) -> LayerCase:
+    """A random one."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    def matrices() -> FastWeights:
+        return FastWeights(normal(2, 3, 4, 6), normal(2, 3, 6, 4), normal(2, 3, 4, 6))
+
+    def tokens(count: int) -> WriteTokens:
+        keys = torch.nn.functional.normalize(normal(2, 3, count, 4), dim=-1)
+        eta0, eta1, eta2 = (torch.nn.functional.softplus(normal(2, 3, count, 1)) for _ in range(3))
+        return WriteTokens(keys, normal(2, 3, count, 4), (eta0, eta1, eta2))
+
+    memory = LayerMemory(matrices(), matrices(), matrices().map(lambda t: 0.1 * t.abs()))
+    norms = matrices().map(lambda t: 0.5 + t[:1, :, :1].abs())
+    return LayerCase(memory, norms, [tokens(12 + 4 * i) for i in range(chunks)])
+
+
+def muon(gradient: FastWeights) -> FastWeights:
+    """The package's own, as a layer of the tiny model runs it."""
+    return gradient.map(lambda g: newton_schulz(g, 5, torch.float32))
+
+
+def arrays_of(matrices: FastWeights) -> list[Array]:
+    """The three matrices in float64."""
+    return [array_of(matrix) for matrix in matrices]
+
+
+def array_of(tensor: Tensor) -> Array:
+    """A tensor in float64."""
+    return np.asarray(tensor.double().numpy(), np.float64)
+
+
+def reference_gradient(weights: list[Array], tokens: WriteTokens) -> list[Array]:
+    """The derivative of ``sum_i eta_i <f(k_i), v_i>``, entry by entry in a complex step: exact, and no formula."""
+    keys, values = array_of(tokens.keys), array_of(tokens.values)
+    step = 1e-30
+    gradients = [np.zeros_like(matrix) for matrix in weights]
+    for which, eta in enumerate(tokens.step_sizes):
+        for row, column in np.ndindex(*weights[which].shape[-2:]):
+            w0, w1, w2 = (matrix.astype(np.complex128) for matrix in weights)
+            (w0, w1, w2)[which][..., row, column] += 1j * step
+            gate = keys @ w0
+            answers = (gate / (1 + np.exp(-gate)) * (keys @ w2)) @ w1
+            agreement = (array_of(eta) * answers * values).sum(axis=(-2, -1))
+            gradients[which][..., row, column] = agreement.imag / step
+    return gradients
+
+
+def reference_muon(gradient: Array) -> Array:
+    """Five quintic Newton-Schulz iterations."""
+    x: Array = gradient / (np.linalg.norm(gradient, axis=(-2, -1), keepdims=True) + 1e-7)
+    for _ in range(5):
+        gram = x @ np.swapaxes(x, -2, -1)
+        x = 3.4445 * x - 4.7750 * gram @ x + 2.0315 * gram @ gram @ x
+    return x
+
+
+def reference_norms_restored(weight: Array, norms: Array) -> Array:
+    """Every column as long as it has to be."""
+    restored: Array = weight / (np.linalg.norm(weight, axis=-2, keepdims=True) + 1e-5) * norms
+    return restored
+
+
+def assert_matrices_close(found: FastWeights | None, expected: list[Array], atol: float) -> None:
+    """The same three matrices, up to rounding."""
+    assert found is not None
+    for name, mine, theirs in zip(("w0", "w1", "w2"), found, expected, strict=True):
+        assert mine.dtype == torch.float32
+        np.testing.assert_allclose(mine.numpy(), theirs, atol=atol, rtol=0, err_msg=name)
+
+
+# --- files of the release ----------------------------------------------------------------------------------
 
 
 def _wrapped(name: str) -> str:

@@ -2,18 +2,21 @@
 
 The elastic prior (FSM, arXiv 2604.07350, section 3) pulls the fast weights towards an anchor, weighted by
 Fisher importance. The order of operations is that of the released code, which differs from the paper's
-equations 5 and 6: importance is updated before the pull.
+equations 5 and 6: importance is updated before the pull. What goes beyond the paper (uniform importance, its
+timing, its scale) is off by default.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from fsm_ros.memory.fast_weights import FastWeights, with_column_norms
+from fsm_ros.memory.fast_weights import FastWeights, WriteTokens, ascent_direction, with_column_norms
 
 INITIAL_IMPORTANCE = 1e-6
 
@@ -27,6 +30,27 @@ class Importance(Enum):
     """``U**2`` (elastic weight consolidation)."""
     SI = "si"
     """``|U * (weight + U - anchor)|`` (synaptic intelligence)."""
+    UNIFORM = "uniform"
+    """1: every weight counts the same. Not of the paper; says what weighting by importance adds."""
+
+
+class ImportanceTiming(Enum):
+    """Which importance weighs the pull."""
+
+    AFTER = "after"
+    """The one that this chunk's update has gone into, as released: what is being written is pulled back most."""
+    BEFORE = "before"
+    """The one from before the chunk: protects what is there, not what is being written. Not of the paper."""
+
+
+class ImportanceScale(Enum):
+    """In what units importance weighs the pull."""
+
+    RAW = "raw"
+    """As it is, as released. Muon fixes the size of the update and, with it, that of the importance."""
+    PER_HEAD = "per_head"
+    """Over its mean in each matrix of each head: strength is the mean share that is pulled back, and none is pulled
+    past its anchor. Not of the paper."""
 
 
 class AnchorPolicy(Enum):
@@ -59,6 +83,8 @@ class ElasticRule:
         strength: lambda, at least 0.
         importance_decay: alpha in [0, 1], the share of the old importance that a chunk keeps.
         anchor_decay: beta in [0, 1], the share of the old anchor that a chunk keeps (``STREAMING_EMA``).
+        timing: whether importance counts this chunk's update.
+        scale: in what units importance weighs.
     """
 
     importance: Importance = Importance.SI
@@ -66,6 +92,8 @@ class ElasticRule:
     strength: float = 0.5
     importance_decay: float = 0.5
     anchor_decay: float = 0.5
+    timing: ImportanceTiming = ImportanceTiming.AFTER
+    scale: ImportanceScale = ImportanceScale.RAW
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -73,15 +101,25 @@ class ElasticRule:
         Raises:
             ValueError: an unknown policy, or a number outside its range.
         """
-        if not isinstance(self.importance, Importance):
-            raise ValueError(f"unknown importance {self.importance!r}: use a member of Importance")
-        if not isinstance(self.anchor, AnchorPolicy):
-            raise ValueError(f"unknown anchor policy {self.anchor!r}: use a member of AnchorPolicy")
+        for policy, kind in (
+            (self.importance, Importance),
+            (self.anchor, AnchorPolicy),
+            (self.timing, ImportanceTiming),
+            (self.scale, ImportanceScale),
+        ):
+            if not isinstance(policy, kind):
+                raise ValueError(f"unknown policy {policy!r}: use a member of {kind.__name__}")
         if not 0 <= self.strength < float("inf"):
             raise ValueError(f"elastic strength must be finite and at least 0, got {self.strength}")
         for name in ("importance_decay", "anchor_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+
+    def write(
+        self, memory: LayerMemory, tokens: WriteTokens, norms: FastWeights, muon: Muon
+    ) -> tuple[LayerMemory, LayerStatistics]:
+        """Write a chunk; see :class:`WriteRule`."""
+        return elastic_write(memory, muon(ascent_direction(memory.weights, tokens)), norms, self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,11 +130,14 @@ class LayerMemory:
         weights: fast weights ``[B, H, ., .]``, float32.
         anchor: what they are pulled towards, same shapes.
         importance: how strongly each weight is pulled, same shapes, at least 0.
+        evidence: what has been asked of the weights so far, summed over chunks, same shapes; ``None`` where the rule
+            keeps none (:mod:`fsm_ros.memory.consolidation`).
     """
 
     weights: FastWeights
     anchor: FastWeights
     importance: FastWeights
+    evidence: FastWeights | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +166,38 @@ class LayerStatistics:
         return self.pull_rms / self.update_rms.clamp_min(torch.finfo(self.update_rms.dtype).tiny)
 
 
+Muon = Callable[[FastWeights], FastWeights]
+"""Turns a gradient into an update of a fixed size, matrix by matrix (Newton-Schulz)."""
+
+
+class WriteRule(Protocol):
+    """How a chunk is written into a layer. Rules are values without a state: all that changes is in the memory."""
+
+    def write(
+        self, memory: LayerMemory, tokens: WriteTokens, norms: FastWeights, muon: Muon
+    ) -> tuple[LayerMemory, LayerStatistics]:
+        """Write one chunk.
+
+        Args:
+            memory: the layer before; not changed.
+            tokens: what the chunk asks to be remembered.
+            norms: the column norms to restore: those of the slow weights, for the whole stream.
+            muon: turns gradients into updates.
+
+        Returns:
+            The layer after, and what the chunk did to it.
+        """
+
+
+def write_chunk(
+    memory: LayerMemory, tokens: WriteTokens, norms: FastWeights, muon: Muon, rule: WriteRule | None
+) -> tuple[LayerMemory, LayerStatistics]:
+    """Write one chunk under a rule; ``None`` is plain LaCT. See :meth:`WriteRule.write`."""
+    if rule is None:
+        return elastic_write(memory, muon(ascent_direction(memory.weights, tokens)), norms, None)
+    return rule.write(memory, tokens, norms, muon)
+
+
 def elastic_write(
     memory: LayerMemory, update: FastWeights, norms: FastWeights, rule: ElasticRule | None
 ) -> tuple[LayerMemory, LayerStatistics]:
@@ -147,11 +220,12 @@ def elastic_write(
     else:
         displacement = moved.map(torch.sub, anchor)
         importance = _updated_importance(importance, update, displacement, rule)
-        pull = importance.map(lambda f, way: rule.strength * f * way, displacement)
+        share = _share_pulled_back(memory.importance, importance, rule)
+        pull = share.map(torch.mul, displacement)
         weights = with_column_norms(moved.map(torch.sub, pull), norms)
         anchor = _moved_anchor(anchor, weights, rule)
     after = LayerMemory(weights, anchor, importance)
-    return after, _statistics(after, update, pull)
+    return after, statistics_of(after, update, pull)
 
 
 def _updated_importance(
@@ -167,11 +241,32 @@ def _updated_importance(
             sample = step * step
         elif rule.importance is Importance.SI:
             sample = (step * way).abs()
+        elif rule.importance is Importance.UNIFORM:
+            sample = torch.ones_like(old)
         else:
             raise ValueError(f"unknown importance {rule.importance!r}")
         return alpha * old + (1 - alpha) * sample.to(old.dtype)
 
     return importance.map(one, update, displacement)
+
+
+def _share_pulled_back(before: FastWeights, after: FastWeights, rule: ElasticRule) -> FastWeights:
+    """Which share of its way from the anchor every weight is pulled back."""
+    if rule.timing is ImportanceTiming.AFTER:
+        importance = after
+    elif rule.timing is ImportanceTiming.BEFORE:
+        importance = before
+    else:
+        raise ValueError(f"unknown importance timing {rule.timing!r}")
+    if rule.scale is ImportanceScale.RAW:
+        return importance.map(lambda f: rule.strength * f)
+    if rule.scale is ImportanceScale.PER_HEAD:
+        tiny = torch.finfo(torch.float32).tiny
+        # Importance has a long tail: without a limit the most important weights would be thrown past their anchors.
+        return importance.map(
+            lambda f: (rule.strength * f / f.mean(dim=(-2, -1), keepdim=True).clamp_min(tiny)).clamp_max(1.0)
+        )
+    raise ValueError(f"unknown importance scale {rule.scale!r}")
 
 
 def _moved_anchor(anchor: FastWeights, weights: FastWeights, rule: ElasticRule) -> FastWeights:
@@ -185,7 +280,9 @@ def _moved_anchor(anchor: FastWeights, weights: FastWeights, rule: ElasticRule) 
     raise ValueError(f"unknown anchor policy {rule.anchor!r}")
 
 
-def _statistics(memory: LayerMemory, update: FastWeights, pull: FastWeights) -> LayerStatistics:
+def statistics_of(memory: LayerMemory, update: FastWeights, pull: FastWeights) -> LayerStatistics:
+    """What a chunk did: the layer after it, the update that was added, and what was pulled back."""
+
     def flat(weights: FastWeights) -> Tensor:
         return torch.cat([matrix.detach().float().flatten(1) for matrix in weights], dim=1)
 

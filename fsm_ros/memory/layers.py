@@ -15,15 +15,15 @@ from torch import Tensor, nn
 
 from fsm_ros.memory.elastic import (
     INITIAL_IMPORTANCE,
-    ElasticRule,
     LayerMemory,
     LayerStatistics,
-    elastic_write,
+    Muon,
+    WriteRule,
+    write_chunk,
 )
 from fsm_ros.memory.fast_weights import (
     FastWeights,
     WriteTokens,
-    ascent_direction,
     column_norms,
     newton_schulz,
     read,
@@ -107,13 +107,18 @@ class LaCETLayer(nn.Module):
         return WriteTokens(_unit(self._heads(keys)), self._heads(values), (eta0, eta1, eta2))
 
     def write(
-        self, memory: LayerMemory, tokens: WriteTokens, rule: ElasticRule | None, muon_dtype: torch.dtype
+        self, memory: LayerMemory, tokens: WriteTokens, rule: WriteRule | None, muon_dtype: torch.dtype
     ) -> tuple[LayerMemory, LayerStatistics]:
-        """Write one chunk: one Muon step under the elastic prior."""
-        gradient = ascent_direction(memory.weights, tokens)
-        update = gradient.map(lambda g: newton_schulz(g, self.muon_update_steps, muon_dtype))
-        norms = column_norms(self.slow_weights(1))
-        return elastic_write(memory, update, norms, rule)
+        """Write one chunk under a rule; ``None`` for plain LaCT."""
+        return write_chunk(memory, tokens, self.norms(), self.muon(muon_dtype), rule)
+
+    def norms(self) -> FastWeights:
+        """The column norms that every write restores, ``[1, H, 1, .]``."""
+        return column_norms(self.slow_weights(1))
+
+    def muon(self, dtype: torch.dtype) -> Muon:
+        """The layer's Newton-Schulz iteration, in this precision."""
+        return lambda gradient: gradient.map(lambda g: newton_schulz(g, self.muon_update_steps, dtype))
 
     def read(self, weights: FastWeights, queries: Tensor, views: int) -> Tensor:
         """Answer queries ``[B, H, V*N, d]`` from the fast weights, ``[B, V, N, D]``."""
@@ -185,7 +190,7 @@ class Block(nn.Module):
         self,
         attended: Tensor,
         memory: LayerMemory,
-        rule: ElasticRule | None,
+        rule: WriteRule | None,
         muon_dtype: torch.dtype,
         chunk_tokens: int | None = None,
     ) -> tuple[LayerMemory, LayerStatistics]:
@@ -194,7 +199,7 @@ class Block(nn.Module):
         Args:
             attended: from :meth:`attend`.
             memory: the layer before.
-            rule: the elastic prior, ``None`` for plain LaCT.
+            rule: how to write, ``None`` for plain LaCT.
             muon_dtype: precision of Newton-Schulz.
             chunk_tokens: write in chunks of so many tokens, in order, the last one maybe shorter; ``None``:
                 all in one.

@@ -23,7 +23,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from fsm_ros.memory.camera import Cameras, pluecker_map
-from fsm_ros.memory.elastic import AnchorSharing, ElasticRule, LayerMemory, LayerStatistics
+from fsm_ros.memory.elastic import AnchorSharing, LayerMemory, LayerStatistics, WriteRule
 from fsm_ros.memory.layers import Block, FeedForward, LaCETLayer, ViewAttention
 from fsm_ros.memory.state import MemoryState
 
@@ -177,6 +177,11 @@ class FastSpatialMemory(nn.Module):
         """Where the weights are."""
         return self.input_linear.weight.device
 
+    @property
+    def memory_layers(self) -> list[LaCETLayer]:
+        """The fast-weight layers, in order."""
+        return [block.memory for block in self._blocks()]
+
     def fingerprint(self) -> str:
         """A hash of architecture and weights: memories of one model mean nothing to another."""
         digest = hashlib.sha256(json.dumps(asdict(self.config), sort_keys=True).encode())
@@ -213,14 +218,14 @@ class FastSpatialMemory(nn.Module):
         return MemoryState(layers)
 
     def observe(
-        self, state: MemoryState, chunk: Views, rule: ElasticRule | None = None, *, checked: bool = True
+        self, state: MemoryState, chunk: Views, rule: WriteRule | None = None, *, checked: bool = True
     ) -> MemoryState:
         """Write one chunk, in streaming order.
 
         Args:
             state: the memory before; not changed.
             chunk: the views to write. Their order does not matter.
-            rule: the elastic prior; ``None`` for plain LaCT.
+            rule: how to write, such as the elastic prior; ``None`` for plain LaCT.
             checked: look for weights that are not finite, which waits for the device. A trainer, which looks at
                 its gradients anyway, does not.
 
@@ -253,7 +258,7 @@ class FastSpatialMemory(nn.Module):
         state: MemoryState,
         views: Views,
         chunk_tokens: int,
-        rule: ElasticRule | None = None,
+        rule: WriteRule | None = None,
         sharing: AnchorSharing = AnchorSharing.PER_LAYER,
         *,
         checked: bool = True,
@@ -264,7 +269,7 @@ class FastSpatialMemory(nn.Module):
             state: the memory before; not changed.
             views: all views, in order.
             chunk_tokens: size of a chunk in tokens; chunks ignore view borders, the last one may be shorter.
-            rule: the elastic prior; ``None`` for plain LaCT.
+            rule: how to write, such as the elastic prior; ``None`` for plain LaCT.
             sharing: whether anchors and importance are handed from layer to layer, as in the release.
             checked: as in :meth:`observe`.
 

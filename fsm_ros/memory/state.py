@@ -22,7 +22,7 @@ from fsm_ros.memory.elastic import LayerMemory, LayerStatistics
 from fsm_ros.memory.fast_weights import FastWeights
 
 FORMAT = "fsm_ros.memory/1"
-_PARTS = ("weights", "anchor", "importance")
+_PARTS = ("weights", "anchor", "importance", "evidence")
 _MATRICES = ("w0", "w1", "w2")
 
 
@@ -53,15 +53,19 @@ class MemoryState:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes that the state takes once it has been written; the same however long the stream is."""
-        return sum(t.numel() * t.element_size() for t in self.tensors().values())
+        """Bytes that the state takes; the same however long the stream is. Tensors that are shared count once."""
+        return size_bytes(self)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor under its name in a file, ``layers.<i>.<weights|anchor|importance>.<w0|w1|w2>``."""
+        """Every tensor under its name in a file, ``layers.<i>.<weights|anchor|importance|evidence>.<w0|w1|w2>``.
+
+        There is no evidence where the rule keeps none.
+        """
         return {
-            f"layers.{i}.{part}.{name}": getattr(getattr(layer, part), name)
+            f"layers.{i}.{part}.{name}": getattr(held, name)
             for i, layer in enumerate(self.layers)
             for part in _PARTS
+            if (held := getattr(layer, part)) is not None
             for name in _MATRICES
         }
 
@@ -78,8 +82,8 @@ class MemoryState:
         return self.map(torch.Tensor.detach)
 
     def reanchored(self) -> MemoryState:
-        """The state anchored where it stands: for switching the elastic prior on in mid-stream."""
-        return replace(self, layers=tuple(replace(layer, anchor=layer.weights) for layer in self.layers))
+        """The state anchored where it stands, without evidence: for going on under another rule in mid-stream."""
+        return replace(self, layers=tuple(replace(layer, anchor=layer.weights, evidence=None) for layer in self.layers))
 
     def equals(self, other: MemoryState) -> bool:
         """Bit for bit the same memory (statistics aside)."""
@@ -95,12 +99,21 @@ class MemoryState:
         return bool(torch.stack([t.isfinite().all() for t in self.tensors().values()]).all())
 
 
+def size_bytes(*states: MemoryState) -> int:
+    """Bytes that states take together; tensors that they share count once."""
+    unique = {id(t): t for state in states for t in state.tensors().values()}
+    return sum(t.numel() * t.element_size() for t in unique.values())
+
+
 def _from_tensors(tensors: Mapping[str, Tensor], like: MemoryState) -> MemoryState:
     def part(i: int, which: str) -> FastWeights:
         return FastWeights(*(tensors[f"layers.{i}.{which}.{name}"] for name in _MATRICES))
 
-    layers = tuple(LayerMemory(*(part(i, which) for which in _PARTS)) for i in range(len(like.layers)))
-    return replace(like, layers=layers, statistics=())
+    def layer(i: int) -> LayerMemory:
+        evidence = part(i, "evidence") if f"layers.{i}.evidence.w0" in tensors else None
+        return LayerMemory(part(i, "weights"), part(i, "anchor"), part(i, "importance"), evidence)
+
+    return replace(like, layers=tuple(layer(i) for i in range(len(like.layers))), statistics=())
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,21 +212,42 @@ def load_memory(path: Path, like: MemoryState, fingerprint: str) -> SavedMemory:
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise MemoryFileError(f"{path} cannot be read as a memory, it is damaged or cut short: {error}") from error
     state = {name.removeprefix("state."): t.to(device) for name, t in tensors.items() if name.startswith("state.")}
-    expected = {name: (t.shape, t.dtype) for name, t in like.tensors().items()}
-    found = {name: (t.shape, t.dtype) for name, t in state.items()}
-    if found != expected:
-        wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
-        raise MemoryFileError(
-            f"{path} does not fit this model: {len(wrong)} tensors differ, the first is {wrong[0]} "
-            f"(found {found.get(wrong[0])}, expected {expected.get(wrong[0])})"
-        )
-    loaded = replace(_from_tensors(state, like), chunks_observed=chunks, views_observed=views)
-    if not loaded.is_finite():
-        raise MemoryFileError(f"{path} holds weights that are not finite: it is damaged")
+    try:
+        loaded = replace(state_from_tensors(state, like), chunks_observed=chunks, views_observed=views)
+    except ValueError as error:
+        raise MemoryFileError(f"{path} {error}") from error
     attachments = {
         name.removeprefix("attachments."): t for name, t in tensors.items() if name.startswith("attachments.")
     }
     return SavedMemory(loaded, notes, attachments)
+
+
+def state_from_tensors(tensors: Mapping[str, Tensor], like: MemoryState) -> MemoryState:
+    """The inverse of :meth:`MemoryState.tensors`; counters are those of ``like``.
+
+    Args:
+        tensors: with evidence in every layer, or in none.
+        like: any state of the model.
+
+    Raises:
+        ValueError: names, shapes or types that are not those of the model, or a number that is not finite; the message
+            goes on after the name of what holds the tensors.
+    """
+    has_evidence = any(".evidence." in name for name in tensors)
+    layers = (replace(layer, evidence=layer.weights if has_evidence else None) for layer in like.layers)
+    wanted = replace(like, layers=tuple(layers)).tensors()
+    expected = {name: (t.shape, t.dtype) for name, t in wanted.items()}
+    found = {name: (t.shape, t.dtype) for name, t in tensors.items()}
+    if found != expected:
+        wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+        raise ValueError(
+            f"does not fit this model: {len(wrong)} tensors differ, the first is {wrong[0]} "
+            f"(found {found.get(wrong[0])}, expected {expected.get(wrong[0])})"
+        )
+    state = _from_tensors(tensors, like)
+    if not state.is_finite():
+        raise ValueError("holds weights that are not finite: it is damaged")
+    return state
 
 
 def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

@@ -15,10 +15,9 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from fsm_ros.engine import EngineStatus
 from fsm_ros.memory.elastic import ElasticRule
 from fsm_ros.node.ingest import IngestStatus
-from fsm_ros.node.parameter_table import OFF
 from fsm_ros.spatial.results import ObserveReport
 from fsm_ros.spatial.scene import Scene
-from fsm_ros.spatial.settings import MemorySettings
+from fsm_ros.spatial.settings import MemorySettings, rule_name
 from fsm_ros.stream.ledger import LedgerSnapshot, Refusal
 from fsm_ros_msgs.msg import LayerDiagnostics, MemoryDiagnostics, RefusalCount
 
@@ -113,9 +112,11 @@ def memory_message(
     device: torch.device,
 ) -> MemoryDiagnostics:
     """The message on one observed chunk."""
-    rule: ElasticRule | None = settings.rule
+    elastic = settings.rule if isinstance(settings.rule, ElasticRule) else None
     message = MemoryDiagnostics(
         mode=settings.mode.value,
+        rule=rule_name(settings.rule),
+        places=report.places,
         epoch=report.epoch,
         chunks_observed=report.chunks_observed,
         views_observed=report.views_observed,
@@ -123,9 +124,9 @@ def memory_message(
         frames_keyframed=ledger.keyframes,
         frames_pending=ledger.pending,
         refused=[RefusalCount(reason=reason.value, count=count) for reason, count in ledger.refused.items() if count],
-        importance=OFF if rule is None else rule.importance.value,
-        anchor="" if rule is None else rule.anchor.value,
-        strength=0.0 if rule is None else rule.strength,
+        importance="" if elastic is None else elastic.importance.value,
+        anchor="" if elastic is None else elastic.anchor.value,
+        strength=0.0 if elastic is None else elastic.strength,
         layers=[
             LayerDiagnostics(
                 weight_rms=layer.weight_rms,
@@ -261,6 +262,7 @@ def _memory(health: Health) -> DiagnosticStatus:
             "chunks_observed": known.chunks_observed,
             "views_observed": known.views_observed,
             "epoch": known.epoch,
+            "places": known.places if isinstance(known, ObserveReport) else len(known.atlas.places),
         }
     if report is not None:
         values |= {

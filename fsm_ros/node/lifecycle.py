@@ -35,6 +35,7 @@ from fsm_ros.node.requests import INACTIVE, Bridge
 from fsm_ros.node.transitions import refuse_impossible, telling
 from fsm_ros.node.views import ViewServer
 from fsm_ros.spatial.results import Failure, ObserveReport
+from fsm_ros.spatial.settings import rule_name
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.stream.ledger import FrameLedger, Refusal
 from fsm_ros_msgs.msg import MemoryDiagnostics
@@ -339,9 +340,9 @@ class FsmNode(LifecycleNode):
         changed = configured.engine.ask(lambda memory: memory.set_rule(rule))
         changed.add_done_callback(
             lambda done: (
-                self.get_logger().error(f"the elastic prior was not changed: {done.result()}")
+                self.get_logger().error(f"the rule was not changed: {done.result()}")
                 if isinstance(done.result(), Failure)
-                else self.get_logger().info(f"elastic prior: {rule}")
+                else self.get_logger().info(f"chunks are written by {rule_name(rule)}: {rule}")
             )
         )
 

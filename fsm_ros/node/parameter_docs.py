@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 
-from fsm_ros.node.parameter_table import PARAMETERS, Spec
+from fsm_ros.node.parameter_spec import Spec
+from fsm_ros.node.parameter_table import PARAMETERS
 
 
 def as_yaml() -> str:

@@ -6,17 +6,31 @@ The table makes the declarations, the settings of the parts, ``config/fsm.yaml``
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-
-from fsm_ros.memory.elastic import AnchorPolicy, AnchorSharing, ElasticRule, Importance
+from fsm_ros.memory.consolidation import ChunkShare, Consolidation
+from fsm_ros.memory.elastic import (
+    AnchorPolicy,
+    AnchorSharing,
+    ElasticRule,
+    Importance,
+    ImportanceScale,
+    ImportanceTiming,
+)
 from fsm_ros.memory.model import MuonPrecision, Precision
-from fsm_ros.spatial.settings import MemoryMode, MemorySettings, RenderResolution
+from fsm_ros.memory.rules import RuleKind
+from fsm_ros.node.parameter_spec import Spec, words
+from fsm_ros.spatial.settings import PLASTIC, MemoryMode, MemorySettings, RenderResolution, rule_name
 from fsm_ros.stream.keyframes import KeyframePolicy
 
-OFF = "off"
+
+class RuleChoice(Enum):
+    """How chunks are written, as it is asked for."""
+
+    CONSOLIDATION = RuleKind.CONSOLIDATION.value
+    ELASTIC = RuleKind.ELASTIC.value
+    PLASTIC = PLASTIC
+    """Plain LaCT."""
 
 
 class Transport(Enum):
@@ -37,54 +51,10 @@ class Reliability(Enum):
     """Loses none, but hears reliable publishers only: for replaying bags."""
 
 
-@dataclass(frozen=True)
-class Spec:
-    """One parameter.
-
-    Attributes:
-        name: dotted, as in YAML.
-        default: also says the type.
-        description: what it does, and what special values mean.
-        unit: of the number; empty where it has none.
-        low: smallest allowed number.
-        high: largest allowed number.
-        choices: allowed words.
-        at_run_time: whether it may change while the node is configured.
-    """
-
-    name: str
-    default: bool | int | float | str | list[str]
-    description: str
-    unit: str = ""
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] = ()
-    at_run_time: bool = False
-
-    def descriptor(self) -> ParameterDescriptor:
-        """The descriptor that ``ros2 param describe`` shows, with the range that rcl enforces."""
-        unit = f" [{self.unit}]" if self.unit else ""
-        descriptor = ParameterDescriptor(name=self.name, description=f"{self.description}{unit}")
-        if self.choices:
-            descriptor.additional_constraints = f"one of: {', '.join(self.choices)}"
-        if self.low is not None and self.high is not None:
-            if isinstance(self.default, int):
-                descriptor.integer_range = [IntegerRange(from_value=int(self.low), to_value=int(self.high))]
-            else:
-                descriptor.floating_point_range = [
-                    FloatingPointRange(from_value=float(self.low), to_value=float(self.high))
-                ]
-        return descriptor
-
-
-def words(enum: type[Enum]) -> tuple[str, ...]:
-    """The values of an enumeration of strings."""
-    return tuple(member.value for member in enum)
-
-
 _DAY_S = 86_400.0
 _MEMORY = MemorySettings()
-_RULE = ElasticRule()
+_ELASTIC = ElasticRule()
+_CONSOLIDATION = Consolidation()
 _KEYFRAMES = KeyframePolicy()
 
 PARAMETERS: tuple[Spec, ...] = (
@@ -177,24 +147,76 @@ PARAMETERS: tuple[Spec, ...] = (
     ),
     Spec("memory.seed", _MEMORY.seed, "Seed of the reservoir.", "", 0, 2**31 - 1),
     Spec(
+        "memory.rule",
+        rule_name(_MEMORY.rule),
+        "How a chunk is written: consolidation together with all that came before it (ours), elastic under the elastic "
+        "prior (published), plastic as LaCT does. Weights of the FSM release want elastic, and memory.places 1.",
+        choices=words(RuleChoice),
+        at_run_time=True,
+    ),
+    Spec(
+        "memory.places",
+        _MEMORY.atlas.places,
+        "Streaming mode: at most so many memories, each for where the camera was (ours). 1: one for everywhere "
+        "(published).",
+        "",
+        1,
+        64,
+    ),
+    Spec(
+        "memory.place_distance",
+        _MEMORY.atlas.apart,
+        "A chunk nearer to a place than this is written there: units of the model's frame for the position and radians "
+        "for the direction, root of the sum of squares.",
+        "",
+        0.0,
+        10.0,
+    ),
+    Spec(
+        "consolidation.share",
+        _CONSOLIDATION.share.value,
+        "With memory.rule consolidation (ours): what a chunk counts. equal: as much as any other; by_tokens: what its "
+        "tokens ask for.",
+        choices=words(ChunkShare),
+        at_run_time=True,
+    ),
+    Spec(
+        "consolidation.retention",
+        _CONSOLIDATION.retention,
+        "With memory.rule consolidation (ours): share of what earlier chunks count that a chunk keeps; 1: none fades.",
+        "",
+        0.0,
+        1.0,
+        at_run_time=True,
+    ),
+    Spec(
         "elastic.importance",
-        _RULE.importance.value,
-        "Fisher importance estimate of the elastic prior; off: plain LaCT.",
-        choices=(OFF, *words(Importance)),
+        _ELASTIC.importance.value,
+        "With memory.rule elastic: Fisher importance estimate; uniform: every weight the same (ours, the others are "
+        "published).",
+        choices=words(Importance),
         at_run_time=True,
     ),
     Spec(
         "elastic.anchor",
-        _RULE.anchor.value,
-        "What the fast weights are pulled towards.",
+        _ELASTIC.anchor.value,
+        "With memory.rule elastic: what the fast weights are pulled towards.",
         choices=words(AnchorPolicy),
         at_run_time=True,
     ),
-    Spec("elastic.strength", _RULE.strength, "Strength of the pull (lambda).", "", 0.0, 1000.0, at_run_time=True),
+    Spec(
+        "elastic.strength",
+        _ELASTIC.strength,
+        "With memory.rule elastic: strength of the pull (lambda).",
+        "",
+        0.0,
+        1000.0,
+        at_run_time=True,
+    ),
     Spec(
         "elastic.importance_decay",
-        _RULE.importance_decay,
-        "Share of the old importance that a chunk keeps (alpha).",
+        _ELASTIC.importance_decay,
+        "With memory.rule elastic: share of the old importance that a chunk keeps (alpha).",
         "",
         0.0,
         1.0,
@@ -202,17 +224,33 @@ PARAMETERS: tuple[Spec, ...] = (
     ),
     Spec(
         "elastic.anchor_decay",
-        _RULE.anchor_decay,
-        "Share of the old anchor that a chunk keeps (beta), with streaming_ema.",
+        _ELASTIC.anchor_decay,
+        "With memory.rule elastic: share of the old anchor that a chunk keeps (beta), with streaming_ema.",
         "",
         0.0,
         1.0,
         at_run_time=True,
     ),
     Spec(
+        "elastic.timing",
+        _ELASTIC.timing.value,
+        "With memory.rule elastic: which importance weighs the pull, after this chunk's update has gone into it "
+        "(published) or from before (ours).",
+        choices=words(ImportanceTiming),
+        at_run_time=True,
+    ),
+    Spec(
+        "elastic.scale",
+        _ELASTIC.scale.value,
+        "With memory.rule elastic: importance as it is (raw: published), or over its mean in each matrix of each head "
+        "(per_head: ours).",
+        choices=words(ImportanceScale),
+        at_run_time=True,
+    ),
+    Spec(
         "memory.anchor_sharing",
         _MEMORY.sharing.value,
-        "shared hands one anchor from layer to layer as the release does; windowed mode only.",
+        "shared hands one anchor from layer to layer as the release does; windowed mode and memory.rule elastic only.",
         choices=words(AnchorSharing),
     ),
     Spec(

@@ -10,8 +10,18 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from fsm_ros.memory.elastic import AnchorPolicy, AnchorSharing, ElasticRule, Importance
-from fsm_ros.node.parameter_table import BY_NAME, OFF, PARAMETERS, words
+from fsm_ros.memory.atlas import AtlasSettings
+from fsm_ros.memory.consolidation import ChunkShare, Consolidation
+from fsm_ros.memory.elastic import (
+    AnchorPolicy,
+    AnchorSharing,
+    ElasticRule,
+    Importance,
+    ImportanceScale,
+    ImportanceTiming,
+)
+from fsm_ros.node.parameter_spec import words
+from fsm_ros.node.parameter_table import BY_NAME, PARAMETERS, RuleChoice
 from fsm_ros.spatial.settings import MemoryMode, MemorySettings, RenderResolution
 from fsm_ros.stream.keyframes import KeyframePolicy
 
@@ -46,18 +56,25 @@ class Values:
         except ValueError as error:
             raise ValueError(f"{name} must be one of {', '.join(words(enum))}, got {self[name]!r}") from error
 
-    def rule(self) -> ElasticRule | None:
-        """The elastic prior."""
-        anchor = self.choice("elastic.anchor", AnchorPolicy)
-        if self["elastic.importance"] == OFF:
-            return None
-        return ElasticRule(
-            importance=self.choice("elastic.importance", Importance),
-            anchor=anchor,
-            strength=self["elastic.strength"],
-            importance_decay=self["elastic.importance_decay"],
-            anchor_decay=self["elastic.anchor_decay"],
-        )
+    def rule(self) -> Consolidation | ElasticRule | None:
+        """How chunks are written; ``ValueError`` also where what is wrong belongs to a rule that is not asked for."""
+        rules: Mapping[RuleChoice, Consolidation | ElasticRule | None] = {
+            RuleChoice.CONSOLIDATION: Consolidation(
+                share=self.choice("consolidation.share", ChunkShare),
+                retention=self["consolidation.retention"],
+            ),
+            RuleChoice.ELASTIC: ElasticRule(
+                importance=self.choice("elastic.importance", Importance),
+                anchor=self.choice("elastic.anchor", AnchorPolicy),
+                strength=self["elastic.strength"],
+                importance_decay=self["elastic.importance_decay"],
+                anchor_decay=self["elastic.anchor_decay"],
+                timing=self.choice("elastic.timing", ImportanceTiming),
+                scale=self.choice("elastic.scale", ImportanceScale),
+            ),
+            RuleChoice.PLASTIC: None,
+        }
+        return rules[self.choice("memory.rule", RuleChoice)]
 
     def memory(self) -> MemorySettings:
         """How the memory is kept."""
@@ -68,6 +85,7 @@ class Values:
             mode=self.choice("memory.mode", MemoryMode),
             window_chunks=self["memory.window_chunks"],
             rule=self.rule(),
+            atlas=AtlasSettings(places=self["memory.places"], apart=self["memory.place_distance"]),
             sharing=self.choice("memory.anchor_sharing", AnchorSharing),
             extent_m=self["memory.extent"],
             extent_margin=self["memory.extent_margin"],

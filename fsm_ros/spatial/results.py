@@ -95,7 +95,8 @@ class ObserveReport:
         retention_psnr: PSNR of remembered keyframes rendered now, dB; NaN where not measured.
         retention_views: how many keyframes that is the mean over.
         observe_s: seconds to write the chunk, measurements not counted.
-        state_bytes: size of the state.
+        state_bytes: size of all places of the memory together.
+        places: how many there are after the chunk.
         keyframes: the remembered old keyframes, this chunk's not yet among them.
     """
 
@@ -111,4 +112,5 @@ class ObserveReport:
     retention_views: int = 0
     observe_s: float = float("nan")
     state_bytes: int = 0
+    places: int = 0
     keyframes: tuple[PosedImage, ...] = ()

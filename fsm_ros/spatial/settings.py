@@ -6,7 +6,12 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
+from fsm_ros.memory.atlas import AtlasSettings
+from fsm_ros.memory.consolidation import Consolidation
 from fsm_ros.memory.elastic import AnchorSharing, ElasticRule
+from fsm_ros.memory.rules import NamedRule, kind_of
+
+PLASTIC = "plastic"
 
 
 class MemoryMode(Enum):
@@ -27,6 +32,11 @@ class RenderResolution(Enum):
     """At the wanted size."""
 
 
+def rule_name(rule: NamedRule | None) -> str:
+    """What a rule is called in files and messages: its kind, or ``plastic`` for plain LaCT."""
+    return PLASTIC if rule is None else kind_of(rule).value
+
+
 @dataclass(frozen=True)
 class MemorySettings:
     """How the memory is kept.
@@ -37,8 +47,9 @@ class MemorySettings:
         chunk_views: views of a full chunk.
         mode: streaming or windowed.
         window_chunks: chunks that the windowed mode encodes again.
-        rule: the elastic prior; ``None`` for plain LaCT.
-        sharing: whose anchors (shared ones exist in the windowed mode only).
+        rule: how chunks are written; ``None`` for plain LaCT.
+        atlas: how many memories there are, and how far apart (streaming mode; the windowed mode has one).
+        sharing: whose anchors (shared ones exist in the windowed mode and for the elastic prior only).
         extent_m: metres per unit of the model's frame; 0 reads it off the first chunk.
         extent_margin: where it is read off: extent over the spread of the first chunk.
         horizon_s: seconds that the model's time axis spans.
@@ -55,7 +66,8 @@ class MemorySettings:
     chunk_views: int = 4
     mode: MemoryMode = MemoryMode.STREAMING
     window_chunks: int = 4
-    rule: ElasticRule | None = ElasticRule()
+    rule: NamedRule | None = Consolidation()
+    atlas: AtlasSettings = AtlasSettings(places=8)
     sharing: AnchorSharing = AnchorSharing.PER_LAYER
     extent_m: float = 0.0
     extent_margin: float = 8.0
@@ -89,4 +101,9 @@ class MemorySettings:
             raise ValueError(
                 "anchors shared across layers only exist in batch order: set the memory mode to windowed, or the "
                 "anchor sharing to per_layer"
+            )
+        if self.sharing is AnchorSharing.SHARED and not (self.rule is None or isinstance(self.rule, ElasticRule)):
+            raise ValueError(
+                f"anchors shared across layers belong to the elastic prior, the rule is {rule_name(self.rule)}: set "
+                "the memory rule to elastic, or the anchor sharing to per_layer"
             )

@@ -17,12 +17,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fsm_ros.memory.elastic import ElasticRule, LayerMemory
+from fsm_ros.memory import atlas as bank
+from fsm_ros.memory.atlas import Atlas, Place, addresses_of
+from fsm_ros.memory.elastic import LayerMemory
 from fsm_ros.memory.model import FastSpatialMemory, NonFiniteUpdateError
+from fsm_ros.memory.rules import NamedRule
 from fsm_ros.memory.state import MemoryState
 from fsm_ros.spatial.results import NOTHING_OBSERVED, Failure, FailureKind, LayerReport, ObserveReport, Rendered
-from fsm_ros.spatial.scene import Scene, failed_report, load_scene, save_scene
-from fsm_ros.spatial.settings import MemoryMode, MemorySettings, RenderResolution
+from fsm_ros.spatial.scene import Scene, failed_report
+from fsm_ros.spatial.scene_file import load_scene, save_scene
+from fsm_ros.spatial.settings import MemoryMode, MemorySettings, RenderResolution, rule_name
 from fsm_ros.spatial.tensors import cameras_of, times_of, views_of
 from fsm_ros.stream.chunker import Chunk
 from fsm_ros.stream.frame import Camera, PosedImage, validate_rigid
@@ -82,11 +86,11 @@ class SpatialMemory:
         """Where the memory is."""
         return self._model.device
 
-    def set_rule(self, rule: ElasticRule | None) -> None:
-        """Change the elastic prior; switched on in the middle of a stream it starts anchored where the weights are."""
+    def set_rule(self, rule: NamedRule | None) -> None:
+        """Change how chunks are written. Under another kind of rule, every place starts anchored where it stands."""
         scene = self._scene
-        if scene is not None and self._settings.rule is None and rule is not None:
-            self._scene = replace(scene, state=scene.state.reanchored())
+        if scene is not None and rule_name(self._settings.rule) != rule_name(rule):
+            self._scene = replace(scene, atlas=scene.atlas.reanchored())
         self._settings = replace(self._settings, rule=rule)
 
     def reset(self) -> None:
@@ -133,7 +137,8 @@ class SpatialMemory:
             retention_psnr=retention,
             retention_views=retention_views,
             observe_s=observe_s,
-            state_bytes=scene.state.size_bytes,
+            state_bytes=scene.atlas.size_bytes,
+            places=len(scene.atlas.places),
             keyframes=keyframes,
         )
 
@@ -201,8 +206,7 @@ class SpatialMemory:
 
     def load(self, path: Path) -> Scene | Failure:
         """Replace the memory by a saved one. Where that fails, the memory stays as it is."""
-        like = self._model.initial_state(1, self._prior)
-        loaded = load_scene(path, like, self._settings, self._fingerprint)
+        loaded = load_scene(path, self._model.initial_state(1, self._prior), self._settings, self._fingerprint)
         if isinstance(loaded, Failure):
             return loaded
         scene, keyframes = loaded
@@ -232,8 +236,8 @@ class SpatialMemory:
         return self._next_epoch(scene, chunk), exits[0]
 
     def _empty_scene(self, frame: MemoryFrame, chunk: Chunk) -> Scene:
-        state = self._model.initial_state(1, self._prior)
-        return Scene(state, frame, chunk.newest_stamp_ns, chunk.frames[-1].camera)
+        blank = self._model.initial_state(1, self._prior)
+        return Scene(Atlas(blank), frame, chunk.newest_stamp_ns, chunk.frames[-1].camera)
 
     def _next_epoch(self, scene: Scene, chunk: Chunk) -> Scene:
         """Lay the frame anew around a chunk that left it, and write into it what the reservoir still holds of there.
@@ -279,23 +283,22 @@ class SpatialMemory:
         settings, mode = self._settings, self._settings.mode
         window = scene.window
         if mode is MemoryMode.STREAMING:
-            state = self._model.observe(scene.state, views_of(scene.frame, chunk.frames, self.device), settings.rule)
+            views = views_of(scene.frame, chunk.frames, self.device)
+            atlas = bank.observe(self._model, scene.atlas, views, settings.rule, settings.atlas)
         elif mode is MemoryMode.WINDOWED:
             window = (*scene.window, chunk)[-settings.window_chunks :]
             frames = [frame for kept in window for frame in kept.frames]
+            views = views_of(scene.frame, frames, self.device)
             tokens_per_view = settings.width * settings.height // self._model.config.patch_size**2
-            state = self._model.observe_batch(
-                self._model.initial_state(1, self._prior),
-                views_of(scene.frame, frames, self.device),
-                settings.chunk_views * tokens_per_view,
-                settings.rule,
-                settings.sharing,
-            )
+            chunk_tokens = settings.chunk_views * tokens_per_view
+            blank = scene.atlas.blank
+            state = self._model.observe_batch(blank, views, chunk_tokens, settings.rule, settings.sharing)
+            atlas = Atlas(blank, (Place(state, addresses_of(views.cameras).mean(dim=0), len(frames)),))
         else:
             raise ValueError(f"unknown memory mode {mode!r}")
         return replace(
             scene,
-            state=state,
+            atlas=atlas,
             newest_ns=max(scene.newest_ns, chunk.newest_stamp_ns),
             camera=chunk.frames[-1].camera,
             chunks_observed=scene.chunks_observed + 1,
@@ -321,7 +324,7 @@ class SpatialMemory:
     def _psnr(self, scene: Scene, frames: Sequence[PosedImage]) -> float:
         """Mean PSNR of frames against their renders, dB."""
         views = views_of(scene.frame, frames, self.device)
-        renders = self._model.render(scene.state, views.cameras, views.times)
+        renders = bank.render(self._model, scene.atlas, views.cameras, views.times)
         errors = (renders - views.images).square().mean(dim=(2, 3, 4)).clamp_min(1e-10)
         return float((-10 * errors.log10()).mean())
 
@@ -350,7 +353,7 @@ class SpatialMemory:
             device=self.device,
         )
         times = times_of(scene.frame, [stamp_ns], self.device)
-        view = self._model.render(scene.state, cameras, times)[0, :, :, :height, :width]
+        view = bank.render(self._model, scene.atlas, cameras, times)[0, :, :, :height, :width]
         if not view.isfinite().all():
             return None
         if (height, width) != (wanted.height, wanted.width):

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import torch
 
+from fsm_ros.memory.atlas import AtlasSettings
 from fsm_ros.memory.checkpoint import CheckpointError, load_checkpoint
-from fsm_ros.memory.elastic import AnchorPolicy, ElasticRule, Importance
+from fsm_ros.memory.rules import RuleKind, rule_from
 from fsm_ros.training.evaluation import EvaluationSettings, conditions, evaluate, table
 from fsm_ros.training.reporting import contact_sheet, write_png
 from fsm_ros.training.scenes import Family, SceneSettings, Split
 from fsm_ros.training.scenes.settings import DEFAULT_FAMILIES
+
+PLASTIC = "plastic"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,10 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             size=options.size,
             chunk_counts=tuple(options.chunks),
             extent_m=options.extent,
+            atlas=AtlasSettings(options.places),
         )
-        rule = None
-        if options.strength > 0:
-            rule = ElasticRule(Importance(options.importance), AnchorPolicy(options.anchor), options.strength)
+        rule = None if options.rule == PLASTIC else rule_from({"kind": options.rule, **dict(options.rule_entry)})
         evaluation = evaluate(memory, settings, rule, shown=6)
     except (CheckpointError, ImportError, ValueError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
@@ -69,14 +71,31 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--families", nargs="+", choices=[f.value for f in Family])
     parser.add_argument("--difficulty", type=float, nargs=2, default=(0.0, 0.7), metavar=("LOW", "HIGH"))
     parser.add_argument("--extent", type=float, default=4.0, help="metres of a memory unit; 0: automatic")
-    parser.add_argument("--strength", type=float, default=0.0, help="of the elastic prior; 0: plain LaCT")
-    parser.add_argument("--importance", default="si", choices=[i.value for i in Importance])
-    parser.add_argument("--anchor", default="streaming_ema", choices=[a.value for a in AnchorPolicy])
+    kinds = [PLASTIC, *(kind.value for kind in RuleKind)]
+    parser.add_argument("--rule", default=RuleKind.CONSOLIDATION.value, choices=kinds, help="how chunks are written")
+    parser.add_argument(
+        "--rule-entry",
+        action="append",
+        default=[],
+        type=_entry,
+        metavar="NAME=VALUE",
+        help="an entry of the rule, such as strength=0.5 or anchor=global of elastic; may be repeated",
+    )
+    parser.add_argument(
+        "--places", type=int, default=8, help="places of the memory; 1: one for everywhere (%(default)s)"
+    )
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--sheet", type=Path, help="write a contact sheet: truth, rendered, nearest observed view")
     parser.add_argument("--json", type=Path, help="write the scores")
     return parser
+
+
+def _entry(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
+    return name, value
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from fsm_ros.memory.elastic import ElasticRule
-from fsm_ros.memory.model import FastSpatialMemory
+from fsm_ros.memory.atlas import Atlas, AtlasSettings, observe, render
+from fsm_ros.memory.camera import Cameras
+from fsm_ros.memory.elastic import WriteRule
+from fsm_ros.memory.model import FastSpatialMemory, Views
 from fsm_ros.stream.rigid import camera_distance_m
 from fsm_ros.stream.world import MemoryFrame
 from fsm_ros.training.episodes import Clip, EpisodePlan, Episodes, Picks, assemble
@@ -45,6 +47,7 @@ class EvaluationSettings:
         horizon_s: seconds of the memory's time axis.
         extent_m: metres of a memory unit, 0: read from the first chunk, as a node does by default.
         batch: scenes at once.
+        atlas: how many places a memory has.
     """
 
     seed: int = 0
@@ -58,6 +61,7 @@ class EvaluationSettings:
     horizon_s: float = 60.0
     extent_m: float = 4.0
     batch: int = 8
+    atlas: AtlasSettings = AtlasSettings()
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -129,7 +133,7 @@ class Evaluation:
 def evaluate(
     memory: FastSpatialMemory,
     settings: EvaluationSettings,
-    rule: ElasticRule | None,
+    rule: WriteRule | None,
     *,
     shown: int = 0,
     held_out: HeldOut | None = None,
@@ -139,7 +143,7 @@ def evaluate(
     Args:
         memory: the model.
         settings: which scenes, and how.
-        rule: the elastic prior.
+        rule: how it writes; ``None`` for plain LaCT.
         shown: how many scenes to keep pictures of.
         held_out: what :func:`trace_held_out` gave for the same settings, where they are evaluated again and again.
     """
@@ -216,22 +220,20 @@ def _evaluate_count(
     clips: Sequence[Clip],
     chunk_count: int,
     settings: EvaluationSettings,
-    rule: ElasticRule | None,
+    rule: WriteRule | None,
 ) -> tuple[NDArray[np.float64], list[Shown]]:
     """Rows of (rendered, nearest, mean colour, first chunk, newest chunk), one a scene."""
     plan = EpisodePlan(settings.chunk_views, chunk_count)
     pick = evaluation_picks(settings, chunk_count)
     episodes = episodes_of(clips, [pick] * len(clips), plan, settings)
-    state = memory.initial_state(len(clips))
-    for chunk in episodes.chunks:
-        state = memory.observe(state, chunk, rule)
+    rendering = remembered(memory, episodes.chunks, rule, settings.atlas)
     wanted = episodes.wanted[-1]
     if wanted is None:
         raise ValueError("an evaluation asks for at least one view")
-    rendered = memory.render(state, wanted.cameras, wanted.times)
+    rendered = rendering(wanted.cameras, wanted.times)
     first, newest = episodes.chunks[0], episodes.chunks[-1]
-    again = memory.render(state, first.cameras, first.times)
-    just_now = memory.render(state, newest.cameras, newest.times)
+    again = rendering(first.cameras, first.times)
+    just_now = rendering(newest.cameras, newest.times)
     nearest = torch.stack([_nearest(clip, pick.observed, pick.wanted[-1]) for clip in clips])
     observed = torch.stack([clip.images[torch.from_numpy(pick.observed).to(clip.images.device)] for clip in clips])
     colour = observed.mean(dim=(1, 3, 4))[:, None, :, None, None].expand_as(wanted.images)
@@ -245,6 +247,31 @@ def _evaluate_count(
     rows = torch.stack([column.mean(dim=1) for column in columns], dim=1)
     shown = [Shown(*views) for views in zip(wanted.images, rendered, nearest, strict=True)]
     return rows.double().cpu().numpy(), shown
+
+
+def remembered(
+    memory: FastSpatialMemory, chunks: Sequence[Views], rule: WriteRule | None, settings: AtlasSettings
+) -> Callable[[Cameras, Tensor], Tensor]:
+    """Observe chunks of ``B`` scenes; what comes back renders views of them, ``[B, V, 3, H, W]``."""
+    scenes = chunks[0].cameras.batch
+    if settings.places == 1:
+        state = memory.initial_state(scenes)
+        for chunk in chunks:
+            state = memory.observe(state, chunk, rule)
+        return lambda cameras, times: memory.render(state, cameras, times)
+    atlases = [Atlas(memory.initial_state(1)) for _ in range(scenes)]
+    for chunk in chunks:
+        for i, atlas in enumerate(atlases):
+            one = Views(chunk.images[i : i + 1], _scene(chunk.cameras, i), chunk.times[i : i + 1])
+            atlases[i] = observe(memory, atlas, one, rule, settings)
+    return lambda cameras, times: torch.cat(
+        [render(memory, atlas, _scene(cameras, i), times[i : i + 1]) for i, atlas in enumerate(atlases)]
+    )
+
+
+def _scene(cameras: Cameras, i: int) -> Cameras:
+    one = slice(i, i + 1)
+    return Cameras(cameras.fxfycxcy[one], cameras.memory_from_camera[one], cameras.height, cameras.width)
 
 
 def psnr(images: Tensor, truth: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fsm_ros.memory.camera import Cameras
-from fsm_ros.memory.elastic import ElasticRule
+from fsm_ros.memory.elastic import WriteRule
 from fsm_ros.memory.model import FastSpatialMemory, Views
 from fsm_ros.memory.state import MemoryState
 from fsm_ros.training.episodes import Episodes
@@ -34,13 +34,13 @@ class StreamObjective(nn.Module):
     """
 
     def __init__(
-        self, memory: FastSpatialMemory, rule: ElasticRule | None, *, activation_checkpoints: bool = False
+        self, memory: FastSpatialMemory, rule: WriteRule | None, *, activation_checkpoints: bool = False
     ) -> None:
         """Prepare.
 
         Args:
             memory: the model that is trained.
-            rule: the elastic prior it observes with.
+            rule: how it writes; ``None`` for plain LaCT.
             activation_checkpoints: observe every chunk once more for its gradient instead of keeping its
                 activations. As the state is a value, both times begin from the same one.
         """

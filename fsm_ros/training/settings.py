@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from fsm_ros.memory.elastic import ElasticRule
 from fsm_ros.memory.model import ModelConfig
+from fsm_ros.memory.rules import NamedRule
 from fsm_ros.training.scenes import SceneSettings
 
 
@@ -258,7 +258,7 @@ class TrainSettings:
 
     Attributes:
         model: the architecture.
-        rule: the elastic prior the memory is trained with; ``None``: plain LaCT.
+        rule: how the memory writes while it is trained; ``None``: plain LaCT.
         seed: decides weights at the start and every episode.
         precision: arithmetic of matrix products.
         muon_precision: arithmetic of Newton-Schulz inside the memory.
@@ -270,7 +270,7 @@ class TrainSettings:
     """
 
     model: ModelConfig
-    rule: ElasticRule | None = None
+    rule: NamedRule | None = None
     seed: int = 0
     precision: Arithmetic = Arithmetic.AUTO
     muon_precision: Arithmetic = Arithmetic.AUTO

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import yaml
 
-from fsm_ros.memory.elastic import AnchorPolicy, ElasticRule, Importance
 from fsm_ros.memory.model import ModelConfig
+from fsm_ros.memory.rules import NamedRule, rule_as_plain, rule_from
 from fsm_ros.training.scenes import Family, SceneSettings
 from fsm_ros.training.settings import (
     Arithmetic,
@@ -74,6 +74,8 @@ def as_plain(value: object) -> Any:  # noqa: ANN401  # whatever YAML and JSON ca
     """Settings as plain names and values, the inverse of :func:`settings_from`."""
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, NamedRule):
+        return rule_as_plain(value)
     if is_dataclass(value) and not isinstance(value, type):
         plain = {f.name: as_plain(getattr(value, f.name)) for f in fields(value)}
         if isinstance(value, SceneSettings):
@@ -87,9 +89,7 @@ def as_plain(value: object) -> Any:  # noqa: ANN401  # whatever YAML and JSON ca
 
 
 _Settings = TypeVar("_Settings")
-_ENUMS: dict[str, type[Enum]] = {
-    enum.__name__: enum for enum in (Arithmetic, Parallelism, OptimizerKind, Importance, AnchorPolicy)
-}
+_ENUMS: dict[str, type[Enum]] = {enum.__name__: enum for enum in (Arithmetic, Parallelism, OptimizerKind)}
 _NESTED: dict[str, type] = {
     kind.__name__: kind
     for kind in (
@@ -99,7 +99,6 @@ _NESTED: dict[str, type] = {
         ReportSettings,
         SceneSettings,
         ModelConfig,
-        ElasticRule,
     )
 }
 
@@ -119,6 +118,11 @@ def _value(kind: str, entry: object, where: str) -> object:
     kind, optional, _ = kind.partition(" | None")
     if entry is None and optional:
         return None
+    if kind == "NamedRule" and isinstance(entry, Mapping):
+        try:
+            return rule_from(entry)
+        except ValueError as error:
+            raise SettingsError(f"{where}: {error}") from error
     if kind in _NESTED:
         return _read(_NESTED[kind], entry, f"{where}.")
     if kind in _ENUMS:
@@ -143,6 +147,7 @@ def _value(kind: str, entry: object, where: str) -> object:
 
 
 _WANTED = {
+    "NamedRule": "a mapping with the rule's kind and its entries",
     "Mapping[int, float]": "a mapping from whole numbers to weights",
     "tuple[tuple[Family, float], ...]": "a mapping from families to weights",
     "tuple[Recording, ...]": "a list of paths or of mappings with a path",

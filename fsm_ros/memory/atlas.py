@@ -1,0 +1,248 @@
+"""An atlas: several memories of one scene, each for where the camera was; a chunk overwrites only its own place.
+
+A bank of at most so many :class:`MemoryState` values, addressed by position and viewing direction of the camera. A
+chunk is written into the place it was seen from, or opens a new one; a view is rendered from the place nearest to its
+camera. Where the bank is full and a chunk comes from elsewhere, the two nearest places are merged into one, which
+:class:`fsm_ros.memory.consolidation.Consolidation` can do without loss of evidence; under other rules the nearest
+place is written. So the memory stays of a fixed size, however far the camera goes, and gets coarser instead of
+forgetful. With one place it is the plain memory. Not of the paper.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from fsm_ros.memory.camera import Cameras
+from fsm_ros.memory.consolidation import Consolidation
+from fsm_ros.memory.elastic import WriteRule
+from fsm_ros.memory.model import FastSpatialMemory, NonFiniteUpdateError, Views
+from fsm_ros.memory.state import MemoryState, size_bytes
+
+ADDRESS = 6
+
+
+@dataclass(frozen=True)
+class AtlasSettings:
+    """How many places, and how far apart.
+
+    Attributes:
+        places: at most so many; 1: one memory for everywhere.
+        apart: a chunk that is nearer to a place than this belongs to it: units of the memory frame for the position
+            and radians for the direction, root of the sum of squares.
+    """
+
+    places: int = 1
+    apart: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            ValueError: no place, or a distance that is none.
+        """
+        if self.places < 1:
+            raise ValueError(f"an atlas has at least one place, got {self.places}")
+        if not 0 <= self.apart < math.inf:
+            raise ValueError(f"the distance between places must be finite and at least 0, got {self.apart}")
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """One memory, and where its views were seen from.
+
+    Attributes:
+        state: what it remembers.
+        address: ``[6]`` float64 on the CPU: mean position of its cameras in memory units, and mean optical axis.
+        views: how many the mean is over.
+    """
+
+    state: MemoryState
+    address: Tensor
+    views: int
+
+
+@dataclass(frozen=True, eq=False)
+class Atlas:
+    """The places of one scene, as a value.
+
+    Attributes:
+        blank: the memory that every place begins as.
+        places: in the order they were opened; none before the first chunk.
+        newest: which of them was written last.
+    """
+
+    blank: MemoryState
+    places: tuple[Place, ...] = ()
+    newest: int = 0
+
+    def __post_init__(self) -> None:
+        """Check what belongs together.
+
+        Raises:
+            ValueError: several scenes, or a newest place that is not there.
+        """
+        if self.blank.batch != 1:
+            raise ValueError(f"an atlas is of one scene, got a memory of {self.blank.batch}")
+        if not 0 <= self.newest < max(1, len(self.places)):
+            raise ValueError(f"there is no place {self.newest} among {len(self.places)}")
+
+    @property
+    def states(self) -> tuple[MemoryState, ...]:
+        """The memories of all places; a blank one before the first chunk."""
+        return tuple(place.state for place in self.places) or (self.blank,)
+
+    @property
+    def state(self) -> MemoryState:
+        """The memory of the place that was written last."""
+        return self.states[self.newest]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all places together."""
+        return size_bytes(*self.states)
+
+    def reanchored(self) -> Atlas:
+        """All places anchored where they stand: for going on under another rule in mid-stream."""
+        return replace(self, places=tuple(replace(place, state=place.state.reanchored()) for place in self.places))
+
+    def nearest(self, addresses: Tensor) -> Tensor:
+        """For each of ``[N, 6]`` addresses which place is nearest, ``[N]``."""
+        return torch.cdist(addresses, self._addresses()).argmin(dim=1)
+
+    def distance_to(self, address: Tensor) -> tuple[int, float]:
+        """The place nearest to an address ``[6]``, and how far it is."""
+        distances = (self._addresses() - address).norm(dim=1)
+        nearest = int(distances.argmin())
+        return nearest, float(distances[nearest])
+
+    def closest_pair(self) -> tuple[int, int, float]:
+        """The two places that are nearest to each other, and how far that is."""
+        distances = torch.cdist(self._addresses(), self._addresses())
+        distances.fill_diagonal_(math.inf)
+        one, other = divmod(int(distances.argmin()), len(self.places))
+        return min(one, other), max(one, other), float(distances[one, other])
+
+    def _addresses(self) -> Tensor:
+        return torch.stack([place.address for place in self.places])
+
+
+def addresses_of(cameras: Cameras) -> Tensor:
+    """Where the views of one scene are seen from, ``[V, 6]`` float64 on the CPU: position, and optical axis.
+
+    Raises:
+        ValueError: cameras of several scenes.
+    """
+    if cameras.batch != 1:
+        raise ValueError(f"an atlas is of one scene, the cameras are of {cameras.batch}")
+    pose = cameras.memory_from_camera[0].detach().cpu().double()
+    return torch.cat([pose[:, :3, 3], pose[:, :3, 2]], dim=1)
+
+
+def observe(
+    model: FastSpatialMemory,
+    atlas: Atlas,
+    chunk: Views,
+    rule: WriteRule | None,
+    settings: AtlasSettings,
+) -> Atlas:
+    """Write one chunk into the place it was seen from.
+
+    Args:
+        model: the weights.
+        atlas: the memory before; not changed.
+        chunk: the views to write.
+        rule: how to write; ``None`` for plain LaCT.
+        settings: how many places, and how far apart.
+
+    Returns:
+        The memory after.
+
+    Raises:
+        ValueError: see :meth:`FastSpatialMemory.observe`.
+        NonFiniteUpdateError: see there.
+    """
+    address = addresses_of(chunk.cameras).mean(dim=0)
+    atlas, chosen = _place_for(model, atlas, address, rule, settings)
+    views = chunk.cameras.views
+    if chosen == len(atlas.places):
+        place = Place(model.observe(atlas.blank, chunk, rule), address, views)
+    else:
+        before = atlas.places[chosen]
+        total = before.views + views
+        mean = (before.views * before.address + views * address) / total
+        place = Place(model.observe(before.state, chunk, rule), mean, total)
+    return replace(atlas, places=(*atlas.places[:chosen], place, *atlas.places[chosen + 1 :]), newest=chosen)
+
+
+def render(model: FastSpatialMemory, atlas: Atlas, cameras: Cameras, times: Tensor) -> Tensor:
+    """Views from the atlas, each from the place nearest to its camera. Only reads.
+
+    Args:
+        model: the weights.
+        atlas: the memory.
+        cameras: where to look from, of one scene.
+        times: ``[1, V]``, memory time in [-1, 1].
+
+    Returns:
+        ``[1, V, 3, H, W]``, RGB in (0, 1), float32.
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
+    if len(atlas.places) < 2:
+        return model.render(atlas.state, cameras, times)
+    nearest = atlas.nearest(addresses_of(cameras)).to(times.device)
+    if times.shape != (1, cameras.views):
+        raise ValueError(f"times must be {(1, cameras.views)} like their cameras, got {tuple(times.shape)}")
+    images = times.new_empty((1, cameras.views, 3, cameras.height, cameras.width), dtype=torch.float32)
+    for number in sorted(set(nearest.tolist())):
+        chosen = (nearest == number).nonzero()[:, 0]
+        some = Cameras(
+            cameras.fxfycxcy[:, chosen], cameras.memory_from_camera[:, chosen], cameras.height, cameras.width
+        )
+        rendered = model.render(atlas.places[number].state, some, times[:, chosen])
+        images = images.index_copy(1, chosen, rendered)
+    return images
+
+
+def _place_for(
+    model: FastSpatialMemory, atlas: Atlas, address: Tensor, rule: WriteRule | None, settings: AtlasSettings
+) -> tuple[Atlas, int]:
+    """Which place a chunk goes to; the number after the last one is a new place. Two may have been merged for it."""
+    if not atlas.places:
+        return atlas, 0
+    nearest, distance = atlas.distance_to(address)
+    if distance <= settings.apart:
+        return atlas, nearest
+    if len(atlas.places) < settings.places:
+        return atlas, len(atlas.places)
+    if isinstance(rule, Consolidation) and len(atlas.places) > 1:
+        one, other, gap = atlas.closest_pair()
+        merged = _merged(model, atlas.places[one], atlas.places[other], rule) if gap < distance else None
+        if merged is not None:
+            kept = [place for i, place in enumerate(atlas.places) if i not in (one, other)]
+            atlas = replace(atlas, places=(*kept, merged), newest=len(kept))
+            return atlas, len(atlas.places)
+    return atlas, nearest
+
+
+def _merged(model: FastSpatialMemory, one: Place, other: Place, rule: Consolidation) -> Place | None:
+    """The place that had been written what two were; ``None`` where their memories cannot be added up."""
+    precision = model.muon_precision.dtype
+    layers = [
+        rule.merge(mine, theirs, layer.norms(), layer.muon(precision))
+        for layer, mine, theirs in zip(model.memory_layers, one.state.layers, other.state.layers, strict=True)
+    ]
+    whole = tuple(layer for layer in layers if layer is not None)
+    if len(whole) < len(layers):
+        return None
+    chunks = one.state.chunks_observed + other.state.chunks_observed
+    views = one.views + other.views
+    state = MemoryState(whole, chunks, one.state.views_observed + other.state.views_observed)
+    if not state.is_finite():
+        raise NonFiniteUpdateError("merging two places of the memory would leave weights that are not finite")
+    return Place(state, (one.views * one.address + other.views * other.address) / views, views)

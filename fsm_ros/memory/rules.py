@@ -1,0 +1,92 @@
+"""Write rules by name: how files and settings say which one is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from enum import Enum
+
+from fsm_ros.memory.consolidation import ChunkShare, Consolidation
+from fsm_ros.memory.elastic import AnchorPolicy, ElasticRule, Importance, ImportanceScale, ImportanceTiming, WriteRule
+from fsm_ros.memory.steps import StepRule
+
+
+class RuleKind(Enum):
+    """The kinds of rules. Plain LaCT is none of them: it is the absence of a rule."""
+
+    ELASTIC = "elastic"
+    """The elastic prior of the paper, and its variations."""
+    CONSOLIDATION = "consolidation"
+    """Every chunk is written together with all that came before."""
+    STEPS = "steps"
+    """Plain steps of another size."""
+
+
+NamedRule = ElasticRule | Consolidation | StepRule
+_KINDS: Mapping[RuleKind, type[NamedRule]] = {
+    RuleKind.ELASTIC: ElasticRule,
+    RuleKind.CONSOLIDATION: Consolidation,
+    RuleKind.STEPS: StepRule,
+}
+_POLICIES: Mapping[str, type[Enum]] = {
+    kind.__name__: kind for kind in (Importance, AnchorPolicy, ImportanceTiming, ImportanceScale, ChunkShare)
+}
+
+
+def kind_of(rule: WriteRule) -> RuleKind:
+    """The kind of a rule.
+
+    Raises:
+        ValueError: it has no name.
+    """
+    for kind, rule_type in _KINDS.items():
+        if isinstance(rule, rule_type):
+            return kind
+    raise ValueError(f"{rule!r} is not one of the rules that have a name")
+
+
+def rule_from(content: Mapping[str, object]) -> NamedRule:
+    """A rule from its ``kind`` (``elastic`` where there is none) and its numbers and policies by name.
+
+    Raises:
+        ValueError: an unknown kind, name or policy, or a number out of its range.
+    """
+    try:
+        kind = RuleKind(content.get("kind", RuleKind.ELASTIC.value))
+    except ValueError:
+        known = ", ".join(each.value for each in RuleKind)
+        raise ValueError(f"the kind of a rule must be one of {known}, got {content['kind']!r}") from None
+    rule_type = _KINDS[kind]
+    types = {field.name: str(field.type) for field in fields(rule_type)}
+    given = {name: value for name, value in content.items() if name != "kind"}
+    unknown = sorted(given.keys() - types.keys())
+    if unknown:
+        raise ValueError(f"a rule of kind {kind.value} has no {', '.join(unknown)}: it has {', '.join(types)}")
+    values = {name: _value(types[name], name, value) for name, value in given.items()}
+    return rule_type(**values)  # type: ignore[arg-type]  # read by the fields' own types
+
+
+def rule_as_plain(rule: WriteRule) -> dict[str, str | float]:
+    """The inverse of :func:`rule_from`: names and plain values."""
+    kind = kind_of(rule)
+    plain: dict[str, str | float] = {"kind": kind.value}
+    for field in fields(_KINDS[kind]):
+        value = getattr(rule, field.name)
+        plain[field.name] = value.value if isinstance(value, Enum) else value
+    return plain
+
+
+def _value(type_name: str, name: str, value: object) -> object:
+    policy = _POLICIES.get(type_name)
+    if policy is not None:
+        try:
+            return policy(value)
+        except ValueError:
+            known = ", ".join(str(each.value) for each in policy)
+            raise ValueError(f"{name} must be one of {known}, got {value!r}") from None
+    try:
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise ValueError
+        return float(value)
+    except ValueError:
+        raise ValueError(f"{name} must be a number, got {value!r}") from None
