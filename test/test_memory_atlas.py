@@ -17,6 +17,7 @@ from tiny_memory import (
     ONE_LAYER,
     assert_states_close,
     assert_untouched,
+    observed_state,
     random_chunks,
     random_views,
     rule_name,
@@ -507,10 +508,15 @@ def test_a_newest_place_that_is_not_there(model: FastSpatialMemory, newest: int)
     assert Atlas(model.initial_state(), (place, place), 1).newest == 1
 
 
-@pytest.mark.parametrize("places", [0, -1])
-def test_no_place(places: int) -> None:
-    with pytest.raises(ValueError, match=f"an atlas has at least one place, got {places}"):
-        AtlasSettings(places=places)
+@pytest.mark.parametrize("places", [0, -1, 1.5, NAN, True])
+def test_no_place(places: float) -> None:
+    with pytest.raises(ValueError, match=f"an atlas has at least one place, and a whole number of them, got {places}"):
+        AtlasSettings(places=places)  # type: ignore[arg-type]
+
+
+def test_a_blank_memory_has_seen_nothing(model: FastSpatialMemory) -> None:
+    with pytest.raises(ValueError, match="places begin blank"):
+        Atlas(observed_state(model, 1))
 
 
 @pytest.mark.parametrize("apart", [-1e-9, NAN, INF])

@@ -194,3 +194,14 @@ def test_what_is_not_a_number(kind: str, name: str, wrong: object) -> None:
 def test_a_number_out_of_its_range(kind: str, name: str, wrong: object) -> None:
     with pytest.raises(ValueError, match=f"{name} must .*, got {float(str(wrong))}"):
         rule_from({"kind": kind, name: wrong})
+
+
+@pytest.mark.parametrize("huge", [10**400, "1e"])
+def test_what_is_no_number_is_refused(huge: object) -> None:
+    with pytest.raises(ValueError, match="strength must be a number"):
+        rule_from({"strength": huge})
+
+
+def test_an_entry_that_is_no_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="has no 3"):
+        rule_from({3: 1.0})  # type: ignore[dict-item]

@@ -30,9 +30,10 @@ class AtlasSettings:
     """How many places, and how far apart.
 
     Attributes:
-        places: at most so many; 1: one memory for everywhere.
+        places: at most so many; 1: one memory for everywhere. An atlas that has more already keeps them.
         apart: a chunk that is nearer to a place than this belongs to it: units of the memory frame for the position
-            and radians for the direction, root of the sum of squares.
+            and, for the direction, the chord between unit vectors (radians, where they are few); root of the sum of
+            squares.
     """
 
     places: int = 1
@@ -44,8 +45,8 @@ class AtlasSettings:
         Raises:
             ValueError: no place, or a distance that is none.
         """
-        if self.places < 1:
-            raise ValueError(f"an atlas has at least one place, got {self.places}")
+        if isinstance(self.places, bool) or not isinstance(self.places, int) or self.places < 1:
+            raise ValueError(f"an atlas has at least one place, and a whole number of them, got {self.places!r}")
         if not 0 <= self.apart < math.inf:
             raise ValueError(f"the distance between places must be finite and at least 0, got {self.apart}")
 
@@ -83,10 +84,12 @@ class Atlas:
         """Check what belongs together.
 
         Raises:
-            ValueError: several scenes, or a newest place that is not there.
+            ValueError: several scenes, a blank memory that is none, or a newest place that is not there.
         """
         if self.blank.batch != 1:
             raise ValueError(f"an atlas is of one scene, got a memory of {self.blank.batch}")
+        if self.blank.chunks_observed:
+            raise ValueError("places begin blank, got a memory that has seen something")
         if not 0 <= self.newest < max(1, len(self.places)):
             raise ValueError(f"there is no place {self.newest} among {len(self.places)}")
 
@@ -107,7 +110,13 @@ class Atlas:
 
     def reanchored(self) -> Atlas:
         """All places anchored where they stand: for going on under another rule in mid-stream."""
-        return replace(self, places=tuple(replace(place, state=place.state.reanchored()) for place in self.places))
+
+        def anchored(state: MemoryState) -> MemoryState:
+            # The blank memory's own tensors: places share what they have in common.
+            layers = zip(state.reanchored().layers, self.blank.layers, strict=True)
+            return replace(state, layers=tuple(replace(mine, importance=b.importance) for mine, b in layers))
+
+        return replace(self, places=tuple(replace(place, state=anchored(place.state)) for place in self.places))
 
     def nearest(self, addresses: Tensor) -> Tensor:
         """For each of ``[N, 6]`` addresses which place is nearest, ``[N]``."""

@@ -49,8 +49,8 @@ class ImportanceScale(Enum):
     RAW = "raw"
     """As it is, as released. Muon fixes the size of the update and, with it, that of the importance."""
     PER_HEAD = "per_head"
-    """Over its mean in each matrix of each head: strength is the mean share that is pulled back, and none is pulled
-    past its anchor. Not of the paper."""
+    """Over its mean in each matrix of each head: strength is about the mean share that is pulled back, as no weight is
+    pulled past its anchor. Not of the paper."""
 
 
 class AnchorPolicy(Enum):

@@ -23,7 +23,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from fsm_ros.memory.camera import Cameras, pluecker_map
-from fsm_ros.memory.elastic import AnchorSharing, LayerMemory, LayerStatistics, WriteRule
+from fsm_ros.memory.elastic import AnchorSharing, ElasticRule, LayerMemory, LayerStatistics, WriteRule
 from fsm_ros.memory.layers import Block, FeedForward, LaCETLayer, ViewAttention
 from fsm_ros.memory.state import MemoryState
 
@@ -277,7 +277,7 @@ class FastSpatialMemory(nn.Module):
             The memory after; with shared anchors each layer holds the set as that layer left it.
 
         Raises:
-            ValueError: shapes that do not fit, or an unknown sharing.
+            ValueError: shapes that do not fit, an unknown sharing, or one that the rule does not have.
             NonFiniteUpdateError: a weight would not be finite.
         """
         self._check_fits(state, views.cameras)
@@ -285,6 +285,8 @@ class FastSpatialMemory(nn.Module):
             raise ValueError(f"chunk_tokens must be positive, got {chunk_tokens}")
         # Without a rule anchors and importance stay as they are, so there is nothing to hand on.
         shared = AnchorSharing(sharing) is AnchorSharing.SHARED and rule is not None
+        if shared and not isinstance(rule, ElasticRule):
+            raise ValueError("anchors are shared between layers under the elastic rule only: use per_layer")
         layers: list[LayerMemory] = []
         statistics: list[LayerStatistics] = []
         with self._autocast():

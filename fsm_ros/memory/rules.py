@@ -59,7 +59,7 @@ def rule_from(content: Mapping[str, object]) -> NamedRule:
     rule_type = _KINDS[kind]
     types = {field.name: str(field.type) for field in fields(rule_type)}
     given = {name: value for name, value in content.items() if name != "kind"}
-    unknown = sorted(given.keys() - types.keys())
+    unknown = sorted(str(name) for name in given.keys() - types.keys())
     if unknown:
         raise ValueError(f"a rule of kind {kind.value} has no {', '.join(unknown)}: it has {', '.join(types)}")
     values = {name: _value(types[name], name, value) for name, value in given.items()}
@@ -88,5 +88,5 @@ def _value(type_name: str, name: str, value: object) -> object:
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise ValueError
         return float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(f"{name} must be a number, got {value!r}") from None

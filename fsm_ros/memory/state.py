@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fsm_ros.memory.elastic import LayerMemory, LayerStatistics
+from fsm_ros.memory.elastic import INITIAL_IMPORTANCE, LayerMemory, LayerStatistics
 from fsm_ros.memory.fast_weights import FastWeights
 
 FORMAT = "fsm_ros.memory/1"
@@ -82,8 +82,16 @@ class MemoryState:
         return self.map(torch.Tensor.detach)
 
     def reanchored(self) -> MemoryState:
-        """The state anchored where it stands, without evidence: for going on under another rule in mid-stream."""
-        return replace(self, layers=tuple(replace(layer, anchor=layer.weights, evidence=None) for layer in self.layers))
+        """The state anchored where it stands, nothing important yet, no evidence: for going on under another rule.
+
+        Rules keep different things in importance and evidence, so what one of them kept means nothing to the next.
+        """
+
+        def fresh(layer: LayerMemory) -> LayerMemory:
+            unimportant = layer.importance.map(lambda f: torch.full_like(f, INITIAL_IMPORTANCE))
+            return LayerMemory(layer.weights, layer.weights, unimportant)
+
+        return replace(self, layers=tuple(fresh(layer) for layer in self.layers))
 
     def equals(self, other: MemoryState) -> bool:
         """Bit for bit the same memory (statistics aside)."""
@@ -95,7 +103,7 @@ class MemoryState:
         )
 
     def is_finite(self) -> bool:
-        """Whether every weight, anchor and importance is a finite number."""
+        """Whether every tensor holds finite numbers only."""
         return bool(torch.stack([t.isfinite().all() for t in self.tensors().values()]).all())
 
 

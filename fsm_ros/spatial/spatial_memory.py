@@ -253,6 +253,8 @@ class SpatialMemory:
             views_observed=scene.views_observed,
         )
         keep = [kept for kept in self._reservoir.frames if frame.contains(kept) is None]
+        # In the order they were seen, so that the views of a chunk are of about one place.
+        keep.sort(key=lambda kept: kept.stamp_ns)
         views = self._settings.chunk_views
         for start in range(0, len(keep), views):
             seeded = self._written(fresh, Chunk(tuple(keep[start : start + views])))

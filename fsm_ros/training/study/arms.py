@@ -125,6 +125,7 @@ CANDIDATES: tuple[Arm, ...] = (
     Arm("consolidation_0.9", "consolidation, retention 0.9", Consolidation(retention=0.9)),
     PLASTIC_PLACES,
     Arm("smaller_step_0.5_places", "smaller step (x0.5), 8 places", smaller_step(0.5).rule, EIGHT_PLACES),
+    Arm("running_mean_places", "steps of 1/k, 8 places", StepRule(decline=1.0), EIGHT_PLACES),
     Arm("consolidation_2_places", "consolidation, 2 places", Consolidation(), AtlasSettings(2)),
     Arm("consolidation_4_places", "consolidation, 4 places", Consolidation(), AtlasSettings(4)),
     CONSOLIDATION_PLACES,
