@@ -306,7 +306,9 @@ def test_static_transforms_reach_those_who_come_late(
             recorded.append(on_the_wire(bytes(raw)))
             writer.write(static, START_NS + seconds * 10**9, raw)
         words = STORE.serialize_cdr(ros.std_msgs__msg__String("hello"), "std_msgs/msg/String")
-        writer.write(chatter, START_NS + 1, words)
+        # Again and again: nothing waits for the listener here, and a busy machine is slow to discover it.
+        for seconds in range(60):
+            writer.write(chatter, START_NS + seconds * 10**9 + 1, words)
     listener.subscribe(CHATTER, String)
     start(tmp_path / "bag", "--wait-for-subscribers", 1)
     listener.wait_for(lambda: len(listener.heard[CHATTER]) > 0, "the first message")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_memory import tiny_model
 
+from fsm_ros.memory.atlas import AtlasSettings
+from fsm_ros.memory.consolidation import Consolidation
 from fsm_ros.stream.rigid import distance_m, turn_rad
 from fsm_ros.training.evaluate import main
 from fsm_ros.training.evaluation import (
@@ -107,3 +109,30 @@ def test_the_command_prints_the_table_and_writes_what_it_is_told_to(
     assert (tmp_path / "s.png").stat().st_size > 100
     assert main([*arguments, "--weights", "nowhere.safetensors"]) == 2
     assert "nowhere.safetensors" in capsys.readouterr().err
+
+
+def test_one_place_is_the_plain_memory_and_several_are_another() -> None:
+    model = tiny_model()
+    one = evaluate(model, SETTINGS, Consolidation())
+    # So far apart that all is one place, whatever the settings allow.
+    same = evaluate(model, replace(SETTINGS, atlas=AtlasSettings(places=4, apart=100.0)), Consolidation())
+    several = evaluate(model, replace(SETTINGS, atlas=AtlasSettings(places=4, apart=0.0)), Consolidation())
+    for mine, theirs in zip(one.scores, same.scores, strict=True):
+        assert asdict(mine) == pytest.approx(asdict(theirs), abs=1e-3)
+    assert one.score(1).rendered == pytest.approx(several.score(1).rendered, abs=1e-3)
+    assert abs(one.score(3).rendered - several.score(3).rendered) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rule", "elastic", "--rule-entry", "strength=much"], "strength must be a number"),
+        (["--rule", "elastic", "--rule-entry", "force=1"], "has no force"),
+        (["--places", "0"], "at least one place"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_refused(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--count", "1", "--size", "16", *arguments]) == 2
+    assert message in capsys.readouterr().err

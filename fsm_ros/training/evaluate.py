@@ -14,12 +14,11 @@ import torch
 from fsm_ros.memory.atlas import AtlasSettings
 from fsm_ros.memory.checkpoint import CheckpointError, load_checkpoint
 from fsm_ros.memory.rules import RuleKind, rule_from
+from fsm_ros.spatial.settings import PLASTIC
 from fsm_ros.training.evaluation import EvaluationSettings, conditions, evaluate, table
 from fsm_ros.training.reporting import contact_sheet, write_png
 from fsm_ros.training.scenes import Family, SceneSettings, Split
 from fsm_ros.training.scenes.settings import DEFAULT_FAMILIES
-
-PLASTIC = "plastic"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

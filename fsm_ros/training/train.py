@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import platform
@@ -18,7 +19,9 @@ from lightning_fabric import Fabric
 
 from fsm_ros.memory.checkpoint import CheckpointError, load_checkpoint
 from fsm_ros.memory.model import FastSpatialMemory
+from fsm_ros.memory.rules import rule_as_plain
 from fsm_ros.sources.source import SourceError
+from fsm_ros.spatial.settings import PLASTIC
 from fsm_ros.training.evaluation import conditions, evaluate, table
 from fsm_ros.training.files import export_weights
 from fsm_ros.training.launching import launch, precisions, resolve
@@ -107,6 +110,7 @@ def train(
             notes = {
                 "command": command,
                 "start": start or "scratch",
+                "rule": PLASTIC if settings.rule is None else json.dumps(rule_as_plain(settings.rule)),
                 "seed": str(settings.seed),
                 "steps": str(trainer.step),
                 "minutes": f"{trainer.elapsed_s / 60:.1f}",
