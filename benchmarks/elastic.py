@@ -4,6 +4,8 @@
     python benchmarks/elastic.py                      # the study of docs/science.md
     python benchmarks/elastic.py --device cuda --config config/train/shipped.yaml --from WEIGHTS --steps 2000 --size 128
 
+Training computes as its configuration says; everything is measured in fp32.
+
 Three stages, each of which goes on where it was cut off: every rule on the scenes for choosing, all with the same
 weights; the finalists trained, each with its own rule, on the same episodes; the finalists on the scenes for
 reporting. Tables and plots are made from the results files at the end, or by --only tables at any time. Several
@@ -18,6 +20,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,14 +28,13 @@ from fsm_ros.memory.checkpoint import CheckpointError, load_checkpoint
 from fsm_ros.memory.model import FastSpatialMemory
 from fsm_ros.memory.rules import rule_as_plain
 from fsm_ros.training.scenes import Split
-from fsm_ros.training.settings import SettingsError
 from fsm_ros.training.study import arms as known
 from fsm_ros.training.study.arms import Arm
 from fsm_ros.training.study.comparison import ProbeTable
 from fsm_ros.training.study.measure import SceneScores, measure, measure_cost, nearest_view_scores
 from fsm_ros.training.study.plots import Line, plot_chunks, plot_gap, plot_shortcut
 from fsm_ros.training.study.report import arms_table, curves_table, differences_table, ratios_table, twins_table
-from fsm_ros.training.study.results import ArmResult, ResultStore, StudyError, write_whole
+from fsm_ros.training.study.results import ArmResult, ResultStore, StudyError, agree_with, write_whole
 from fsm_ros.training.study.streams import Stream, StreamSettings, streams
 from fsm_ros.training.train import main as train
 
@@ -81,6 +83,9 @@ class Study:
         self._steps = 2 if quick else options.steps
         self._seeds = (1,) if quick else tuple(range(1, options.seeds + 1))
         self._traced: dict[Split, list[Stream]] = {}
+        config = Path(options.config).read_text(encoding="utf-8")
+        start = self._model(options.start).fingerprint()
+        agree_with(self._out / "study.json", {"start": start, "config": config, "steps": self._steps})
 
     def choose(self) -> None:
         """Every arm on the scenes for choosing, with the weights that all training starts from."""
@@ -128,11 +133,11 @@ class Study:
         self._measure_all(store, self._report, START, self._options.start, known.OTHER_ORDERS)
         if self._options.part > 1:
             return
-        if not store.has(START, NEAREST.name):
+        if not store.has(START, "", NEAREST):
             found = self._streams(self._report)
             scenes = [nearest_view_scores(stream, self._report) for stream in found]
-            store.save(self._result(NEAREST, START, scenes, self._report))
             write_whole(self._out / "probes.json", json.dumps(ProbeTable.of(found).as_plain()))
+            store.save(self._result(NEAREST, START, "", scenes, self._report))
         cost = self._out / "cost.json"
         if not cost.exists():
             streaming = [arm for arm in known.EVERY_ARM.values() if arm.order is known.Order.STREAMING]
@@ -147,10 +152,10 @@ class Study:
             ResultStore(self._out / "choose", self._choose),
             ResultStore(self._out / "report", self._report),
         )
-        cost = json.loads((self._out / "cost.json").read_text(encoding="utf-8"))
-        probes = ProbeTable.from_plain(json.loads((self._out / "probes.json").read_text(encoding="utf-8")))
+        cost = self._kept("cost.json")
+        probes = ProbeTable.from_plain(self._kept("probes.json"))
         counts = self._report.chunk_counts
-        shown = [k for k in counts if k in (4, 16, 32)]
+        shown = [k for k in counts if k in (4, 16, 32)] or [counts[-1]]
         everything = [choose.load(START, name) for name in known.EVERY_ARM]
         groups: dict[str, list[ArmResult]] = {}
         by_name: dict[str, list[ArmResult]] = {}
@@ -181,7 +186,8 @@ class Study:
         text += ["### " + f"{CHOSEN.title} above the others, paired (each seed in brackets)"]
         text += [differences_table(chosen, others, shown)]
         text += [f"### What nobody saw, after {self._report.probe_chunks} chunks"]
-        text += [curves_table({**groups, NEAREST.title: [nearest]}, probes)]
+        gained = (f"{CHOSEN.title}, above plastic", chosen, by_name[known.PLASTIC.name])
+        text += [curves_table({**groups, NEAREST.title: [nearest]}, probes, gained)]
         orders = [report.load(START, arm.name) for arm in known.OTHER_ORDERS]
         text += ["## Batch order, weights of the start (scenes for reporting)", arms_table(orders, shown, {})]
         publish: Path = self._options.publish or self._out
@@ -196,17 +202,27 @@ class Study:
 
     # --- pieces ------------------------------------------------------------------------------------------------------
 
+    def _kept(self, name: str) -> Any:  # noqa: ANN401  # whatever the file holds
+        path = self._out / name
+        if not path.exists():
+            raise StudyError(f"{path} is missing: run --only report first")
+        return json.loads(path.read_text(encoding="utf-8"))
+
     def _measure_all(
         self, store: ResultStore, settings: StreamSettings, name: str, weights: str, arms: Sequence[Arm]
     ) -> None:
+        model = self._model(weights)
+        fingerprint = model.fingerprint()
         # Shared out by number, not by what is missing: processes that start at other times still share the same way.
         part = arms[self._options.part - 1 :: self._options.parts]
-        mine = [arm for arm in part if not store.has(name, arm.name)]
+        mine = [arm for arm in part if not store.has(name, fingerprint, arm)]
         if not mine:
             return
-        model, found = self._model(weights), self._streams(settings)
+        found = self._streams(settings)
         for arm in mine:
-            result = self._result(arm, name, [measure(model, arm, stream, settings) for stream in found], settings)
+            result = self._result(
+                arm, name, fingerprint, [measure(model, arm, stream, settings) for stream in found], settings
+            )
             store.save(result)
             last = settings.chunk_counts[-1]
             print(
@@ -215,8 +231,10 @@ class Study:
                 flush=True,
             )
 
-    def _result(self, arm: Arm, weights: str, scenes: Sequence[SceneScores], settings: StreamSettings) -> ArmResult:
-        return ArmResult(arm.as_plain(), weights, settings.chunk_counts, tuple(scenes))
+    def _result(
+        self, arm: Arm, weights: str, fingerprint: str, scenes: Sequence[SceneScores], settings: StreamSettings
+    ) -> ArmResult:
+        return ArmResult(arm.as_plain(), weights, fingerprint, settings.chunk_counts, tuple(scenes))
 
     def _streams(self, settings: StreamSettings) -> list[Stream]:
         if settings.split not in self._traced:
@@ -261,7 +279,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, run in stages.items():
             if options.only in (None, name):
                 run()
-    except (CheckpointError, SettingsError, StudyError, ImportError, OSError) as error:
+    except (CheckpointError, StudyError, ImportError, OSError, ValueError) as error:
         print(f"elastic: {error}", file=sys.stderr)
         return 2
     return 0

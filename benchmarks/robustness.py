@@ -38,6 +38,7 @@ from fsm_ros.training.evaluation import (
 from fsm_ros.training.scenes import SceneSettings, Split
 
 CHUNKS = 4
+RULE = Consolidation()
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def main() -> int:
         difference = scores - clean
         error = difference.std() / np.sqrt(max(len(scores) - 1, 1))
         print(f"| {name} | {scores.mean():.2f} | {difference.mean():+.2f} ± {error:.2f} |")
-    print(f"\n{conditions(settings)}")
+    print(f"\n{conditions(settings, RULE)}")
     if options.json is not None:
         options.json.write_text(json.dumps({name: scores.tolist() for name, scores in rows.items()}, indent=1) + "\n")
     return 0
@@ -117,7 +118,7 @@ def _scores(
         some = spoilt[first : first + settings.batch]
         episodes = episodes_of(some, [pick] * len(some), plan, settings)
         seen = [_blurred(_with_focal(chunk, condition.focal), condition.blur_px) for chunk in episodes.chunks]
-        rendering = remembered(memory, seen, Consolidation(), settings.atlas)
+        rendering = remembered(memory, seen, RULE, settings.atlas)
         wanted = episodes.wanted[-1]
         if wanted is None:
             raise ValueError("nothing is asked for")

@@ -129,6 +129,8 @@ def test_one_place_is_the_plain_memory_and_several_are_another() -> None:
         (["--rule", "elastic", "--rule-entry", "strength=much"], "strength must be a number"),
         (["--rule", "elastic", "--rule-entry", "force=1"], "has no force"),
         (["--places", "0"], "at least one place"),
+        (["--rule", "plastic", "--rule-entry", "strength=1"], "plastic has none"),
+        (["--rule-entry", "kind=elastic"], "that --rule names"),
     ],
 )
 def test_a_rule_that_cannot_be_is_refused(

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny_memory import tiny_model
+from tiny_memory import EVERY_WRITE_RULE_OR_NONE, rule_name, tiny_model
 from torch import Tensor
 from training_runs import tiny_settings
 
 from fsm_ros.memory.camera import Cameras
-from fsm_ros.memory.elastic import AnchorPolicy, ElasticRule, Importance
+from fsm_ros.memory.elastic import WriteRule
 from fsm_ros.memory.model import FastSpatialMemory, Views
 from fsm_ros.training.episodes import EpisodePlan, Episodes, assemble, draw_picks, lay_frame
 from fsm_ros.training.objective import StreamObjective
@@ -50,13 +50,8 @@ def joined(chunks: tuple[Views, ...]) -> Views:
     return Views(torch.cat([c.images for c in chunks], dim=1), cameras, torch.cat([c.times for c in chunks], dim=1))
 
 
-RULES = [None, *(ElasticRule(importance, anchor, 0.5) for importance in Importance for anchor in AnchorPolicy)]
-
-
-@pytest.mark.parametrize(
-    "rule", RULES, ids=lambda rule: f"{rule.importance.value} {rule.anchor.value}" if rule else "lact"
-)
-def test_activation_checkpoints_change_no_gradient_though_the_rule_has_a_state(rule: ElasticRule | None) -> None:
+@pytest.mark.parametrize("rule", EVERY_WRITE_RULE_OR_NONE, ids=rule_name)
+def test_activation_checkpoints_change_no_gradient_though_the_rule_has_a_state(rule: WriteRule | None) -> None:
     memory, episodes = a_memory(), some_episodes(EpisodePlan(2, 3))
     kept = gradients(StreamObjective(memory, rule), episodes)
     again = gradients(StreamObjective(memory, rule, activation_checkpoints=True), episodes)

@@ -5,7 +5,8 @@ chunk is written into the place it was seen from, or opens a new one; a view is 
 camera. Where the bank is full and a chunk comes from elsewhere, the two nearest places are merged into one, which
 :class:`fsm_ros.memory.consolidation.Consolidation` can do without loss of evidence; under other rules the nearest
 place is written. So the memory stays of a fixed size, however far the camera goes, and gets coarser instead of
-forgetful. With one place it is the plain memory. Not of the paper.
+forgetful. With one place it is the plain memory. After a change of the rule in mid-stream places may not be mergeable
+with each other; then, too, the nearest is written. Not of the paper.
 """
 
 from __future__ import annotations
@@ -110,11 +111,12 @@ class Atlas:
 
     def reanchored(self) -> Atlas:
         """All places anchored where they stand: for going on under another rule in mid-stream."""
+        # Places share what they have in common: one set of tensors says that nothing is important yet.
+        fresh = self.blank.reanchored()
 
         def anchored(state: MemoryState) -> MemoryState:
-            # The blank memory's own tensors: places share what they have in common.
-            layers = zip(state.reanchored().layers, self.blank.layers, strict=True)
-            return replace(state, layers=tuple(replace(mine, importance=b.importance) for mine, b in layers))
+            layers = zip(state.reanchored().layers, fresh.layers, strict=True)
+            return replace(state, layers=tuple(replace(mine, importance=f.importance) for mine, f in layers))
 
         return replace(self, places=tuple(replace(place, state=anchored(place.state)) for place in self.places))
 
@@ -204,12 +206,13 @@ def render(model: FastSpatialMemory, atlas: Atlas, cameras: Cameras, times: Tens
     """
     if len(atlas.places) < 2:
         return model.render(atlas.state, cameras, times)
-    nearest = atlas.nearest(addresses_of(cameras)).to(times.device)
+    addresses = addresses_of(cameras)
     if times.shape != (1, cameras.views):
         raise ValueError(f"times must be {(1, cameras.views)} like their cameras, got {tuple(times.shape)}")
+    nearest = atlas.nearest(addresses)
     images = times.new_empty((1, cameras.views, 3, cameras.height, cameras.width), dtype=torch.float32)
     for number in sorted(set(nearest.tolist())):
-        chosen = (nearest == number).nonzero()[:, 0]
+        chosen = (nearest == number).nonzero()[:, 0].to(times.device)
         some = Cameras(
             cameras.fxfycxcy[:, chosen], cameras.memory_from_camera[:, chosen], cameras.height, cameras.width
         )
@@ -252,6 +255,7 @@ def _merged(model: FastSpatialMemory, one: Place, other: Place, rule: Consolidat
     chunks = one.state.chunks_observed + other.state.chunks_observed
     views = one.views + other.views
     state = MemoryState(whole, chunks, one.state.views_observed + other.state.views_observed)
-    if not state.is_finite():
+    # Sums of what was finite: only the weights written from them are in question.
+    if not bool(torch.stack([w.isfinite().all() for layer in whole for w in layer.weights]).all()):
         raise NonFiniteUpdateError("merging two places of the memory would leave weights that are not finite")
     return Place(state, (one.views * one.address + other.views * other.address) / views, views)

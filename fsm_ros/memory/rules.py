@@ -45,6 +45,19 @@ def kind_of(rule: WriteRule) -> RuleKind:
     raise ValueError(f"{rule!r} is not one of the rules that have a name")
 
 
+def keep_alike(one: WriteRule | None, other: WriteRule | None) -> bool:
+    """Whether what one rule keeps in importance and evidence means the same to another.
+
+    Where it does not, a memory that goes on under the other has to be reanchored
+    (:meth:`fsm_ros.memory.state.MemoryState.reanchored`).
+    """
+    if isinstance(one, Consolidation) and isinstance(other, Consolidation):
+        return one.share is other.share
+    if isinstance(one, ElasticRule) and isinstance(other, ElasticRule):
+        return one.importance is other.importance
+    return type(one) is type(other)
+
+
 def rule_from(content: Mapping[str, object]) -> NamedRule:
     """A rule from its ``kind`` (``elastic`` where there is none) and its numbers and policies by name.
 

@@ -53,7 +53,7 @@ class MemoryState:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes that the state takes; the same however long the stream is. Tensors that are shared count once."""
+        """Bytes that the state takes; once written, the same however long the stream is. Shared tensors count once."""
         return size_bytes(self)
 
     def tensors(self) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fsm_ros.memory.atlas import ADDRESS, Atlas, Place
 from fsm_ros.memory.fast_weights import FastWeights
+from fsm_ros.memory.rules import keep_alike, rule_as_plain, rule_from
 from fsm_ros.memory.state import (
     MemoryFileError,
     MemoryState,
@@ -22,7 +23,7 @@ from fsm_ros.memory.state import (
 )
 from fsm_ros.spatial.results import Failure, FailureKind
 from fsm_ros.spatial.scene import Scene
-from fsm_ros.spatial.settings import MemorySettings, rule_name
+from fsm_ros.spatial.settings import MemorySettings
 from fsm_ros.stream.chunker import Chunk
 from fsm_ros.stream.frame import Camera, PosedImage
 from fsm_ros.stream.world import MemoryFrame
@@ -58,7 +59,7 @@ def save_scene(
         "views_observed": scene.views_observed,
         "camera": {name: getattr(scene.camera, name) for name in ("width", "height", "fx", "fy", "cx", "cy")},
         "mode": settings.mode.value,
-        "rule": rule_name(settings.rule),
+        "rule": None if settings.rule is None else rule_as_plain(settings.rule),
         "places": [_note_on(place) for place in scene.atlas.places],
         "newest_place": scene.atlas.newest,
         "window_chunks": [len(chunk.frames) for chunk in scene.window],
@@ -79,8 +80,8 @@ def load_scene(
     Args:
         path: the file.
         blank: what places of this memory begin as.
-        settings: what the scene is to go on with. Where it was written under another kind of rule, every place is
-            anchored where its weights are.
+        settings: what the scene is to go on with. Where it was written under a rule that keeps something else in
+            it, every place is anchored where its weights are.
         fingerprint: of the model.
 
     Returns:
@@ -102,8 +103,9 @@ def load_scene(
             window.append(Chunk(tuple(frames[:length])))
             del frames[:length]
         atlas = _unpack_places(saved, blank)
+        written_under = None if notes["rule"] is None else rule_from(_as(dict, notes["rule"]))
         scene = Scene(
-            atlas=atlas if notes["rule"] == rule_name(settings.rule) else atlas.reanchored(),
+            atlas=atlas if keep_alike(written_under, settings.rule) else atlas.reanchored(),
             frame=MemoryFrame.from_dict(_as(dict, notes["frame"])),
             newest_ns=_as(int, notes["newest_ns"]),
             camera=camera,

@@ -21,12 +21,12 @@ from fsm_ros.memory import atlas as bank
 from fsm_ros.memory.atlas import Atlas, Place, addresses_of
 from fsm_ros.memory.elastic import LayerMemory
 from fsm_ros.memory.model import FastSpatialMemory, NonFiniteUpdateError
-from fsm_ros.memory.rules import NamedRule
+from fsm_ros.memory.rules import NamedRule, keep_alike
 from fsm_ros.memory.state import MemoryState
 from fsm_ros.spatial.results import NOTHING_OBSERVED, Failure, FailureKind, LayerReport, ObserveReport, Rendered
 from fsm_ros.spatial.scene import Scene, failed_report
 from fsm_ros.spatial.scene_file import load_scene, save_scene
-from fsm_ros.spatial.settings import MemoryMode, MemorySettings, RenderResolution, rule_name
+from fsm_ros.spatial.settings import MemoryMode, MemorySettings, RenderResolution
 from fsm_ros.spatial.tensors import cameras_of, times_of, views_of
 from fsm_ros.stream.chunker import Chunk
 from fsm_ros.stream.frame import Camera, PosedImage, validate_rigid
@@ -87,11 +87,19 @@ class SpatialMemory:
         return self._model.device
 
     def set_rule(self, rule: NamedRule | None) -> None:
-        """Change how chunks are written. Under another kind of rule, every place starts anchored where it stands."""
+        """Change how chunks are written.
+
+        Under a rule that keeps something else in the memory (another kind, another importance, another share), every
+        place goes on anchored where it stands: what it remembers stays, what is kept about it begins anew.
+
+        Raises:
+            ValueError: the other settings do not go with it; nothing has changed.
+        """
+        settings = replace(self._settings, rule=rule)
         scene = self._scene
-        if scene is not None and rule_name(self._settings.rule) != rule_name(rule):
+        if scene is not None and not keep_alike(self._settings.rule, rule):
             self._scene = replace(scene, atlas=scene.atlas.reanchored())
-        self._settings = replace(self._settings, rule=rule)
+        self._settings = settings
 
     def reset(self) -> None:
         """Forget everything."""
@@ -253,7 +261,7 @@ class SpatialMemory:
             views_observed=scene.views_observed,
         )
         keep = [kept for kept in self._reservoir.frames if frame.contains(kept) is None]
-        # In the order they were seen, so that the views of a chunk are of about one place.
+        # In the order they were seen: the views of a chunk are then as near to each other as a sample allows.
         keep.sort(key=lambda kept: kept.stamp_ns)
         views = self._settings.chunk_views
         for start in range(0, len(keep), views):

@@ -46,12 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             extent_m=options.extent,
             atlas=AtlasSettings(options.places),
         )
-        rule = None if options.rule == PLASTIC else rule_from({"kind": options.rule, **dict(options.rule_entry)})
+        entries = dict(options.rule_entry)
+        if "kind" in entries or (entries and options.rule == PLASTIC):
+            raise ValueError("--rule-entry is for the entries of the rule that --rule names; plastic has none")
+        rule = None if options.rule == PLASTIC else rule_from({"kind": options.rule, **entries})
         evaluation = evaluate(memory, settings, rule, shown=6)
     except (CheckpointError, ImportError, ValueError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
-    print(f"{table(evaluation)}\n\n{conditions(settings)}")
+    print(f"{table(evaluation)}\n\n{conditions(settings, rule)}")
     if options.sheet is not None:
         write_png(options.sheet, contact_sheet(evaluation.shown))
     if options.json is not None:

@@ -15,6 +15,7 @@ from fsm_ros.memory.atlas import Atlas, AtlasSettings, observe, render
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.elastic import WriteRule
 from fsm_ros.memory.model import FastSpatialMemory, Views
+from fsm_ros.memory.rules import rule_as_plain
 from fsm_ros.stream.rigid import camera_distance_m
 from fsm_ros.stream.world import MemoryFrame
 from fsm_ros.training.episodes import Clip, EpisodePlan, Episodes, Picks, assemble
@@ -306,8 +307,10 @@ def _score(chunk_count: int, rows: NDArray[np.float64]) -> Score:
     )
 
 
-def conditions(settings: EvaluationSettings) -> str:
+def conditions(settings: EvaluationSettings, rule: WriteRule | None) -> str:
     """What the scores are of, in a line."""
+    written = "plain LaCT" if rule is None else ", ".join(str(value) for value in rule_as_plain(rule).values())
+    places = settings.atlas.places
     extent = f"{settings.extent_m:g} m" if settings.extent_m else "automatic"
     total = sum(weight for _, weight in settings.scenes.families)
     shares = [(family.value, weight / total) for family, weight in settings.scenes.families if weight > 0]
@@ -316,7 +319,7 @@ def conditions(settings: EvaluationSettings) -> str:
     return (
         f"{settings.count} scenes of the split {settings.split.value} ({families}; difficulty {low:g} to {high:g}; "
         f"seed {settings.seed}), {settings.size}x{settings.size} pixels, chunks of {settings.chunk_views} views, "
-        f"extent {extent}"
+        f"extent {extent}; streaming order, {places} place{'s' * (places > 1)}, rule: {written}"
     )
 
 

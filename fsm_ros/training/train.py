@@ -21,7 +21,7 @@ from fsm_ros.memory.checkpoint import CheckpointError, load_checkpoint
 from fsm_ros.memory.model import FastSpatialMemory
 from fsm_ros.memory.rules import rule_as_plain
 from fsm_ros.sources.source import SourceError
-from fsm_ros.spatial.settings import PLASTIC
+from fsm_ros.spatial.settings import PLASTIC, MemorySettings
 from fsm_ros.training.evaluation import conditions, evaluate, table
 from fsm_ros.training.files import export_weights
 from fsm_ros.training.launching import launch, precisions, resolve
@@ -128,13 +128,13 @@ def train(
 def _score_what_was_written(
     trainer: Trainer, settings: TrainSettings, path: Path, notes: Mapping[str, str], device: torch.device
 ) -> None:
-    """The figures of the card: of the very file, as a node loads it, on scenes that no decision was made on."""
+    """The figures of the card: of the very file, with a node's number of places, on scenes that decided nothing."""
     precision, muon_precision = precisions(settings.precision, settings.muon_precision)
     memory = load_checkpoint(str(path)).build(precision=precision, muon_precision=muon_precision).to(device)
-    told = replace(trainer.evaluation_settings, split=Split.REPORT)
+    told = replace(trainer.evaluation_settings, split=Split.REPORT, atlas=MemorySettings().atlas)
     evaluation = evaluate(memory, told, settings.rule)
     lines = [f"- {name}: {value}" for name, value in notes.items()]
-    card = "\n".join([f"# {path.name}", "", *lines, "", table(evaluation), "", conditions(told), ""])
+    card = "\n".join([f"# {path.name}", "", *lines, "", table(evaluation), "", conditions(told, settings.rule), ""])
     path.with_name("card.md").write_text(card, encoding="utf-8")
     trainer.say(table(evaluation))
 

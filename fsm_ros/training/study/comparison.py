@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +14,9 @@ from fsm_ros.training.study.probes import ProbeKind
 from fsm_ros.training.study.results import ArmResult
 from fsm_ros.training.study.streams import Stream
 
-METRE_EDGES = (0.0, 0.15, 0.3, 0.5, 0.75, 1.2)
-RADIAN_EDGES = (0.0, 0.1, 0.2, 0.35, 0.55, 0.8)
-SECOND_EDGES = (0.0, 1.0, 2.0, 4.0, 8.0, 32.0)
+METRE_EDGES = (0.0, 0.15, 0.3, 0.5, 0.75, np.inf)
+RADIAN_EDGES = (0.0, 0.1, 0.2, 0.35, 0.55, np.inf)
+SECOND_EDGES = (0.0, 1.0, 2.0, 4.0, 8.0, np.inf)
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Mean:
 def mean_of(rows: NDArray[np.float64]) -> Mean:
     """Of ``[seeds, scenes]``."""
     per_scene = rows.mean(axis=0)
-    error = float(per_scene.std() / np.sqrt(max(len(per_scene) - 1, 1)))
+    error = float(per_scene.std(ddof=1) / np.sqrt(len(per_scene))) if len(per_scene) > 1 else math.nan
     return Mean(float(per_scene.mean()), error, tuple(float(seed) for seed in rows.mean(axis=1)))
 
 
@@ -65,6 +67,22 @@ def difference(one: Sequence[ArmResult], other: Sequence[ArmResult], name: str, 
     if len(one) != len(other) or len(numbers) != 1:
         raise ValueError("paired differences want the same scenes and as many seeds on both sides")
     return mean_of(figure(one, name, chunk_count) - figure(other, name, chunk_count))
+
+
+class Bin(NamedTuple):
+    """Probes about as far from what was observed.
+
+    Attributes:
+        where: how far, on average.
+        value: their mean.
+        error: its standard error, scenes taken for independent.
+        probes: how many.
+    """
+
+    where: float
+    value: float
+    error: float
+    probes: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,29 +114,41 @@ class ProbeTable:
         """For a file."""
         return {name: getattr(self, name).tolist() for name in ("kind", "metres", "radians", "seconds")}
 
-    def curves(self, results: Sequence[ArmResult]) -> dict[str, list[tuple[float, float, float, int]]]:
+    def curves(self, results: Sequence[ArmResult], above: Sequence[ArmResult] | None = None) -> dict[str, list[Bin]]:
         """Quality against metres, radians and seconds to the nearest observed view.
 
-        Returns:
-            For each, a list of (middle of the bin, mean PSNR, its standard error, number of probes).
+        Args:
+            results: of one arm, one a seed.
+            above: of another arm: then it is the difference to that one, probe by probe.
         """
         values = np.stack([result.probes() for result in results]).mean(axis=0)
+        if above is not None:
+            values = values - np.stack([result.probes() for result in above]).mean(axis=0)
         off_path, other_time = (self.kind == kind.value for kind in ProbeKind)
         return {
-            "metres": _binned(self.metres[off_path], values[off_path], METRE_EDGES),
-            "radians": _binned(self.radians[off_path], values[off_path], RADIAN_EDGES),
-            "seconds": _binned(self.seconds[other_time], values[other_time], SECOND_EDGES),
+            "metres": _binned(self.metres, values, off_path, METRE_EDGES),
+            "radians": _binned(self.radians, values, off_path, RADIAN_EDGES),
+            "seconds": _binned(self.seconds, values, other_time, SECOND_EDGES),
         }
 
 
 def _binned(
-    where: NDArray[np.float64], values: NDArray[np.float64], edges: Sequence[float]
-) -> list[tuple[float, float, float, int]]:
+    where: NDArray[np.float64], values: NDArray[np.float64], of_kind: NDArray[np.bool_], edges: Sequence[float]
+) -> list[Bin]:
+    """Means over probes; all arrays ``[scenes, probes]``.
+
+    Probes of one scene are alike, so the standard error takes scenes, not probes, for independent (the sandwich
+    estimator of a ratio of sums).
+    """
     bins = []
     for low, high in zip(edges[:-1], edges[1:], strict=True):
-        inside = values[(where >= low) & (where < high)]
-        if len(inside) > 1:
-            bins.append(
-                (0.5 * (low + high), float(inside.mean()), float(inside.std() / np.sqrt(len(inside) - 1)), len(inside))
-            )
+        inside = of_kind & (where >= low) & (where < high)
+        probes = inside.sum(axis=1)
+        scenes = int((probes > 0).sum())
+        if scenes < 2:
+            continue
+        mean = float((values * inside).sum() / probes.sum())
+        residual = (values * inside).sum(axis=1) - mean * probes
+        error = np.sqrt(scenes / (scenes - 1) * (residual**2).sum()) / probes.sum()
+        bins.append(Bin(float(where[inside].mean()), mean, float(error), int(probes.sum())))
     return bins

@@ -12,7 +12,7 @@ import numpy as np
 from fsm_ros.training.study.comparison import ProbeTable, figure, mean_of
 from fsm_ros.training.study.results import ArmResult
 
-COLOURS = ("#b2182b", "#e08214", "#4393c3", "#2166ac", "#1b7837", "#762a83")
+COLOURS = ("#b2182b", "#e08214", "#4393c3", "#2166ac", "#1b7837", "#762a83", "#000000", "#8c510a")
 _AXES = {
     "metres": "distance to the nearest observed camera, m",
     "radians": "angle to the nearest observed camera, rad",
@@ -43,7 +43,7 @@ def plot_chunks(path: Path, lines: Sequence[Line], nearest: ArmResult) -> None:
     plt, counts = _pyplot(), nearest.chunk_counts
     drawing, axes = plt.subplots(1, 3, figsize=(12, 3.8), sharey=True, layout="constrained")
     for axis, (name, title) in zip(axes, figures.items(), strict=True):
-        for colour, line in zip(COLOURS, lines, strict=False):
+        for colour, line in _coloured(lines):
             means = [mean_of(figure(line.results, name, count)) for count in counts]
             axis.errorbar(
                 counts, [m.value for m in means], [m.error for m in means], color=colour, label=line.title, capsize=2
@@ -66,7 +66,7 @@ def plot_gap(path: Path, lines: Sequence[Line]) -> None:
     plt = _pyplot()
     drawing, axis = plt.subplots(figsize=(6, 3.8), layout="constrained")
     counts = lines[0].results[0].chunk_counts
-    for colour, line in zip(COLOURS, lines, strict=False):
+    for colour, line in _coloured(lines):
         means = [mean_of(figure(line.results, "gap", count)) for count in counts]
         axis.errorbar(
             counts, [m.value for m in means], [m.error for m in means], color=colour, label=line.title, capsize=2
@@ -82,13 +82,18 @@ def plot_gap(path: Path, lines: Sequence[Line]) -> None:
 
 
 def plot_shortcut(path: Path, lines: Sequence[Line], nearest: ArmResult, probes: ProbeTable) -> None:
-    """Quality of what nobody saw, against distance, angle and time to the nearest observed view."""
+    """Quality of what nobody saw, against distance, angle and time to the nearest observed view.
+
+    The nearest view is left out of the last picture: of a pose that was observed it is nearly exact at any time.
+    """
     plt = _pyplot()
     drawing, axes = plt.subplots(1, 3, figsize=(12, 3.8), sharey=True, layout="constrained")
-    everything = [*zip(COLOURS, lines, strict=False), ("0.5", Line("nearest observed view", [nearest]))]
+    everything = [*_coloured(lines), ("0.5", Line("nearest observed view", [nearest]))]
     for colour, line in everything:
         curves = probes.curves(line.results)
         for axis, (name, label) in zip(axes, _AXES.items(), strict=True):
+            if name == "seconds" and line.results[0] is nearest:
+                continue
             where, value, error, _ = np.array(curves[name]).T
             style = ":" if colour == "0.5" else "-"
             axis.errorbar(where, value, error, color=colour, linestyle=style, label=line.title, capsize=2)
@@ -97,6 +102,12 @@ def plot_shortcut(path: Path, lines: Sequence[Line], nearest: ArmResult, probes:
     axes[0].set_ylabel("PSNR, dB")
     axes[0].legend(fontsize=8)
     _save(plt, drawing, path)
+
+
+def _coloured(lines: Sequence[Line]) -> list[tuple[str, Line]]:
+    if len(lines) > len(COLOURS):
+        raise ValueError(f"there are colours for {len(COLOURS)} arms, got {len(lines)}")
+    return list(zip(COLOURS, lines, strict=False))
 
 
 def _pyplot() -> Any:  # noqa: ANN401  # a module

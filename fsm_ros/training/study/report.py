@@ -77,17 +77,31 @@ def differences_table(
     return "\n".join(lines)
 
 
-def curves_table(groups: Mapping[str, Sequence[ArmResult]], probes: ProbeTable) -> str:
-    """Quality of what nobody saw, by metres, radians and seconds to the nearest observed view."""
+def curves_table(
+    groups: Mapping[str, Sequence[ArmResult]],
+    probes: ProbeTable,
+    pair: tuple[str, Sequence[ArmResult], Sequence[ArmResult]] | None = None,
+) -> str:
+    """Quality of what nobody saw, by metres, radians and seconds to the nearest observed view.
+
+    Args:
+        groups: the arms, one result a seed.
+        probes: where they are.
+        pair: a title and two arms, for a row of what the first scores above the second.
+    """
     blocks = []
     for name, unit in (("metres", "m"), ("radians", "rad"), ("seconds", "s")):
         curves = {title: probes.curves(results)[name] for title, results in groups.items()}
         first = next(iter(curves.values()))
-        head = " | ".join(f"{where:.2g} {unit} ({count})" for where, _, _, count in first)
+        head = " | ".join(f"{each.where:.2g} {unit} ({each.probes})" for each in first)
         rows = [
-            f"| {title} | " + " | ".join(f"{value:.2f} ± {error:.2f}" for _, value, error, _ in curve) + " |"
+            f"| {title} | " + " | ".join(f"{each.value:.2f} ± {each.error:.2f}" for each in curve) + " |"
             for title, curve in curves.items()
         ]
+        if pair is not None:
+            title, one, other = pair
+            gained = probes.curves(one, other)[name]
+            rows.append(f"| {title} | " + " | ".join(f"{each.value:+.2f} ± {each.error:.2f}" for each in gained) + " |")
         blocks.append("\n".join([f"| by {name} (probes) | {head} |", "|---" * (len(first) + 1) + "|", *rows]))
     return "\n\n".join(blocks)
 

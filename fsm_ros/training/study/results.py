@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsm_ros.training.settings_file import as_plain
+from fsm_ros.training.study.arms import Arm
 from fsm_ros.training.study.measure import SceneScores
 from fsm_ros.training.study.streams import StreamSettings
 
@@ -27,12 +28,14 @@ class ArmResult:
     Attributes:
         arm: in names and numbers.
         weights: which weights.
+        fingerprint: of those weights.
         chunk_counts: what the lists of the scores run over.
         scenes: the scores.
     """
 
     arm: Mapping[str, object]
     weights: str
+    fingerprint: str
     chunk_counts: tuple[int, ...]
     scenes: tuple[SceneScores, ...]
 
@@ -66,16 +69,23 @@ class ResultStore:
         """
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        plain = json.loads(json.dumps(as_plain(settings)))
-        path = folder / "streams.json"
-        if not path.exists():
-            write_whole(path, json.dumps(plain, indent=1))
-        elif json.loads(path.read_text(encoding="utf-8")) != plain:
-            raise StudyError(f"{folder} holds results on other streams ({path}): use another folder for --out")
+        agree_with(folder / "streams.json", as_plain(settings))
 
-    def has(self, weights: str, arm: str) -> bool:
-        """Whether it was measured already."""
-        return self._path(weights, arm).exists()
+    def has(self, weights: str, fingerprint: str, arm: Arm) -> bool:
+        """Whether it was measured already.
+
+        Raises:
+            StudyError: something was, but under another rule or with other weights.
+        """
+        if not self._path(weights, arm.name).exists():
+            return False
+        kept = self.load(weights, arm.name)
+        if (kept.fingerprint, kept.arm) != (fingerprint, arm.as_plain()):
+            raise StudyError(
+                f"{self._path(weights, arm.name)} is of another rule or of other weights: remove it, or use another "
+                "folder for --out"
+            )
+        return True
 
     def save(self, result: ArmResult) -> None:
         """Keep a result."""
@@ -91,7 +101,7 @@ class ResultStore:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             scenes = tuple(SceneScores(**scene) for scene in found["scenes"])
-            return ArmResult(found["arm"], found["weights"], tuple(found["chunk_counts"]), scenes)
+            return ArmResult(found["arm"], found["weights"], found["fingerprint"], tuple(found["chunk_counts"]), scenes)
         except FileNotFoundError as error:
             raise StudyError(f"{path} is missing: let the study run to its end first") from error
         except (KeyError, TypeError, ValueError) as error:
@@ -99,6 +109,20 @@ class ResultStore:
 
     def _path(self, weights: str, arm: str) -> Path:
         return self._folder / f"{weights}__{arm}.json"
+
+
+def agree_with(path: Path, settings: object) -> None:
+    """Keep settings in a file; where it is there already, they must be the same.
+
+    Raises:
+        StudyError: they are not.
+    """
+    plain = json.loads(json.dumps(settings))
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(plain, indent=1))
+    elif json.loads(path.read_text(encoding="utf-8")) != plain:
+        raise StudyError(f"{path} is of a study with other settings: use another folder for --out")
 
 
 def write_whole(path: Path, text: str) -> None:
