@@ -23,7 +23,7 @@ from fsm_ros.memory.elastic import (
     WriteRule,
 )
 from fsm_ros.memory.fast_weights import FastWeights, WriteTokens
-from fsm_ros.memory.rules import RuleKind, kind_of, rule_as_plain, rule_from
+from fsm_ros.memory.rules import RuleKind, keep_alike, kind_of, rule_as_plain, rule_from
 from fsm_ros.memory.steps import StepRule
 
 shares = st.floats(0.0, 1.0)
@@ -205,3 +205,23 @@ def test_what_is_no_number_is_refused(huge: object) -> None:
 def test_an_entry_that_is_no_name_is_refused() -> None:
     with pytest.raises(ValueError, match="has no 3"):
         rule_from({3: 1.0})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        (None, None, True),
+        (None, ElasticRule(), False),
+        (Consolidation(), None, False),
+        (Consolidation(), Consolidation(retention=0.5), True),
+        (Consolidation(), Consolidation(ChunkShare.BY_TOKENS), False),
+        (ElasticRule(), ElasticRule(anchor=AnchorPolicy.GLOBAL, strength=3.0), True),
+        (ElasticRule(), ElasticRule(Importance.UNIFORM), False),
+        (StepRule(), StepRule(size=0.5), True),
+        (StepRule(), Consolidation(), False),
+    ],
+)
+def test_rules_keep_alike_where_their_numbers_differ_and_not_where_their_units_do(
+    one: WriteRule | None, other: WriteRule | None, alike: bool
+) -> None:
+    assert keep_alike(one, other) is keep_alike(other, one) is alike

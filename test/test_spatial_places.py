@@ -22,7 +22,7 @@ from tiny_memory import assert_untouched, snapshot, tiny_model
 
 from fsm_ros.memory.atlas import AtlasSettings
 from fsm_ros.memory.consolidation import ChunkShare, Consolidation
-from fsm_ros.memory.elastic import AnchorPolicy, ElasticRule
+from fsm_ros.memory.elastic import INITIAL_IMPORTANCE, AnchorPolicy, AnchorSharing, ElasticRule, Importance
 from fsm_ros.memory.rules import NamedRule
 from fsm_ros.memory.steps import StepRule
 from fsm_ros.spatial.settings import MemoryMode, MemorySettings, rule_name
@@ -214,7 +214,7 @@ def test_another_kind_of_rule_in_mid_stream_changes_no_view_and_forgets_nothing(
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        (Consolidation(), Consolidation(ChunkShare.BY_TOKENS, retention=0.5)),
+        (Consolidation(), Consolidation(retention=0.5)),
         (ElasticRule(), ElasticRule(anchor=AnchorPolicy.GLOBAL, strength=3.0)),
         (None, None),
     ],
@@ -229,6 +229,38 @@ def test_other_numbers_of_the_same_kind_leave_anchors_and_evidence(
     memory.set_rule(second)
     assert memory.settings.rule == second
     assert scene_of(memory).atlas is before
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (Consolidation(), Consolidation(ChunkShare.BY_TOKENS)),
+        (ElasticRule(Importance.UNIFORM), ElasticRule(Importance.SI, strength=50.0)),
+    ],
+    ids=["share", "importance"],
+)
+def test_what_is_kept_in_other_units_begins_anew(first: NamedRule, second: NamedRule) -> None:
+    memory = small_memory(rule=first)
+    observe_all(memory, CIRCLE[:3])
+    before = [view_of(memory, yaw) for yaw in (AHEAD, RIGHT)]
+    memory.set_rule(second)
+    for place in scene_of(memory).atlas.places:
+        for layer in place.state.layers:
+            assert layer.evidence is None
+            assert all(map(torch.equal, layer.anchor, layer.weights))
+            assert all(bool((f == INITIAL_IMPORTANCE).all()) for f in layer.importance)
+    for seen, yaw in zip(before, (AHEAD, RIGHT), strict=True):
+        assert np.array_equal(view_of(memory, yaw), seen)
+
+
+def test_a_rule_that_does_not_go_with_the_settings_changes_nothing() -> None:
+    memory = small_memory(rule=ElasticRule(), mode=MemoryMode.WINDOWED, sharing=AnchorSharing.SHARED)
+    observe_all(memory, CIRCLE[:2])
+    before = scene_of(memory)
+    with pytest.raises(ValueError, match="belong to the elastic prior"):
+        memory.set_rule(Consolidation())
+    assert scene_of(memory) is before
+    assert memory.settings.rule == ElasticRule()
 
 
 def test_a_rule_can_be_changed_before_anything_was_observed() -> None:
