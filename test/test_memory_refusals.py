@@ -272,3 +272,9 @@ def test_no_newton_schulz_iterations_are_an_architecture_too() -> None:
     model = tiny_model(config=replace(CONFIG, muon_update_steps=0))
     state = model.observe(model.initial_state(), random_views(8, 2, OBLONG))
     assert (state.statistics[0].update_rms > 0).all()
+
+
+@pytest.mark.parametrize("rule", [Consolidation(), StepRule()], ids=rule_name)
+def test_anchors_are_shared_under_the_elastic_rule_only(model: FastSpatialMemory, rule: WriteRule) -> None:
+    with pytest.raises(ValueError, match="under the elastic rule only: use per_layer"):
+        model.observe_batch(model.initial_state(), random_views(1, 2), 5, rule, AnchorSharing.SHARED)

@@ -7,10 +7,9 @@ from tiny_memory import EVERY_WRITE_RULE_OR_NONE, rule_name, tiny_model
 from torch import Tensor
 from training_runs import tiny_settings
 
-from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.elastic import WriteRule
-from fsm_ros.memory.model import FastSpatialMemory, Views
-from fsm_ros.training.episodes import EpisodePlan, Episodes, assemble, draw_picks, lay_frame
+from fsm_ros.memory.model import FastSpatialMemory
+from fsm_ros.training.episodes import EpisodePlan, Episodes, assemble, draw_picks, joined, lay_frame
 from fsm_ros.training.objective import StreamObjective
 from fsm_ros.training.scenes import SceneSource, Split
 from fsm_ros.training.supply import split_clips
@@ -38,16 +37,6 @@ def gradients(objective: StreamObjective, episodes: Episodes, gradient_weight: f
     objective.zero_grad()
     objective(episodes, gradient_weight).loss.backward()
     return {name: p.grad.clone() for name, p in objective.named_parameters() if p.grad is not None}
-
-
-def joined(chunks: tuple[Views, ...]) -> Views:
-    cameras = Cameras(
-        torch.cat([c.cameras.fxfycxcy for c in chunks], dim=1),
-        torch.cat([c.cameras.memory_from_camera for c in chunks], dim=1),
-        chunks[0].cameras.height,
-        chunks[0].cameras.width,
-    )
-    return Views(torch.cat([c.images for c in chunks], dim=1), cameras, torch.cat([c.times for c in chunks], dim=1))
 
 
 @pytest.mark.parametrize("rule", EVERY_WRITE_RULE_OR_NONE, ids=rule_name)

@@ -43,6 +43,8 @@ import os, signal, sys
 from fsm_ros.training.train import main
 from fsm_ros.training.trainer import Trainer
 
+# A shell without job control starts what is to run in the background with this signal ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 saves, save = 0, Trainer.save
 
 def save_and_end(self):

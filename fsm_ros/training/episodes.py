@@ -215,6 +215,19 @@ def assemble(
     return Episodes(chunks, wanted, plan.batch_order)
 
 
+def joined(chunks: Sequence[Views]) -> Views:
+    """All chunks as one."""
+    first = chunks[0].cameras
+    cameras = Cameras(
+        torch.cat([chunk.cameras.fxfycxcy for chunk in chunks], dim=1),
+        torch.cat([chunk.cameras.memory_from_camera for chunk in chunks], dim=1),
+        first.height,
+        first.width,
+    )
+    images = torch.cat([chunk.images for chunk in chunks], dim=1)
+    return Views(images, cameras, torch.cat([chunk.times for chunk in chunks], dim=1))
+
+
 def _draw(weights: Mapping[int, float], most: int, rng: np.random.Generator) -> int:
     numbers, shares = zip(*((n, weight) for n, weight in weights.items() if n <= most and weight > 0), strict=True)
     return int(rng.choice(numbers, p=np.array(shares) / sum(shares)))

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.elastic import WriteRule
 from fsm_ros.memory.model import FastSpatialMemory, Views
 from fsm_ros.memory.state import MemoryState
-from fsm_ros.training.episodes import Episodes
+from fsm_ros.training.episodes import Episodes, joined
 
 
 class Outcome(NamedTuple):
@@ -69,7 +68,7 @@ class StreamObjective(nn.Module):
                 edges.append(_gradient_difference(rendered, wanted.images).flatten())
 
         if episodes.batch_order:
-            every = _joined(episodes.chunks)
+            every = joined(episodes.chunks)
             patch = self.memory.config.patch_size
             tokens = (every.cameras.height // patch) * (every.cameras.width // patch)
             chunk_tokens = episodes.chunks[0].cameras.views * tokens
@@ -105,14 +104,3 @@ def _gradient_difference(rendered: Tensor, truth: Tensor) -> Tensor:
     error = rendered - truth
     across, down = (error.diff(dim=dim).abs().mean(dim=(-3, -2, -1)) for dim in (-1, -2))
     return across + down
-
-
-def _joined(chunks: tuple[Views, ...]) -> Views:
-    first = chunks[0].cameras
-    cameras = Cameras(
-        torch.cat([c.cameras.fxfycxcy for c in chunks], dim=1),
-        torch.cat([c.cameras.memory_from_camera for c in chunks], dim=1),
-        first.height,
-        first.width,
-    )
-    return Views(torch.cat([c.images for c in chunks], dim=1), cameras, torch.cat([c.times for c in chunks], dim=1))

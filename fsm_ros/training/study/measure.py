@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from fsm_ros.memory.atlas import Atlas, Place, addresses_of, observe, render
-from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.model import FastSpatialMemory, Views
+from fsm_ros.training.episodes import joined
 from fsm_ros.training.evaluation import psnr
 from fsm_ros.training.study.arms import Arm, Order
 from fsm_ros.training.study.streams import Stream, StreamSettings
@@ -103,23 +103,12 @@ def measure_cost(model: FastSpatialMemory, arms: Sequence[Arm], stream: Stream) 
 
 def _at_once(model: FastSpatialMemory, arm: Arm, chunks: Sequence[Views]) -> Atlas:
     """A memory of one place, encoded in batch order from the start."""
-    views = _joined(chunks)
+    views = joined(chunks)
     tokens = views.cameras.height * views.cameras.width // model.config.patch_size**2
     size = views.cameras.views if arm.order is Order.ONE_CHUNK else chunks[0].cameras.views
     state = model.observe_batch(model.initial_state(1), views, size * tokens, arm.rule)
     address = addresses_of(views.cameras).mean(dim=0)
     return Atlas(model.initial_state(1), (Place(state, address, views.cameras.views),))
-
-
-def _joined(chunks: Sequence[Views]) -> Views:
-    cameras = Cameras(
-        torch.cat([chunk.cameras.fxfycxcy for chunk in chunks], dim=1),
-        torch.cat([chunk.cameras.memory_from_camera for chunk in chunks], dim=1),
-        chunks[0].cameras.height,
-        chunks[0].cameras.width,
-    )
-    images = torch.cat([chunk.images for chunk in chunks], dim=1)
-    return Views(images, cameras, torch.cat([chunk.times for chunk in chunks], dim=1))
 
 
 def _scored(model: FastSpatialMemory, atlas: Atlas, views: Views) -> Tensor:
