@@ -102,23 +102,12 @@ class Study:
                 rule = None if finalist.trained.rule is None else rule_as_plain(finalist.trained.rule)
                 arguments = ["--config", self._options.config, "--from", self._options.start, "--out", str(folder)]
                 arguments += ["--steps", str(self._steps), "--threads", str(self._options.threads)]
-                arguments += [
-                    "--device",
-                    self._options.device,
-                    "--set",
-                    f"seed={seed}",
-                    "--set",
-                    f"rule={json.dumps(rule)}",
-                ]
+                arguments += ["--device", self._options.device]
+                changes = [f"seed={seed}", f"rule={json.dumps(rule)}"]
                 if self._options.quick:
-                    arguments += [
-                        "--set",
-                        "optimizer.batch=2",
-                        "--set",
-                        "report.scenes=1",
-                        "--set",
-                        "episodes.max_views=16",
-                    ]
+                    changes += ["optimizer.batch=2", "report.scenes=1", "episodes.max_views=16"]
+                for change in changes:
+                    arguments += ["--set", change]
                 print(f"training {folder.name}", flush=True)
                 if train(arguments) != 0:
                     raise StudyError(f"training {folder.name} failed: see above")
@@ -148,10 +137,8 @@ class Study:
 
     def tables_and_plots(self) -> None:
         """Everything that is shown, from the files."""
-        choose, report = (
-            ResultStore(self._out / "choose", self._choose),
-            ResultStore(self._out / "report", self._report),
-        )
+        choose = ResultStore(self._out / "choose", self._choose)
+        report = ResultStore(self._out / "report", self._report)
         cost = self._kept("cost.json")
         probes = ProbeTable.from_plain(self._kept("probes.json"))
         counts = self._report.chunk_counts
@@ -183,7 +170,7 @@ class Study:
             ("gap", "Observed minus held-out views"),
         ):
             text += [f"### {title}", twins_table(groups, name, counts)]
-        text += ["### " + f"{CHOSEN.title} above the others, paired (each seed in brackets)"]
+        text += [f"### {CHOSEN.title} above the others, paired (each seed in brackets)"]
         text += [differences_table(chosen, others, shown)]
         text += [f"### What nobody saw, after {self._report.probe_chunks} chunks"]
         gained = (f"{CHOSEN.title}, above plastic", chosen, by_name[known.PLASTIC.name])
@@ -301,8 +288,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--steps", type=int, default=90, help="of training, for each finalist and seed (%(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="of training (%(default)s)")
-    parser.add_argument("--choose", type=int, default=32, help="scenes for choosing (%(default)s)")
-    parser.add_argument("--report", type=int, default=64, help="scenes for reporting (%(default)s)")
+    parser.add_argument("--choose", type=int, default=16, help="scenes for choosing (%(default)s)")
+    parser.add_argument("--report", type=int, default=48, help="scenes for reporting (%(default)s)")
     parser.add_argument(
         "--chunks", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32], help="when the memory is looked at"
     )

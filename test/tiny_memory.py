@@ -126,9 +126,8 @@ def random_chunks(seed: int, chunks: int, size: tuple[int, int] = OBLONG, batch:
 
 def one_scene(views: Views, scene: int) -> Views:
     """One scene of a batch."""
-    one, cameras = slice(scene, scene + 1), views.cameras
-    chosen = Cameras(cameras.fxfycxcy[one], cameras.memory_from_camera[one], cameras.height, cameras.width)
-    return Views(views.images[one], chosen, views.times[one])
+    one = slice(scene, scene + 1)
+    return Views(views.images[one], views.cameras.scene(scene), views.times[one])
 
 
 def scene_of(state: MemoryState, scene: int) -> MemoryState:

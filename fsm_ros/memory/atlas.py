@@ -66,6 +66,11 @@ class Place:
     address: Tensor
     views: int
 
+    def grown(self, state: MemoryState, address: Tensor, views: int) -> Place:
+        """The place with so many more views of a mean address, and what it remembers with them."""
+        total = self.views + views
+        return Place(state, (self.views * self.address + views * address) / total, total)
+
 
 @dataclass(frozen=True, eq=False)
 class Atlas:
@@ -183,9 +188,7 @@ def observe(
         place = Place(model.observe(atlas.blank, chunk, rule), address, views)
     else:
         before = atlas.places[chosen]
-        total = before.views + views
-        mean = (before.views * before.address + views * address) / total
-        place = Place(model.observe(before.state, chunk, rule), mean, total)
+        place = before.grown(model.observe(before.state, chunk, rule), address, views)
     return replace(atlas, places=(*atlas.places[:chosen], place, *atlas.places[chosen + 1 :]), newest=chosen)
 
 
@@ -213,10 +216,7 @@ def render(model: FastSpatialMemory, atlas: Atlas, cameras: Cameras, times: Tens
     images = times.new_empty((1, cameras.views, 3, cameras.height, cameras.width), dtype=torch.float32)
     for number in sorted(set(nearest.tolist())):
         chosen = (nearest == number).nonzero()[:, 0].to(times.device)
-        some = Cameras(
-            cameras.fxfycxcy[:, chosen], cameras.memory_from_camera[:, chosen], cameras.height, cameras.width
-        )
-        rendered = model.render(atlas.places[number].state, some, times[:, chosen])
+        rendered = model.render(atlas.places[number].state, cameras[chosen], times[:, chosen])
         images = images.index_copy(1, chosen, rendered)
     return images
 
@@ -253,9 +253,8 @@ def _merged(model: FastSpatialMemory, one: Place, other: Place, rule: Consolidat
     if len(whole) < len(layers):
         return None
     chunks = one.state.chunks_observed + other.state.chunks_observed
-    views = one.views + other.views
     state = MemoryState(whole, chunks, one.state.views_observed + other.state.views_observed)
     # Sums of what was finite: only the weights written from them are in question.
     if not bool(torch.stack([w.isfinite().all() for layer in whole for w in layer.weights]).all()):
         raise NonFiniteUpdateError("merging two places of the memory would leave weights that are not finite")
-    return Place(state, (one.views * one.address + other.views * other.address) / views, views)
+    return one.grown(state, other.address, other.views)

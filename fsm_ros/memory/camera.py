@@ -54,9 +54,14 @@ class Cameras:
         """Number of views, ``V``."""
         return self.fxfycxcy.shape[1]
 
-    def __getitem__(self, views: slice) -> Cameras:
-        """Cameras of some of the views."""
+    def __getitem__(self, views: slice | Tensor) -> Cameras:
+        """Cameras of some of the views: a slice, or a tensor of their numbers."""
         return Cameras(self.fxfycxcy[:, views], self.memory_from_camera[:, views], self.height, self.width)
+
+    def scene(self, number: int) -> Cameras:
+        """Cameras of one of the scenes, still a batch."""
+        one = slice(number, number + 1)
+        return Cameras(self.fxfycxcy[one], self.memory_from_camera[one], self.height, self.width)
 
 
 def pixel_rays(cameras: Cameras) -> tuple[Tensor, Tensor]:

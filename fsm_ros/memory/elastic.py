@@ -139,6 +139,11 @@ class LayerMemory:
     importance: FastWeights
     evidence: FastWeights | None = None
 
+    @classmethod
+    def beginning_at(cls, weights: FastWeights) -> LayerMemory:
+        """Anchored at these weights, nothing important yet, no evidence."""
+        return cls(weights, weights, weights.map(lambda w: torch.full_like(w, INITIAL_IMPORTANCE)))
+
 
 @dataclass(frozen=True, eq=False)
 class LayerStatistics:

@@ -14,7 +14,6 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from fsm_ros.memory.elastic import (
-    INITIAL_IMPORTANCE,
     LayerMemory,
     LayerStatistics,
     Muon,
@@ -89,8 +88,7 @@ class LaCETLayer(nn.Module):
     def initial_memory(self, batch: int) -> LayerMemory:
         """A memory that has seen nothing: anchored where it starts, nothing important yet."""
         # A copy: a memory is a value, it must not follow the parameters when they are trained or loaded.
-        weights = self.slow_weights(batch).map(torch.clone)
-        return LayerMemory(weights, weights, weights.map(lambda w: torch.full_like(w, INITIAL_IMPORTANCE)))
+        return LayerMemory.beginning_at(self.slow_weights(batch).map(torch.clone))
 
     def queries(self, tokens: Tensor) -> Tensor:
         """What tokens ``[B, V, N, D]`` ask the memory, ``[B, H, V*N, d]``, unit length."""

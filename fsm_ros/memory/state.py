@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fsm_ros.memory.elastic import INITIAL_IMPORTANCE, LayerMemory, LayerStatistics
+from fsm_ros.memory.elastic import LayerMemory, LayerStatistics
 from fsm_ros.memory.fast_weights import FastWeights
 
 FORMAT = "fsm_ros.memory/1"
@@ -86,12 +86,7 @@ class MemoryState:
 
         Rules keep different things in importance and evidence, so what one of them kept means nothing to the next.
         """
-
-        def fresh(layer: LayerMemory) -> LayerMemory:
-            unimportant = layer.importance.map(lambda f: torch.full_like(f, INITIAL_IMPORTANCE))
-            return LayerMemory(layer.weights, layer.weights, unimportant)
-
-        return replace(self, layers=tuple(fresh(layer) for layer in self.layers))
+        return replace(self, layers=tuple(LayerMemory.beginning_at(layer.weights) for layer in self.layers))
 
     def equals(self, other: MemoryState) -> bool:
         """Bit for bit the same memory (statistics aside)."""

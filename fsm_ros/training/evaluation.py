@@ -263,16 +263,11 @@ def remembered(
     atlases = [Atlas(memory.initial_state(1)) for _ in range(scenes)]
     for chunk in chunks:
         for i, atlas in enumerate(atlases):
-            one = Views(chunk.images[i : i + 1], _scene(chunk.cameras, i), chunk.times[i : i + 1])
+            one = Views(chunk.images[i : i + 1], chunk.cameras.scene(i), chunk.times[i : i + 1])
             atlases[i] = observe(memory, atlas, one, rule, settings)
     return lambda cameras, times: torch.cat(
-        [render(memory, atlas, _scene(cameras, i), times[i : i + 1]) for i, atlas in enumerate(atlases)]
+        [render(memory, atlas, cameras.scene(i), times[i : i + 1]) for i, atlas in enumerate(atlases)]
     )
-
-
-def _scene(cameras: Cameras, i: int) -> Cameras:
-    one = slice(i, i + 1)
-    return Cameras(cameras.fxfycxcy[one], cameras.memory_from_camera[one], cameras.height, cameras.width)
 
 
 def psnr(images: Tensor, truth: Tensor) -> Tensor:

@@ -74,10 +74,6 @@ def published(importance: Importance, anchor: AnchorPolicy, strength: float = 0.
     return Arm(name, title, ElasticRule(importance, anchor, strength))
 
 
-def _elastic(name: str, title: str, rule: ElasticRule) -> Arm:
-    return Arm(name, title, rule)
-
-
 _GLOBAL, _EMA = AnchorPolicy.GLOBAL, AnchorPolicy.STREAMING_EMA
 _BEFORE, _PER_HEAD = ImportanceTiming.BEFORE, ImportanceScale.PER_HEAD
 
@@ -93,7 +89,7 @@ STRONGER: tuple[Arm, ...] = (
 )
 """Published rules with strengths that do something."""
 UNIFORM: tuple[Arm, ...] = tuple(
-    _elastic(
+    Arm(
         f"uniform_{anchor.value}_{s:g}",
         f"uniform, {anchor.value}, {s:g}",
         ElasticRule(Importance.UNIFORM, anchor, s, 0.0),
@@ -107,14 +103,14 @@ CONTROLS: tuple[Arm, ...] = (
     Arm("root_steps", "steps of 1/sqrt(k)", StepRule(decline=0.5)),
 )
 CANDIDATES: tuple[Arm, ...] = (
-    _elastic("mas_per_head", "mas per head, 0.5", ElasticRule(Importance.MAS, _EMA, 0.5, scale=_PER_HEAD)),
-    _elastic("si_per_head", "si per head, 0.5", ElasticRule(Importance.SI, _EMA, 0.5, scale=_PER_HEAD)),
-    _elastic(
+    Arm("mas_per_head", "mas per head, 0.5", ElasticRule(Importance.MAS, _EMA, 0.5, scale=_PER_HEAD)),
+    Arm("si_per_head", "si per head, 0.5", ElasticRule(Importance.SI, _EMA, 0.5, scale=_PER_HEAD)),
+    Arm(
         "mas_before",
         "mas from before, per head, 0.5",
         ElasticRule(Importance.MAS, _EMA, 0.5, timing=_BEFORE, scale=_PER_HEAD),
     ),
-    _elastic(
+    Arm(
         "mas_before_streaming",
         "mas from before, per head, streaming, 0.5",
         ElasticRule(Importance.MAS, AnchorPolicy.STREAMING, 0.5, 0.9, timing=_BEFORE, scale=_PER_HEAD),

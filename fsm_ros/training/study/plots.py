@@ -43,19 +43,11 @@ def plot_chunks(path: Path, lines: Sequence[Line], nearest: ArmResult) -> None:
     plt, counts = _pyplot(), nearest.chunk_counts
     drawing, axes = plt.subplots(1, 3, figsize=(12, 3.8), sharey=True, layout="constrained")
     for axis, (name, title) in zip(axes, figures.items(), strict=True):
-        for colour, line in _coloured(lines):
-            means = [mean_of(figure(line.results, name, count)) for count in counts]
-            axis.errorbar(
-                counts, [m.value for m in means], [m.error for m in means], color=colour, label=line.title, capsize=2
-            )
+        _draw_against_chunks(axis, lines, name, counts)
         if name == "held_out":
             values = [float(nearest.column(name, count).mean()) for count in counts]
             axis.plot(counts, values, color="0.5", linestyle=":", label="nearest observed view")
         axis.set_title(title, fontsize=10)
-        axis.set_xscale("log", base=2)
-        axis.set_xticks(counts, [str(count) for count in counts])
-        axis.set_xlabel("chunks observed")
-        axis.grid(alpha=0.3)
     axes[0].set_ylabel("PSNR, dB")
     axes[0].legend(fontsize=8)
     _save(plt, drawing, path)
@@ -66,17 +58,9 @@ def plot_gap(path: Path, lines: Sequence[Line]) -> None:
     plt = _pyplot()
     drawing, axis = plt.subplots(figsize=(6, 3.8), layout="constrained")
     counts = lines[0].results[0].chunk_counts
-    for colour, line in _coloured(lines):
-        means = [mean_of(figure(line.results, "gap", count)) for count in counts]
-        axis.errorbar(
-            counts, [m.value for m in means], [m.error for m in means], color=colour, label=line.title, capsize=2
-        )
+    _draw_against_chunks(axis, lines, "gap", counts)
     axis.axhline(0.0, color="0.6", linewidth=0.8)
-    axis.set_xscale("log", base=2)
-    axis.set_xticks(counts, [str(count) for count in counts])
-    axis.set_xlabel("chunks observed")
     axis.set_ylabel("observed minus held-out views, dB")
-    axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     _save(plt, drawing, path)
 
@@ -102,6 +86,19 @@ def plot_shortcut(path: Path, lines: Sequence[Line], nearest: ArmResult, probes:
     axes[0].set_ylabel("PSNR, dB")
     axes[0].legend(fontsize=8)
     _save(plt, drawing, path)
+
+
+def _draw_against_chunks(axis: Any, lines: Sequence[Line], name: str, counts: Sequence[int]) -> None:  # noqa: ANN401
+    """One figure of every arm, with its errors, against the number of chunks."""
+    for colour, line in _coloured(lines):
+        means = [mean_of(figure(line.results, name, count)) for count in counts]
+        axis.errorbar(
+            counts, [m.value for m in means], [m.error for m in means], color=colour, label=line.title, capsize=2
+        )
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(counts, [str(count) for count in counts])
+    axis.set_xlabel("chunks observed")
+    axis.grid(alpha=0.3)
 
 
 def _coloured(lines: Sequence[Line]) -> list[tuple[str, Line]]:
