@@ -1,0 +1,1 @@
+"""Measures a memory on recordings: how good, how forgetful, how fast; and shows it."""
