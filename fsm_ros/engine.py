@@ -122,6 +122,19 @@ class MemoryEngine:
             self._reports.clear()
         return reports
 
+    def wait_for_report(self, timeout_s: float | None = None) -> bool:
+        """Wait until there is a report to drain; not for callbacks.
+
+        Args:
+            timeout_s: seconds; ``None``: as long as the worker lives.
+
+        Returns:
+            Whether there is one.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._reports or self._stopping, timeout_s)
+            return bool(self._reports)
+
     def status(self) -> EngineStatus:
         """How the worker does, now."""
         with self._changed:
@@ -157,6 +170,7 @@ class MemoryEngine:
             report = failed_report(chunk, self._memory.scene, report)
         with self._changed:
             self._reports.append(report)
+            self._changed.notify_all()
 
     def _guarded(self, job: Callable[[SpatialMemory], T | Failure]) -> T | Failure:
         """Whatever goes wrong in a job must not end the worker: it is logged and becomes a value."""

@@ -15,6 +15,9 @@ from rclpy.exceptions import InvalidParameterValueException  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 
+from fsm_ros.configuration.spec import Spec  # noqa: E402
+from fsm_ros.configuration.table import BY_NAME, PARAMETERS, Reliability, RuleChoice  # noqa: E402
+from fsm_ros.configuration.values import Values  # noqa: E402
 from fsm_ros.memory.atlas import AtlasSettings  # noqa: E402
 from fsm_ros.memory.consolidation import ChunkShare, Consolidation  # noqa: E402
 from fsm_ros.memory.elastic import (  # noqa: E402
@@ -26,9 +29,7 @@ from fsm_ros.memory.elastic import (  # noqa: E402
     ImportanceTiming,
 )
 from fsm_ros.node.parameter_docs import as_markdown, as_yaml  # noqa: E402
-from fsm_ros.node.parameter_spec import Spec  # noqa: E402
-from fsm_ros.node.parameter_table import BY_NAME, PARAMETERS, Reliability, RuleChoice  # noqa: E402
-from fsm_ros.node.parameters import Values, declare, on_change, read  # noqa: E402
+from fsm_ros.node.parameters import declare, on_change, read  # noqa: E402
 from fsm_ros.spatial.settings import MemoryMode, MemorySettings  # noqa: E402
 from fsm_ros.stream.keyframes import KeyframePolicy  # noqa: E402
 

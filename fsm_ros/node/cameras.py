@@ -10,10 +10,10 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from fsm_ros.configuration.table import Reliability, Transport
+from fsm_ros.configuration.values import Values
 from fsm_ros.node.images import ImageMessage
 from fsm_ros.node.ingest import Ingest
-from fsm_ros.node.parameter_table import Reliability, Transport
-from fsm_ros.node.parameters import Values
 
 
 class CameraSubscriptions:

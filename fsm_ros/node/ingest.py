@@ -16,36 +16,24 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage
 
+from fsm_ros.configuration.values import Values
 from fsm_ros.engine import MemoryEngine
 from fsm_ros.node.calibration import camera_from_info, delivered_size
 from fsm_ros.node.camera_infos import CameraInfos
 from fsm_ros.node.conversions import NANOSECONDS, stamp_to_ns
 from fsm_ros.node.images import ImageMessage, ImageRefusedError, check_message, decode
-from fsm_ros.node.parameters import Values
 from fsm_ros.stream.calibration import SizeMismatchError
-from fsm_ros.stream.chunker import Chunk, Chunker
+from fsm_ros.stream.chunker import Chunk
 from fsm_ros.stream.frame import Camera, PosedImage, validate_rigid
-from fsm_ros.stream.jumps import JumpDetector, PoseJump
-from fsm_ros.stream.keyframes import KeyframeDecision, KeyframeSelector
+from fsm_ros.stream.intake import KEYFRAME_REFUSALS, STAMP_REFUSALS, Intake
+from fsm_ros.stream.jumps import PoseJump
 from fsm_ros.stream.ledger import FrameLedger, Refusal
 from fsm_ros.stream.queues import BoundedQueue
-from fsm_ros.stream.rectify import Rectifier
-from fsm_ros.stream.stamps import StampGate, StampVerdict
+from fsm_ros.stream.stamps import StampVerdict
 from fsm_ros.stream.transforms import TransformError
 
 POLL_S = 0.02
 MIN_INFOS_KEPT = 64
-
-_STAMP_REFUSALS = {
-    StampVerdict.REPEATED: Refusal.STAMP_REPEATED,
-    StampVerdict.TOO_OLD: Refusal.STAMP_TOO_OLD,
-    StampVerdict.IN_FUTURE: Refusal.STAMP_IN_FUTURE,
-}
-_KEYFRAME_REFUSALS = {
-    KeyframeDecision.NOT_MOVED: Refusal.NOT_MOVED,
-    KeyframeDecision.TOO_SOON: Refusal.TOO_SOON,
-    KeyframeDecision.NOT_NEWER: Refusal.STAMP_TOO_OLD,
-}
 
 TransformLookup = Callable[[str, int], NDArray[np.float64]]
 """``world_from_camera`` of an optical frame at a stamp; raises ``TransformError``."""
@@ -136,11 +124,7 @@ class Ingest:
             timeout_s=float(values["input.info_timeout"]),
             tolerance_ns=round(values["input.info_tolerance"] * NANOSECONDS),
         )
-        self._gate = StampGate(values["input.max_future"])
-        self._selector = KeyframeSelector(values.keyframes())
-        self._jump_detector = JumpDetector(values["keyframes.max_speed"], values["keyframes.max_turn"])
-        self._rectifier = Rectifier(values["memory.width"], values["memory.height"])
-        self._chunker = Chunker(values["chunk.views"], values["chunk.timeout"])
+        self._intake = Intake(values.intake())
         self._changed = threading.Condition()
         self._stopping = False
         self._paused = False
@@ -164,8 +148,8 @@ class Ingest:
             if self._paused:
                 self._refuse(Refusal.PAUSED, "paused by request")
                 return
-            verdict = self._gate.judge(stamp_ns, self._now_ns(), source)
-            refusal = _STAMP_REFUSALS.get(verdict)
+            verdict = self._intake.judge_stamp(stamp_ns, self._now_ns(), source)
+            refusal = STAMP_REFUSALS.get(verdict)
             if refusal is not None:
                 self._refuse(refusal, f"stamp {stamp_ns} ns of camera {source!r} is {verdict.value}")
                 return
@@ -189,7 +173,7 @@ class Ingest:
             for _ in self._waiting.clear():
                 self._refuse(Refusal.DISCARDED, "the clock was set back")
             self._infos.clear()
-            self._gate.reset()
+            self._intake.forget_stamps()
             self._clock_jumps += 1
             self._begin_anew()
 
@@ -209,7 +193,7 @@ class Ingest:
         with self._changed:
             for _ in self._waiting.clear():
                 self._refuse(Refusal.DISCARDED, "the node was deactivated")
-            self._hand_over(self._chunker.flush())
+            self._hand_over(self._intake.flush())
 
     def pause(self, paused: bool) -> None:
         """Refuse frames from now on, or take them again."""
@@ -226,11 +210,11 @@ class Ingest:
         with self._changed:
             for _ in self._waiting.clear():
                 self._refuse(Refusal.DISCARDED, why)
-            thrown = self._chunker.clear()
+            thrown = self._intake.discard()
             thrown += sum(len(chunk.frames) for chunk in self._engine.discard_chunks())
             if thrown:
                 self._ledger.demote(Refusal.DISCARDED, thrown)
-            self._gate.reset()
+            self._intake.forget_stamps()
             self._begin_anew()
 
     def status(self) -> IngestStatus:
@@ -244,7 +228,7 @@ class Ingest:
                 self._jumps,
                 self._clock_jumps,
                 len(self._waiting),
-                self._chunker.pending,
+                self._intake.pending,
             )
 
     # --- the thread --------------------------------------------------------------------------------------------------
@@ -263,7 +247,7 @@ class Ingest:
                 for frame in [*still, *self._waiting.clear()]:
                     if self._waiting.push(frame) is not None:
                         self._refuse(Refusal.QUEUE_FULL, "frames arrive faster than calibration and TF for them")
-                chunk = self._chunker.flush_due(time.monotonic())
+                chunk = self._intake.flush_due(time.monotonic())
                 self._hand_over(chunk)
 
     def _settle(self, waiting: Sequence[_Waiting]) -> list[_Waiting]:
@@ -330,13 +314,12 @@ class Ingest:
         with self._changed:
             if self._is_outdated(frame):
                 return
-            jump = self._jump_detector.check(world_from_camera, frame.stamp_ns, frame.source)
+            decision, jump = self._intake.judge_pose(world_from_camera, frame.stamp_ns, frame.source)
             if jump is not None:
                 self._last_jump = jump
                 self._jumps += 1
-            decision = self._selector.judge(world_from_camera, frame.stamp_ns, frame.source)
             if not decision.accepted:
-                self._refuse(_KEYFRAME_REFUSALS[decision], decision.value)
+                self._refuse(KEYFRAME_REFUSALS[decision], decision.value)
                 return
         # Only what is worth remembering is decoded, and outside of the lock: this is what takes time.
         image = decode(frame.message)
@@ -344,9 +327,7 @@ class Ingest:
         if (width, height) != (camera.width, camera.height):
             camera = camera_from_info(located.info, width, height, rectified=self._rectified)
         try:
-            keyframe = self._rectifier.rectify(
-                PosedImage(image, camera, world_from_camera, frame.stamp_ns, frame.source)
-            )
+            keyframe = self._intake.rectify(PosedImage(image, camera, world_from_camera, frame.stamp_ns, frame.source))
         except ValueError as error:
             self._refuse_now(Refusal.BAD_CALIBRATION, str(error))
             return
@@ -356,9 +337,8 @@ class Ingest:
                 return
             if self._is_outdated(frame):
                 return
-            self._selector.remember(world_from_camera, frame.stamp_ns, frame.source)
             self._ledger.keyframe()
-            self._hand_over(self._chunker.add(keyframe, time.monotonic()))
+            self._hand_over(self._intake.keep(keyframe, time.monotonic()))
 
     def _hand_over(self, chunk: Chunk | None) -> None:
         if chunk is None:
@@ -370,8 +350,7 @@ class Ingest:
     def _begin_anew(self, source: str | None = None) -> None:
         """Begin the order of time anew, of one camera or of all: nothing from before is compared with what comes."""
         self._began_s[source] = time.monotonic()
-        self._selector.reset(source)
-        self._jump_detector.reset(source)
+        self._intake.begin_anew(source)
 
     def _is_outdated(self, frame: _Waiting) -> bool:
         """Whether a frame comes from before its camera's time began anew; then it is refused."""

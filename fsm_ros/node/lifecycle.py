@@ -19,6 +19,9 @@ from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
+from fsm_ros.configuration.model import load_model
+from fsm_ros.configuration.table import BY_NAME
+from fsm_ros.configuration.values import Values
 from fsm_ros.engine import MemoryEngine
 from fsm_ros.memory.checkpoint import CheckpointError
 from fsm_ros.node.cameras import CameraSubscriptions
@@ -27,9 +30,7 @@ from fsm_ros.node.diagnostics import Health, RecentTroubles, Troubles, diagnosti
 from fsm_ros.node.ingest import Ingest
 from fsm_ros.node.markers import keyframe_markers
 from fsm_ros.node.memory_services import MemoryServices
-from fsm_ros.node.model import load_model
-from fsm_ros.node.parameter_table import BY_NAME
-from fsm_ros.node.parameters import Values, declare, on_change, read
+from fsm_ros.node.parameters import declare, on_change, read
 from fsm_ros.node.poses import PoseSource
 from fsm_ros.node.requests import INACTIVE, Bridge
 from fsm_ros.node.transitions import refuse_impossible, telling

@@ -9,9 +9,9 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.service import Service
 from std_srvs.srv import SetBool, Trigger
 
+from fsm_ros.configuration.values import Values
 from fsm_ros.engine import MemoryEngine
 from fsm_ros.node.ingest import Ingest
-from fsm_ros.node.parameters import Values
 from fsm_ros.node.requests import INACTIVE, Bridge
 from fsm_ros.node.storage import confined_path
 from fsm_ros.spatial.results import Failure

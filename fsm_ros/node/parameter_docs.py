@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 
-from fsm_ros.node.parameter_spec import Spec
-from fsm_ros.node.parameter_table import PARAMETERS
+from fsm_ros.configuration.spec import Spec
+from fsm_ros.configuration.table import PARAMETERS
 
 
 def as_yaml() -> str:

@@ -13,11 +13,11 @@ from rclpy.lifecycle.publisher import LifecyclePublisher
 from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 
+from fsm_ros.configuration.values import Values
 from fsm_ros.engine import MemoryEngine
 from fsm_ros.node.calibration import info_from_camera
 from fsm_ros.node.conversions import matrix_to_transform, ns_to_stamp
 from fsm_ros.node.images import encode
-from fsm_ros.node.parameters import Values
 from fsm_ros.node.requests import INACTIVE, Bridge, PoseLookup, ViewRequest, parse_view
 from fsm_ros.spatial.results import NOTHING_OBSERVED, Failure, Rendered
 from fsm_ros_msgs.action import RenderTrajectory

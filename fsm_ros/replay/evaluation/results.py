@@ -84,6 +84,7 @@ class ViewResult:
         time_s: seconds since the recording's first image.
         chunk: the chunk that it belongs to, from 0: that which was being filled when it arrived.
         position: of the camera in the memory's TF frame, metres.
+        quaternion: x, y, z, w: the optical frame's orientation in the memory's TF frame.
         render: how alike render and truth are; a metric that could not be measured is absent.
         psnr_when_new: dB, right after its own chunk was observed; NaN where that was not rendered.
         baselines: the same for answers that need no memory; empty for observed views.
@@ -97,6 +98,7 @@ class ViewResult:
     time_s: float
     chunk: int
     position: tuple[float, float, float]
+    quaternion: tuple[float, float, float, float]
     render: Mapping[Metric, float]
     psnr_when_new: float = float("nan")
     baselines: Mapping[Baseline, Mapping[Metric, float]] = field(default_factory=dict)
@@ -170,11 +172,13 @@ class Pictures:
         truth: what the camera saw, as the memory would have observed it.
         render: what the memory answered after the whole stream.
         baselines: what the baselines answer.
+        fxfycxcy: ``[n, 4]`` intrinsics of each, pixels, pixel centres at half-integers.
     """
 
     truth: NDArray[np.uint8]
     render: NDArray[np.uint8]
     baselines: Mapping[Baseline, NDArray[np.uint8]]
+    fxfycxcy: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -222,6 +226,7 @@ class Run:
     Attributes:
         recording: its name, unique in an evaluation.
         recording_told: which topics, frames and images it has, in one line.
+        world_frame: the TF frame that poses are in: the memory's.
         setting: name of the setting.
         values: every parameter of the node, by name.
         hold_out: which frames were withheld, as it was asked for.
@@ -245,6 +250,7 @@ class Run:
 
     recording: str
     recording_told: str
+    world_frame: str
     setting: str
     values: Mapping[str, object]
     hold_out: str

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
+from fsm_ros.configuration.values import Values
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.memory.elastic import AnchorSharing, LayerMemory
 from fsm_ros.memory.model import FastSpatialMemory, MuonPrecision, Precision, Views
-from fsm_ros.node.parameters import Values
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 
+from fsm_ros.configuration.spec import Spec, words
 from fsm_ros.memory.consolidation import ChunkShare, Consolidation
 from fsm_ros.memory.elastic import (
     AnchorPolicy,
@@ -19,7 +20,6 @@ from fsm_ros.memory.elastic import (
 )
 from fsm_ros.memory.model import MuonPrecision, Precision
 from fsm_ros.memory.rules import RuleKind
-from fsm_ros.node.parameter_spec import Spec, words
 from fsm_ros.spatial.settings import PLASTIC, MemoryMode, MemorySettings, RenderResolution, rule_name
 from fsm_ros.stream.keyframes import KeyframePolicy
 

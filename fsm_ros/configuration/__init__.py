@@ -1,0 +1,1 @@
+"""The parameters of the memory and its stream: declared once, and turned into settings of the parts; no ROS."""
