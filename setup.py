@@ -47,6 +47,10 @@ setup(
         "train": ["lightning-fabric", "torch>=2.11", "torchmetrics", "PyYAML", "scikit-image", "tensorboard"],
         # What draws the plots of the studies (benchmarks/elastic.py).
         "plots": ["matplotlib"],
+        # What an evaluation measures with and shows itself in.
+        "evaluate": ["torchmetrics", "matplotlib", "Jinja2", "pyarrow", "av"],
+        # What spreads it over machines.
+        "ray": ["ray"],
     },
     zip_safe=True,
     entry_points={
@@ -55,6 +59,8 @@ setup(
             "render_view = fsm_ros.node.render_view:main",
             "play_bag = fsm_ros.node.play_bag:main",
             "train = fsm_ros.training.train:entry",
+            "evaluate_bag = fsm_ros.replay.evaluate_bag:main",
+            "make_bag = fsm_ros.replay.make_bag:main",
         ],
     },
 )

@@ -94,7 +94,7 @@ def load_checkpoint(source: str, config: ModelConfig | None = None) -> Checkpoin
     Raises:
         CheckpointError: missing, unreadable, or not weights of this model.
     """
-    path = _locate(source)
+    path = locate_checkpoint(source)
     if path.suffix == ".safetensors":
         tensors, metadata = _read_safetensors(path)
         buffers: Mapping[str, Any] = {}
@@ -122,7 +122,12 @@ def strip_wrappers(name: str) -> str:
     return re.sub(r"^(module\.)+", "", name)
 
 
-def _locate(source: str) -> Path:
+def locate_checkpoint(source: str) -> Path:
+    """The file that a checkpoint's name stands for; see `load_checkpoint`.
+
+    Raises:
+        CheckpointError: there is none.
+    """
     if source == SHIPPED:
         shipped = sorted(Path(str(resources.files("fsm_ros") / "weights")).glob("*.safetensors"))
         if len(shipped) != 1:

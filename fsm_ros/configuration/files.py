@@ -1,0 +1,71 @@
+"""Parameter sets as people write them: ROS 2 parameter files, and NAME=VALUE on a command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+_PARAMETERS_KEY = "ros__parameters"
+_NODES = ("/**", "fsm", "/fsm", "/**/fsm")
+"""The names that a parameter file may give this node."""
+
+
+def read_parameter_file(path: Path) -> dict[str, object]:
+    """The changes that a ROS 2 parameter file makes to this node's parameters, by dotted name.
+
+    Plain YAML without ``ros__parameters`` is taken too: names and values. Nothing is checked but the form;
+    see `Values.of`.
+
+    Raises:
+        ValueError: it cannot be read, is no YAML, or has nothing for this node.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"the parameter file {path} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"the parameter file {path} is no YAML: {error}") from error
+    if not isinstance(values, Mapping) or not values:
+        raise ValueError(f"the parameter file {path} must hold parameters by name, like config/fsm.yaml")
+    if not any(isinstance(entry, Mapping) and _PARAMETERS_KEY in entry for entry in values.values()):
+        return _flat(values, path)
+    changes: dict[str, object] = {}
+    for node, entry in values.items():
+        if node in _NODES and isinstance(entry, Mapping):
+            changes |= _flat(entry.get(_PARAMETERS_KEY) or {}, path)
+    if not changes:
+        raise ValueError(
+            f"the parameter file {path} has nothing for this node (it has {', '.join(map(str, values))}): put the "
+            f"parameters below /**: {_PARAMETERS_KEY}:"
+        )
+    return changes
+
+
+def parse_assignment(text: str) -> tuple[str, object]:
+    """A parameter's name and value from ``NAME=VALUE``, the value in YAML.
+
+    Raises:
+        ValueError: another form.
+    """
+    name, found, value = text.partition("=")
+    if not (found and name.strip()):
+        raise ValueError(f"a parameter is set by NAME=VALUE, got {text!r}")
+    try:
+        return name.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ValueError(f"the value of {name.strip()}, {value!r}, is no YAML") from error
+
+
+def _flat(values: object, path: Path, prefix: str = "") -> dict[str, object]:
+    """Dotted names of nested mappings."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"the parameter file {path} must hold parameters by name, got {values!r}")
+    flat: dict[str, object] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, path, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat

@@ -1,0 +1,110 @@
+"""Views asked of a memory, and the truth beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fsm_ros.engine import MemoryEngine
+from fsm_ros.replay.metrics import psnr
+from fsm_ros.sources.rig import Rig, RigFrame
+from fsm_ros.spatial.results import Failure, FailureKind, Rendered
+from fsm_ros.stream.frame import PosedImage
+from fsm_ros.stream.intake import Intake
+
+KEPT_TRUTHS = 1024
+"""So many rectified frames are kept at hand; the others are decoded again."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A frame to be asked for.
+
+    Attributes:
+        frame: the frame; it has a pose.
+        chunk: number of the chunk that it belongs to.
+        psnr_when_new: dB, rendered right after that chunk was observed; NaN where it was not.
+    """
+
+    frame: RigFrame
+    chunk: int
+    psnr_when_new: float = float("nan")
+
+
+def pose_of(frame: RigFrame) -> NDArray[np.float64]:
+    """``[4, 4]`` pose of a frame that has one.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if frame.world_from_camera is None:
+        raise ValueError(f"the image at {frame.stamp_ns} ns of {frame.camera} has no pose: {frame.why_no_pose}")
+    return frame.world_from_camera
+
+
+def place_of(frame: RigFrame) -> tuple[float, float, float]:
+    """Where the camera was, metres."""
+    x, y, z = (float(value) for value in pose_of(frame)[:3, 3])
+    return x, y, z
+
+
+class Asking:
+    """Asks through the engine, as a service call does."""
+
+    def __init__(self, rig: Rig, intake: Intake, engine: MemoryEngine) -> None:
+        """Prepare.
+
+        Args:
+            rig: the recording.
+            intake: rectifies frames as those that are observed.
+            engine: holds the memory.
+        """
+        self._engine = engine
+        self.render_s: list[float] = []
+        """Seconds that each render took."""
+
+        @lru_cache(maxsize=KEPT_TRUTHS)
+        def truth(frame: RigFrame) -> PosedImage:
+            return intake.rectify(rig.read(frame))
+
+        self._truth = truth
+
+    def truth(self, frame: RigFrame) -> PosedImage:
+        """A frame as the memory would have observed it.
+
+        Raises:
+            SourceError: it cannot be decoded.
+            ValueError: its lens cannot be undistorted.
+        """
+        return self._truth(frame)
+
+    def render(self, wanted: PosedImage) -> Rendered | Failure:
+        """What the memory holds of a view now."""
+        answer = self._engine.ask(
+            lambda memory: memory.render(wanted.world_from_camera, wanted.stamp_ns, wanted.camera)
+        ).result()
+        if isinstance(answer, Rendered):
+            self.render_s.append(answer.render_s)
+        elif answer.kind in (FailureKind.STOPPED, FailureKind.INTERNAL):
+            raise RuntimeError(f"the memory does not answer: {answer.message}")
+        return answer
+
+    def psnr_now(self, frames: Sequence[RigFrame]) -> list[float]:
+        """PSNR of each view, rendered now, dB; NaN where it cannot be rendered."""
+        return [self._psnr(self.truth(frame)) for frame in frames]
+
+    def _psnr(self, wanted: PosedImage) -> float:
+        answer = self.render(wanted)
+        return psnr(answer.image, wanted.image) if isinstance(answer, Rendered) else float("nan")
+
+
+def spread(count: int, limit: int) -> list[int]:
+    """At most `limit` numbers below `count`, evenly spaced, first and last among them."""
+    if count <= limit:
+        return list(range(count))
+    chosen: NDArray[np.int64] = np.unique(np.linspace(0, count - 1, limit).round().astype(np.int64))
+    return [int(number) for number in chosen]

@@ -1,0 +1,115 @@
+"""What is asked of a memory after the whole stream: every metric, every baseline, and where each view lies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from fsm_ros.replay.evaluation import baselines
+from fsm_ros.replay.evaluation.asking import Asked, Asking, pose_of
+from fsm_ros.replay.evaluation.metrics import ImageMetrics
+from fsm_ros.replay.evaluation.results import Baseline, Pictures, ViewResult
+from fsm_ros.replay.evaluation.whereabouts import ObservedPath
+from fsm_ros.spatial.results import Failure, Rendered
+from fsm_ros.stream.frame import PosedImage
+
+GoesOn = Callable[[int], bool]
+"""Told how many views are done; says whether there are to be more."""
+
+
+class FinalViews:
+    """Asks for views, and compares them with the truth and with answers that need no memory."""
+
+    def __init__(self, asking: Asking, metrics: ImageMetrics, keyframes: Sequence[Asked], first_ns: int) -> None:
+        """Prepare.
+
+        Args:
+            asking: gives truths and renders.
+            metrics: how they are compared.
+            keyframes: all that was observed, in its order; at least one.
+            first_ns: the recording's first moment, nanoseconds.
+        """
+        self._asking, self._metrics, self._keyframes, self._first_ns = asking, metrics, keyframes, first_ns
+        self._poses = np.stack([pose_of(kept.frame) for kept in keyframes])
+        self._stamps_ns = np.array([kept.frame.stamp_ns for kept in keyframes], dtype=np.int64)
+        self._cameras = [kept.frame.camera for kept in keyframes]
+        self._path = ObservedPath(self._poses, self._stamps_ns.tolist(), self._cameras)
+
+    def held_out(self, asked: Sequence[Asked], goes_on: GoesOn) -> tuple[list[ViewResult], Pictures]:
+        """Views that the memory did not see, with all there is to say of them."""
+        views: list[ViewResult] = []
+        truths: list[PosedImage] = []
+        renders: list[NDArray[np.uint8]] = []
+        others: dict[Baseline, list[NDArray[np.uint8]]] = {baseline: [] for baseline in Baseline}
+        for one in asked:
+            wanted = self._asking.truth(one.frame)
+            answer = self._asking.render(wanted)
+            images = self._answers(wanted)
+            views.append(
+                replace(
+                    self._view(len(views), one, wanted, answer),
+                    baselines={which: self._metrics.measure(image, wanted.image) for which, image in images.items()},
+                    where=self._path.locate(wanted.world_from_camera, wanted.stamp_ns),
+                )
+            )
+            truths.append(wanted)
+            renders.append(answer.image if isinstance(answer, Rendered) else np.zeros_like(wanted.image))
+            for which, image in images.items():
+                others[which].append(image)
+            if not goes_on(len(views)):
+                break
+        like = self._asking.truth(self._keyframes[0].frame).image
+        pictures = Pictures(
+            truth=_stacked([truth.image for truth in truths], like),
+            render=_stacked(renders, like),
+            baselines={which: _stacked(images, like) for which, images in others.items()},
+            fxfycxcy=np.array([truth.camera.fxfycxcy for truth in truths]).reshape(-1, 4),
+        )
+        return views, pictures
+
+    def observed(self, asked: Sequence[Asked], goes_on: GoesOn) -> list[ViewResult]:
+        """Views that the memory did see."""
+        views: list[ViewResult] = []
+        for one in asked:
+            wanted = self._asking.truth(one.frame)
+            views.append(self._view(len(views), one, wanted, self._asking.render(wanted)))
+            if not goes_on(len(views)):
+                break
+        return views
+
+    def _answers(self, wanted: PosedImage) -> dict[Baseline, NDArray[np.uint8]]:
+        """What the keyframes alone have to say of a view."""
+        near = self._keyframe(baselines.nearest_index(self._poses, wanted.world_from_camera))
+        last = baselines.last_index(self._stamps_ns, self._cameras, wanted.stamp_ns, wanted.source)
+        return {
+            Baseline.NEAREST: near.image,
+            Baseline.WARPED: baselines.warped(near, wanted).image,
+            Baseline.LAST: self._keyframe(last).image,
+        }
+
+    def _keyframe(self, number: int) -> PosedImage:
+        return self._asking.truth(self._keyframes[number].frame)
+
+    def _view(self, number: int, asked: Asked, wanted: PosedImage, answer: Rendered | Failure) -> ViewResult:
+        x, y, z = (float(value) for value in wanted.position)
+        turn = Rotation.from_matrix(wanted.world_from_camera[:3, :3]).as_quat()
+        return ViewResult(
+            number=number,
+            source=wanted.source,
+            stamp_ns=wanted.stamp_ns,
+            time_s=(wanted.stamp_ns - self._first_ns) * 1e-9,
+            chunk=asked.chunk,
+            position=(x, y, z),
+            quaternion=(float(turn[0]), float(turn[1]), float(turn[2]), float(turn[3])),
+            render=self._metrics.measure(answer.image, wanted.image) if isinstance(answer, Rendered) else {},
+            psnr_when_new=asked.psnr_when_new,
+            warning=answer.warning if isinstance(answer, Rendered) else f"not rendered: {answer.message}",
+        )
+
+
+def _stacked(images: Sequence[NDArray[np.uint8]], like: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.stack(images) if images else np.zeros((0, *like.shape), np.uint8)

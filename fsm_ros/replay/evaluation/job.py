@@ -1,0 +1,111 @@
+"""What is to be evaluated: one recording under one setting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from json import dumps
+from pathlib import Path
+
+from fsm_ros.memory.checkpoint import locate_checkpoint
+from fsm_ros.replay.evaluation.footprint import version_told
+from fsm_ros.replay.evaluation.settings import Setting
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is measured of a long stream.
+
+    Attributes:
+        views: at most so many held-out views, and as many observed ones, evenly spaced over the stream.
+        matrix_chunks: at most so many rows and columns of the forgetting matrix.
+        matrix_views: so many held-out views a chunk are asked for again and again.
+    """
+
+    views: int = 1000
+    matrix_chunks: int = 128
+    matrix_views: int = 2
+
+    def __post_init__(self) -> None:
+        """Check.
+
+        Raises:
+            ValueError: a limit that leaves nothing.
+        """
+        for name, least in (("views", 1), ("matrix_chunks", 2), ("matrix_views", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"the limit {name} must be at least {least}, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a recording is opened; see `fsm_ros.sources.rig.open_rig`.
+
+    Attributes:
+        cameras: which ones; empty for the only one.
+        world_frame: the frame that poses are in; None: found.
+        frame_rate_hz: of recordings without stamps.
+        duration_s: of recordings whose time runs from 0 to 1.
+    """
+
+    cameras: tuple[str, ...] = ()
+    world_frame: str | None = None
+    frame_rate_hz: float | None = None
+    duration_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One recording under one setting.
+
+    Attributes:
+        path: of the recording.
+        recording: its name in this evaluation, unique.
+        setting: the parameters.
+        hold_out: see `fsm_ros.replay.evaluation.hold_out.parse_hold_out`.
+        reading: how it is opened.
+        limits: how much is measured.
+        lpips_weights: file of the perceptual metric's weights, where there is one.
+        command: the command line, for the record.
+    """
+
+    path: Path
+    recording: str
+    setting: Setting
+    hold_out: str
+    reading: Reading = Reading()
+    limits: Limits = Limits()
+    lpips_weights: Path | None = None
+    command: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with anything that the result depends on, the recording's and the weights' files included.
+
+        Raises:
+            OSError: the recording cannot be read.
+            fsm_ros.memory.checkpoint.CheckpointError: there are no such weights.
+        """
+        values = self.setting.values.as_plain()
+        told: Mapping[str, object] = {
+            "version": version_told(),
+            "recording": [[str(path), *_state(path)] for path in _files(self.path)],
+            "weights": _state(locate_checkpoint(values["model.checkpoint"])),
+            "values": values,
+            "hold_out": self.hold_out,
+            "reading": asdict(self.reading),
+            "limits": asdict(self.limits),
+            "lpips": _state(self.lpips_weights) if self.lpips_weights else None,
+        }
+        return sha256(dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _files(path: Path) -> list[Path]:
+    """The files of a recording; of a folder those directly in it, images of a posed folder not among them."""
+    return [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
+
+
+def _state(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns

@@ -1,0 +1,301 @@
+"""One recording under one setting: the stream, what is asked of the memory meanwhile, and what is asked at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from fsm_ros.configuration.model import LoadedModel, load_model
+from fsm_ros.configuration.values import Values
+from fsm_ros.engine import MemoryEngine
+from fsm_ros.replay.evaluation.asking import Asked, Asking, place_of, spread
+from fsm_ros.replay.evaluation.final_views import FinalViews
+from fsm_ros.replay.evaluation.footprint import begin_footprint, footprint, provenance
+from fsm_ros.replay.evaluation.forgetting import ForgettingProbe
+from fsm_ros.replay.evaluation.hold_out import choose
+from fsm_ros.replay.evaluation.job import Job
+from fsm_ros.replay.evaluation.metrics import ImageMetrics
+from fsm_ros.replay.evaluation.progress import STREAM, VIEWS, Progress
+from fsm_ros.replay.evaluation.replaying import Replay, Step
+from fsm_ros.replay.evaluation.results import CameraPath, ChunkResult, Pictures, Run, ViewResult
+from fsm_ros.sources.rig import Rig, RigFrame, open_rig
+from fsm_ros.sources.source import SourceError
+from fsm_ros.spatial.spatial_memory import SpatialMemory
+
+VIEWS_WHEN_CUT_SHORT = 24
+"""So many views are still asked for when an evaluation is interrupted."""
+_NAN = float("nan")
+_SECONDS = 1e-9
+_CAUSES_TOLD = 3
+
+
+class EvaluationError(RuntimeError):
+    """A recording that cannot be evaluated as it was asked for; the message names the cause and the remedy."""
+
+
+def evaluate(job: Job, progress: Progress, is_stopped: Callable[[], bool]) -> Run:
+    """Evaluate one recording under one setting.
+
+    Args:
+        job: what is to be done.
+        progress: told how far it is.
+        is_stopped: asked between steps; once it says so, what has been seen is measured briefly and returned.
+
+    Returns:
+        What was found; equal inputs give equal figures, but for times and memory.
+
+    Raises:
+        EvaluationError: nothing could be observed.
+        SourceError: the recording cannot be read.
+        ValueError: settings, hold-out or recording do not go together.
+        fsm_ros.memory.checkpoint.CheckpointError: weights that cannot be used.
+    """
+    values = job.setting.values
+    with _opened(job, values) as rig:
+        withheld = choose(job.hold_out, rig.frames, rig.cameras)
+        loaded = load_model(values)
+        metrics = ImageMetrics(values["memory.height"], values["memory.width"], job.lpips_weights)
+        # One chunk is handed over at a time: nothing is ever dropped.
+        engine = MemoryEngine(SpatialMemory(loaded.model, values.memory(), loaded.prior), queue_capacity=1)
+        engine.start()
+        try:
+            return _Evaluation(job, values, rig, withheld, loaded, engine, metrics).run(progress, is_stopped)
+        finally:
+            progress.close()
+            engine.stop()
+
+
+def check(job: Job) -> str:
+    """Whether a recording can be evaluated as it is asked for, without weights or decoding.
+
+    Returns:
+        What it holds, in one line.
+
+    Raises:
+        SourceError: the recording cannot be read.
+        ValueError: settings, hold-out or recording do not go together.
+    """
+    with _opened(job, job.setting.values) as rig:
+        choose(job.hold_out, rig.frames, rig.cameras)
+        return rig.told
+
+
+@contextmanager
+def _opened(job: Job, values: Values) -> Iterator[Rig]:
+    if values["input.rectified"]:
+        raise ValueError("input.rectified is not supported here: name the images as they come from the lens")
+    reading = job.reading
+    world_frame = reading.world_frame
+    if world_frame is None and "memory.frame_id" in job.setting.changes:
+        world_frame = values["memory.frame_id"]
+    rig = open_rig(
+        job.path,
+        cameras=reading.cameras,
+        world_frame=world_frame,
+        frame_rate_hz=reading.frame_rate_hz,
+        duration_s=reading.duration_s,
+    )
+    try:
+        yield rig
+    finally:
+        rig.close()
+
+
+class _Evaluation:
+    """The parts of one evaluation, and what has been found so far."""
+
+    def __init__(
+        self,
+        job: Job,
+        values: Values,
+        rig: Rig,
+        withheld: set[int],
+        loaded: LoadedModel,
+        engine: MemoryEngine,
+        metrics: ImageMetrics,
+    ) -> None:
+        self._job, self._values, self._rig, self._withheld = job, values, rig, withheld
+        self._loaded, self._engine, self._metrics = loaded, engine, metrics
+        self._replay = Replay(rig, withheld, values, engine)
+        self._asking = Asking(rig, self._replay.intake, engine)
+        self._first_ns = min(frame.stamp_ns for frame in rig.frames)
+        posed = [place for place in sorted(withheld) if rig.frames[place].world_from_camera is not None]
+        self._measured = frozenset(posed[place] for place in spread(len(posed), job.limits.views))
+        self._notes: list[str] = []
+        self._broken: list[str] = []
+        if len(self._measured) < len(posed):
+            self._notes.append(f"{len(self._measured)} of {len(posed)} withheld views are measured, evenly chosen")
+        self._probe: ForgettingProbe[RigFrame] = ForgettingProbe(
+            self._asking.psnr_now, views_per_chunk=job.limits.matrix_views, limit=job.limits.matrix_chunks
+        )
+        self._chunks: list[ChunkResult] = []
+        self._held_out: list[Asked] = []
+        self._keyframes: list[Asked] = []
+
+    def run(self, progress: Progress, is_stopped: Callable[[], bool]) -> Run:
+        """The stream, then the views."""
+        device = self._loaded.model.device
+        begin_footprint(device)
+        progress.stage(STREAM, len(self._rig.frames))
+        done, complete = 0, True
+        for step in self._replay.steps():
+            self._after(step)
+            progress.advance(step.places_done - done)
+            done = step.places_done
+            if is_stopped():
+                complete = False
+                break
+        else:
+            self._keep_left_over()
+            progress.advance(len(self._rig.frames) - done)
+        if not self._keyframes:
+            raise EvaluationError(self._why_nothing())
+        asked, seen = self._held_out, self._keyframes
+        limit = self._job.limits.views
+        if not complete:
+            asked = [asked[place] for place in spread(len(asked), VIEWS_WHEN_CUT_SHORT)]
+            limit = VIEWS_WHEN_CUT_SHORT
+        seen = [seen[place] for place in spread(len(seen), limit)]
+        progress.stage(VIEWS, len(asked) + len(seen))
+
+        def goes_on(done: int) -> bool:
+            progress.advance()
+            return done < VIEWS_WHEN_CUT_SHORT or not is_stopped()
+
+        views = FinalViews(self._asking, self._metrics, self._keyframes, self._first_ns)
+        held_out, pictures = views.held_out(asked, goes_on)
+        observed = views.observed(seen, goes_on)
+        complete = complete and len(held_out) + len(observed) == len(asked) + len(seen)
+        return self._result(complete, held_out, observed, pictures)
+
+    # --- while the stream goes on ----------------------------------------------------------------------------------
+
+    def _after(self, step: Step) -> None:
+        """Note what a chunk brought, and ask for its views."""
+        report, number = step.report, len(self._chunks)
+        wanted = [self._rig.frames[place] for place in step.withheld if place in self._measured]
+        own, readable = _NAN, []
+        if report.failure is None:
+            self._keyframes += [Asked(frame, number) for frame in step.keyframes]
+            for frame in wanted:
+                new = self._psnr_when_new(frame)
+                if new is not None:
+                    self._held_out.append(Asked(frame, number, new))
+                    readable.append(frame)
+            self._probe.after_chunk(number, readable)
+            fresh = [asked.psnr_when_new for asked in self._held_out[len(self._held_out) - len(readable) :]]
+            own = float(np.mean(fresh)) if fresh else _NAN
+        seen = self._asking.psnr_now(step.keyframes) if report.failure is None else []
+        used = footprint(self._loaded.model.device)
+        stamps = [frame.stamp_ns for frame in report.chunk.frames]
+        self._chunks.append(
+            ChunkResult(
+                number=number,
+                views=len(report.chunk.frames),
+                first_s=self._time_s(min(stamps)),
+                last_s=self._time_s(max(stamps)),
+                epoch=report.epoch,
+                epoch_began="" if report.epoch_began is None else report.epoch_began.value,
+                failure="" if report.failure is None else report.failure.message,
+                surprise_psnr=report.surprise_psnr,
+                retention_psnr=report.retention_psnr,
+                held_out_psnr=own,
+                observed_psnr=float(np.mean(seen)) if seen else _NAN,
+                observe_s=report.observe_s,
+                state_bytes=report.state_bytes,
+                places=report.places,
+                host_bytes=used.host,
+                host_peak_bytes=used.host_peak,
+                device_peak_bytes=used.device_peak,
+            )
+        )
+
+    def _psnr_when_new(self, frame: RigFrame) -> float | None:
+        """Of a held-out view, rendered now, dB; None where the recording cannot give the truth."""
+        try:
+            (new,) = self._asking.psnr_now([frame])
+        except (SourceError, ValueError) as error:
+            self._broken.append(str(error))
+            return None
+        return new
+
+    def _keep_left_over(self) -> None:
+        """Withheld frames after the last chunk belong to it."""
+        frames = [self._rig.frames[place] for place in self._replay.left_over if place in self._measured]
+        for frame in frames:
+            new = self._psnr_when_new(frame)
+            if new is not None:
+                self._held_out.append(Asked(frame, max(0, len(self._chunks) - 1), new))
+
+    # --- together --------------------------------------------------------------------------------------------------
+
+    def _result(
+        self, complete: bool, held_out: Sequence[ViewResult], observed: Sequence[ViewResult], pictures: Pictures
+    ) -> Run:
+        job, rig, replay = self._job, self._rig, self._replay
+        refused = {reason.value: count for reason, count in replay.ledger.snapshot().refused.items() if count}
+        stamps = [frame.stamp_ns for frame in rig.frames]
+        return Run(
+            recording=job.recording,
+            recording_told=rig.told,
+            world_frame=rig.world_frame or self._values["memory.frame_id"],
+            setting=job.setting.name,
+            values=self._values.as_plain(),
+            hold_out=job.hold_out,
+            complete=complete,
+            frames=len(rig.frames),
+            withheld=len(self._withheld),
+            refused=refused,
+            notes=(*self._notes, *self._told(), *self._metrics.notes),
+            metrics_told=self._metrics.told,
+            duration_s=(max(stamps) - min(stamps)) * _SECONDS,
+            chunks=tuple(self._chunks),
+            held_out=tuple(held_out),
+            observed=tuple(observed),
+            forgetting=self._probe.matrix(),
+            path=CameraPath(
+                observed=tuple(place_of(kept.frame) for kept in self._keyframes),
+                observed_s=tuple(self._time_s(kept.frame.stamp_ns) for kept in self._keyframes),
+            ),
+            render_s=tuple(self._asking.render_s),
+            stream_s=replay.stream_s,
+            pictures=pictures,
+            provenance=provenance(job.command, self._values["model.checkpoint"], self._loaded.model),
+        )
+
+    def _told(self) -> list[str]:
+        """What a reader should know of this run."""
+        told = [
+            f"{gap.count} images of {gap.camera} from {gap.first_s:.1f} to {gap.last_s:.1f} s have no pose: {gap.cause}"
+            for gap in self._rig.gaps()
+        ]
+        broken = [*self._replay.unreadable, *self._broken]
+        if broken:
+            causes = list(dict.fromkeys(broken))[:_CAUSES_TOLD]
+            told.append(f"{len(broken)} images could not be used: {'; '.join(causes)}")
+        if self._replay.jumps:
+            told.append(
+                f"the camera's pose jumped {self._replay.jumps} times: poses from odom may serve better (--frame odom)"
+            )
+        epochs = [chunk for chunk in self._chunks if chunk.epoch_began]
+        if epochs:
+            told.append(
+                f"{len(epochs)} epochs began, the first at {epochs[0].first_s:.1f} s ({epochs[0].epoch_began}): "
+                "memory.extent and memory.horizon say how far and how long one lasts"
+            )
+        failed = [chunk for chunk in self._chunks if chunk.failure]
+        if failed:
+            told.append(f"{len(failed)} chunks could not be observed: {failed[0].failure}")
+        return told
+
+    def _why_nothing(self) -> str:
+        refused = {reason: count for reason, count in self._replay.ledger.snapshot().refused.items() if count}
+        if not refused:
+            return f"{self._rig.name}: interrupted before anything was observed"
+        causes = ", ".join(f"{count} {reason.value} ({reason.remedy})" for reason, count in refused.items())
+        return f"{self._rig.name}: none of the images could be observed: {causes} {' '.join(self._told())}"
+
+    def _time_s(self, stamp_ns: int) -> float:
+        return (stamp_ns - self._first_ns) * _SECONDS

@@ -1,0 +1,69 @@
+"""Runs as files, so that an evaluation can go on where it stopped: ``run.json`` and ``pictures.npz`` in a folder."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+
+from fsm_ros.replay.evaluation.decoding import decode
+from fsm_ros.replay.evaluation.replacing import replacing
+from fsm_ros.replay.evaluation.results import Baseline, Pictures, Run
+from fsm_ros.replay.evaluation.tables import plain
+
+FORMAT = 1
+_NOTES, _PICTURES = "run.json", "pictures.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A run and what it was made from.
+
+    Attributes:
+        fingerprint: of its job.
+        run: the run.
+    """
+
+    fingerprint: str
+    run: Run
+
+
+def save_run(folder: Path, stored: Stored) -> None:
+    """Write a run into a folder, which appears, or changes, as a whole.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    notes = {"format": FORMAT, "fingerprint": stored.fingerprint, "run": plain(stored.run)}
+    pictures = stored.run.pictures
+    with replacing(folder) as draft:
+        draft.mkdir()
+        (draft / _NOTES).write_text(json.dumps(notes, allow_nan=False), encoding="utf-8")
+        arrays: dict[str, Any] = {
+            "truth": pictures.truth,
+            "render": pictures.render,
+            "fxfycxcy": pictures.fxfycxcy,
+            **{baseline.value: images for baseline, images in pictures.baselines.items()},
+        }
+        np.savez_compressed(draft / _PICTURES, **arrays)
+
+
+def load_run(folder: Path) -> Stored | None:
+    """The run in a folder; ``None`` where there is none, one of another format, or a damaged one."""
+    try:
+        notes = json.loads((folder / _NOTES).read_text(encoding="utf-8"))
+        if not isinstance(notes, dict) or notes.get("format") != FORMAT:
+            return None
+        with np.load(folder / _PICTURES, allow_pickle=False) as arrays:
+            baselines = {baseline: arrays[baseline.value] for baseline in Baseline if baseline.value in arrays}
+            pictures = Pictures(arrays["truth"], arrays["render"], baselines, arrays["fxfycxcy"])
+        hints = get_type_hints(Run)
+        names = [field.name for field in fields(Run) if field.name != "pictures"]
+        told = {name: decode(hints[name], notes["run"][name]) for name in names}
+        return Stored(notes["fingerprint"], Run(**told, pictures=pictures))
+    except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile):
+        return None  # what cannot be read is measured again
