@@ -357,3 +357,17 @@ def test_a_true_memory_is_written_and_read_through_it() -> None:
         assert engine.memory.scene is not None and engine.memory.scene.chunks_observed == 2
     finally:
         assert engine.stop(DEADLINE_S)
+
+
+def test_whoever_waits_for_a_report_goes_on_when_it_comes_when_time_is_up_and_when_the_engine_stops() -> None:
+    diary = Diary()
+    with running(diary) as engine:
+        assert not engine.wait_for_report(timeout_s=0.01)
+        engine.submit(CHUNKS[0])
+        assert engine.wait_for_report(timeout_s=DEADLINE_S)
+        assert [report.chunk for report in engine.drain_reports()] == [CHUNKS[0]]
+        waiting = threading.Thread(target=engine.wait_for_report)
+        waiting.start()
+        engine.stop()
+        waiting.join(DEADLINE_S)
+        assert not waiting.is_alive()

@@ -35,6 +35,10 @@ class EvaluationError(RuntimeError):
     """A recording that cannot be evaluated as it was asked for; the message names the cause and the remedy."""
 
 
+class InterruptedEarlyError(EvaluationError):
+    """It was interrupted before there was anything to measure."""
+
+
 def evaluate(job: Job, progress: Progress, is_stopped: Callable[[], bool]) -> Run:
     """Evaluate one recording under one setting.
 
@@ -48,6 +52,7 @@ def evaluate(job: Job, progress: Progress, is_stopped: Callable[[], bool]) -> Ru
 
     Raises:
         EvaluationError: nothing could be observed.
+        InterruptedEarlyError: nothing was observed before it was stopped.
         SourceError: the recording cannot be read.
         ValueError: settings, hold-out or recording do not go together.
         fsm_ros.memory.checkpoint.CheckpointError: weights that cannot be used.
@@ -151,6 +156,8 @@ class _Evaluation:
             self._keep_left_over()
             progress.advance(len(self._rig.frames) - done)
         if not self._keyframes:
+            if not complete:
+                raise InterruptedEarlyError(f"{self._rig.name}: interrupted before anything was observed")
             raise EvaluationError(self._why_nothing())
         asked, seen = self._held_out, self._keyframes
         limit = self._job.limits.views
@@ -292,8 +299,6 @@ class _Evaluation:
 
     def _why_nothing(self) -> str:
         refused = {reason: count for reason, count in self._replay.ledger.snapshot().refused.items() if count}
-        if not refused:
-            return f"{self._rig.name}: interrupted before anything was observed"
         causes = ", ".join(f"{count} {reason.value} ({reason.remedy})" for reason, count in refused.items())
         return f"{self._rig.name}: none of the images could be observed: {causes} {' '.join(self._told())}"
 

@@ -19,7 +19,7 @@ from fsm_ros.memory.checkpoint import CheckpointError
 from fsm_ros.replay.evaluation.job import Job
 from fsm_ros.replay.evaluation.progress import Bar, Silent
 from fsm_ros.replay.evaluation.results import Run
-from fsm_ros.replay.evaluation.run import EvaluationError, evaluate
+from fsm_ros.replay.evaluation.run import EvaluationError, InterruptedEarlyError, evaluate
 from fsm_ros.replay.evaluation.store import Stored, load_run, save_run
 from fsm_ros.sources.source import SourceError
 
@@ -168,6 +168,8 @@ def _in_process(out: Path, job: Job, interrupted: threading.Event) -> Outcome:
             failure = receiving.recv() if receiving.poll() else ""
         except EOFError:
             failure = ""
+    if failure is None:
+        return Outcome(job, None)
     if process.exitcode != 0:
         failure = f"its process ended with code {process.exitcode}: see above, or the system's log of killed processes"
     if failure:
@@ -191,6 +193,8 @@ def _work(out: Path, job: Job, sending: Any) -> None:  # noqa: ANN401  # one end
         try:
             run = evaluate(job, Bar(f"{job.recording}, {job.setting.name}"), interrupted.is_set)
             save_run(folder_of(out, job), Stored(job.fingerprint, run))
+        except InterruptedEarlyError:
+            sending.send(None)
         except FAILURES as error:
             sending.send(str(error))
     sending.close()
