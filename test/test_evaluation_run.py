@@ -264,7 +264,10 @@ def test_a_stretch_without_tf_is_named_and_its_frames_are_refused(bag: Path, tmp
 
     found = run(job(changed(bag, tmp_path / "gap", without)))
     assert found.complete
-    assert found.refused.get(Refusal.NO_TRANSFORM.value, 0) >= 4 or any("have no pose" in n for n in found.notes)
+    assert found.refused[Refusal.NO_TRANSFORM.value] >= 6
+    (told,) = [note for note in found.notes if "have no pose" in note]
+    assert "from 2" in told
+    assert not any(2.2 < view.time_s < 3.8 for view in found.held_out)
 
 
 def test_images_that_do_not_decode_are_counted_and_named(bag: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from recordings import camera_info, colours, raw_image, transform, write_bag
 from rosbags.rosbag2 import StoragePlugin
+from test_sources_colmap import write as write_colmap
 from test_sources_folders import frame_of, write
 from test_sources_videos import numbered, scene_of, write_scene, write_video
 
@@ -38,7 +39,16 @@ def a_scene(folder: Path) -> Path:
     return write_scene(folder / "scene", video, scene_of(0, 1, 3, 4, 6, 8))
 
 
-KINDS = {SourceKind.BAG: a_bag, SourceKind.FOLDER: a_folder, SourceKind.VIDEOS: a_scene}
+def a_model(folder: Path) -> Path:
+    return write_colmap(folder / "model", [f"{n}.png" for n in range(6)])
+
+
+KINDS = {
+    SourceKind.BAG: a_bag,
+    SourceKind.FOLDER: a_folder,
+    SourceKind.COLMAP: a_model,
+    SourceKind.VIDEOS: a_scene,
+}
 
 
 @pytest.fixture(params=list(KINDS), ids=[kind.value for kind in KINDS])
@@ -131,6 +141,7 @@ class TestOpening:
         assert open_source(folder).stamps_ns[2] == round(2e9 / 30)
         timed = write(tmp_path / "timed", [frame_of(n, time=n / 2) for n in range(3)])
         assert open_source(timed, duration_s=4.0).stamps_ns.tolist() == [0, 2 * 10**9, 4 * 10**9]
+        assert open_source(a_model(tmp_path), frame_rate_hz=2.0).stamps_ns[1] == 5 * 10**8
         assert open_source(a_scene(tmp_path), frame_rate_hz=1.0).stamps_ns[-1] == 8 * 10**9
         bag = a_bag(tmp_path)
         with pytest.raises(SourceError, match="'odom'"):

@@ -62,12 +62,18 @@ class Calibration:
             stamp_ns=stamp_of(info.header.stamp),
             width=info.width,
             height=info.height,
-            k=tuple(float(number) for number in info.k),
+            k=_numbers(info, "k"),
             distortion_model=info.distortion_model,
-            d=tuple(float(coefficient) for coefficient in info.d),
+            d=_numbers(info, "d"),
             binning=(info.binning_x, info.binning_y),
             roi=(info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height),
         )
+
+    @property
+    def delivered_size(self) -> tuple[int, int]:
+        """Width and height in pixels of the images that it promises: its window, binned, rounded down."""
+        _, _, width, height = self.roi if any(self.roi) else (0, 0, self.width, self.height)
+        return width // max(self.binning[0], 1), height // max(self.binning[1], 1)
 
     def camera(self, image_width: int, image_height: int) -> Camera:
         """Intrinsics of an image of the given size in pixels that comes with it.
@@ -112,9 +118,23 @@ def decode_image(message: Image | CompressedImage) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels, dtype=np.uint8)
 
 
+def image_size(message: Image | CompressedImage) -> tuple[int, int] | None:
+    """Width and height in pixels; None for a compressed image, which does not tell before it is decoded."""
+    if is_compressed(message):
+        return None
+    raw = cast("Image", message)
+    return raw.width, raw.height
+
+
 def stamp_of(stamp: Time) -> int:
     """Nanoseconds of a time stamp."""
     return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
+def _numbers(info: CameraInfo, name: str) -> tuple[float, ...]:
+    """A field of numbers; in ROS 1 its name is a capital."""
+    values = getattr(info, name) if hasattr(info, name) else getattr(info, name.upper())
+    return tuple(float(value) for value in values)
 
 
 def _without_padding(message: Image) -> Image:

@@ -1,8 +1,9 @@
-"""One camera of a rosbag2 recording as frames to pick from."""
+"""One camera of a rosbag as frames to pick from."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,17 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader
 
+from fsm_ros.sources.bag_cameras import CameraBag, find_camera
+from fsm_ros.sources.bag_index import ImageRecord, read_index, read_record
 from fsm_ros.sources.bag_messages import BagError, decode_image
-from fsm_ros.sources.bags import (
-    CameraBag,
-    ImageRecord,
-    find_camera,
-    open_reader,
-    read_calibrations,
-    read_record,
-    read_records,
-    read_transforms,
-)
+from fsm_ros.sources.bag_poses import BagPoses
+from fsm_ros.sources.bag_reading import open_bag, open_reader
 from fsm_ros.sources.process_local import ProcessLocal
 from fsm_ros.sources.source import Track, check_index
 from fsm_ros.stream.frame import Camera, PosedImage
@@ -44,7 +39,7 @@ class BagSource(Track):
         """Index a recording.
 
         Args:
-            path: a rosbag2 folder or file.
+            path: a rosbag2 folder or file, or a .bag of ROS 1.
             world_frame: frame that the poses are expressed in.
             image_topic: which camera, where the recording has several.
 
@@ -52,8 +47,13 @@ class BagSource(Track):
             BagError: the recording cannot be read, leaves no choice or more than one, or has no pose for any image.
         """
         self._bag = find_camera(path, image_topic)
-        self._calibrations = read_calibrations(self._bag)
-        self._records, poses, self.frames_without_pose = _records_with_pose(self._bag, world_frame)
+        topic, info_topic = self._bag.image_topic, self._bag.info_topic
+        with open_bag(path) as reader:
+            index = read_index(reader, path, image_topics=(topic,), info_topics=(info_topic,), with_transforms=True)
+        self._calibrations = index.calibrations[info_topic]
+        self._records, poses, self.frames_without_pose = _records_with_pose(
+            self._bag, index.records[topic], BagPoses(path, index.transforms), world_frame
+        )
         super().__init__(np.array([record.stamp_ns for record in self._records], dtype=np.int64), np.stack(poses))
         self._reader = ProcessLocal(partial(open_reader, path), AnyReader.close)
 
@@ -90,17 +90,15 @@ class BagSource(Track):
 
 
 def _records_with_pose(
-    bag: CameraBag, world_frame: str
+    bag: CameraBag, every: Sequence[ImageRecord], where: BagPoses, world_frame: str
 ) -> tuple[tuple[ImageRecord, ...], list[NDArray[np.float64]], int]:
     """Images with a pose, their poses, and how many have none."""
-    transforms = read_transforms(bag.path)
     kept: list[ImageRecord] = []
     poses: list[NDArray[np.float64]] = []
     first_failure: TransformError | None = None
-    every = read_records(bag)
     for record in every:
         try:
-            poses.append(transforms.target_from_source(world_frame, record.frame_id, record.stamp_ns))
+            poses.append(where.world_from_camera(world_frame, record.frame_id, record.stamp_ns, every[0].stamp_ns))
             kept.append(record)
         except TransformError as error:
             first_failure = first_failure or error

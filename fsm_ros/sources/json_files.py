@@ -60,7 +60,7 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise SourceError(f"{path} is no UTF-8 text: give the JSON file itself") from error
+        raise SourceError(f"{path} is no UTF-8 text: give the text file itself, or export it again") from error
 
 
 def not_json(path: Path, error: json.JSONDecodeError) -> SourceError:

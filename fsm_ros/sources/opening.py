@@ -6,18 +6,21 @@ from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 
+from fsm_ros.sources.colmap import ColmapSource, has_model
 from fsm_ros.sources.folders import DEFAULT_FRAME_RATE_HZ, FILE_NAME, FolderSource
 from fsm_ros.sources.json_files import load_json
 from fsm_ros.sources.source import PosedSource, SourceError
 from fsm_ros.sources.videos import is_data_set, read_scenes
 
 ACCEPTED = (
-    f"a rosbag2 folder or its .mcap or .db3 file, a folder with {FILE_NAME} or such a .json file, or a .jsonl scene "
-    "(video and poses) or a .json list of them"
+    f"a rosbag2 folder or its .mcap or .db3 file, a .bag of ROS 1, a folder with {FILE_NAME} or such a .json file, a "
+    "folder with a COLMAP text model (cameras.txt and images.txt), or a .jsonl scene (video and poses) or a .json list "
+    "of them"
 )
 """What may be given, in words."""
 
 _BAG_SUFFIXES = (".mcap", ".db3", ".bag")
+_PACKED = (".zstd", ".zst")
 
 
 class SourceKind(Enum):
@@ -25,7 +28,21 @@ class SourceKind(Enum):
 
     BAG = "bag"
     FOLDER = "folder"
+    COLMAP = "colmap"
     VIDEOS = "videos"
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        return _TOLD[self]
+
+
+_TOLD = {
+    SourceKind.BAG: "a rosbag",
+    SourceKind.FOLDER: FILE_NAME,
+    SourceKind.COLMAP: "a COLMAP text model",
+    SourceKind.VIDEOS: "a video's scene file",
+}
 
 
 def source_kind(path: Path) -> SourceKind:
@@ -46,6 +63,8 @@ def source_kind(path: Path) -> SourceKind:
         values = load_json(path)
         if isinstance(values, Mapping) and "frames" in values:
             return SourceKind.VIDEOS if "video_path" in values else SourceKind.FOLDER
+    if path.suffix in _PACKED:
+        raise SourceError(f"{path} is compressed as a whole: give its rosbag2 folder, or unpack it first")
     raise SourceError(f"{path} is no recording that is known here: give {ACCEPTED}")
 
 
@@ -63,7 +82,8 @@ def open_sources(
         path: see `ACCEPTED`.
         world_frame: of a bag: the frame that poses are expressed in.
         image_topic: of a bag: which camera, where it has several.
-        frame_rate_hz: of frames without time stamps; None for 30 in a folder, and for its own in a video.
+        frame_rate_hz: of frames without time stamps; None for 30 in a folder or COLMAP model, and for its own in a
+            video.
         duration_s: of a folder: how long ``time`` takes from 0 to 1, seconds; see `FolderSource`.
 
     Raises:
@@ -73,8 +93,10 @@ def open_sources(
     kind = source_kind(path)
     if kind is SourceKind.BAG:
         return [_open_bag(path, world_frame, image_topic)]
+    rate_hz = DEFAULT_FRAME_RATE_HZ if frame_rate_hz is None else frame_rate_hz
+    if kind is SourceKind.COLMAP:
+        return [ColmapSource(path, frame_rate_hz=rate_hz)]
     if kind is SourceKind.FOLDER:
-        rate_hz = DEFAULT_FRAME_RATE_HZ if frame_rate_hz is None else frame_rate_hz
         return [FolderSource(path, frame_rate_hz=rate_hz, duration_s=duration_s)]
     return [*read_scenes(path, frame_rate_hz=frame_rate_hz)]
 
@@ -101,12 +123,19 @@ def open_source(
     return sources[0]
 
 
+def needs_rosbags(path: Path, error: ModuleNotFoundError) -> SourceError:
+    """What to say where a bag cannot be read for want of a package."""
+    return SourceError(f"{path} is a rosbag, and reading it needs {error.name}: pip install rosbags rosbags-image")
+
+
 def _folder_kind(path: Path) -> SourceKind:
     if (path / "metadata.yaml").is_file() or any(path.glob("*.mcap")) or any(path.glob("*.db3")):
         return SourceKind.BAG
     if (path / FILE_NAME).is_file():
         return SourceKind.FOLDER
-    choice = sorted(file.name for pattern in ("transforms*.json", "*.jsonl") for file in path.glob(pattern))
+    if has_model(path):
+        return SourceKind.COLMAP
+    choice = sorted(file.name for pattern in ("transforms*.json", "*.jsonl", "*.bag") for file in path.glob(pattern))
     if choice:
         raise SourceError(f"{path} has no {FILE_NAME}, but {', '.join(choice)}: give one of these files")
     raise SourceError(f"the folder {path} holds no recording that is known here: give {ACCEPTED}")
@@ -116,7 +145,5 @@ def _open_bag(path: Path, world_frame: str, image_topic: str | None) -> PosedSou
     try:
         from fsm_ros.sources.bag_source import BagSource
     except ModuleNotFoundError as error:
-        raise SourceError(
-            f"{path} is a rosbag, and reading it needs {error.name}: pip install rosbags rosbags-image"
-        ) from error
+        raise needs_rosbags(path, error) from error
     return BagSource(path, world_frame=world_frame, image_topic=image_topic)

@@ -20,6 +20,7 @@ from fsm_ros.replay.evaluation.metrics import ImageMetrics
 from fsm_ros.replay.evaluation.progress import STREAM, VIEWS, Progress
 from fsm_ros.replay.evaluation.replaying import Replay, Step
 from fsm_ros.replay.evaluation.results import CameraPath, ChunkResult, Pictures, Run, ViewResult
+from fsm_ros.sources.opening import SourceKind, source_kind
 from fsm_ros.sources.rig import Rig, RigFrame, open_rig
 from fsm_ros.sources.source import SourceError
 from fsm_ros.spatial.spatial_memory import SpatialMemory
@@ -93,7 +94,9 @@ def _opened(job: Job, values: Values) -> Iterator[Rig]:
         raise ValueError("input.rectified is not supported here: name the images as they come from the lens")
     reading = job.reading
     world_frame = reading.world_frame
-    if world_frame is None and "memory.frame_id" in job.setting.changes:
+    # A recording that is no bag has one world, whatever a robot would call it.
+    is_bag = source_kind(job.path) is SourceKind.BAG
+    if world_frame is None and is_bag and "memory.frame_id" in job.setting.changes:
         world_frame = values["memory.frame_id"]
     rig = open_rig(
         job.path,
@@ -125,7 +128,7 @@ class _Evaluation:
         self._loaded, self._engine, self._metrics = loaded, engine, metrics
         self._replay = Replay(rig, withheld, values, engine)
         self._asking = Asking(rig, self._replay.intake, engine)
-        self._first_ns = min(frame.stamp_ns for frame in rig.frames)
+        self._first_ns = rig.start_ns
         posed = [place for place in sorted(withheld) if rig.frames[place].world_from_camera is not None]
         self._measured = frozenset(posed[place] for place in spread(len(posed), job.limits.views))
         self._notes: list[str] = []
