@@ -85,11 +85,7 @@ class FinalViews:
         """What the keyframes alone have to say of a view."""
         near = self._keyframe(baselines.nearest_index(self._poses, wanted.world_from_camera))
         last = baselines.last_index(self._stamps_ns, self._cameras, wanted.stamp_ns, wanted.source)
-        return {
-            Baseline.NEAREST: near.image,
-            Baseline.WARPED: baselines.warped(near, wanted).image,
-            Baseline.LAST: self._keyframe(last).image,
-        }
+        return baselines.answers_from(near, self._keyframe(last), wanted)
 
     def _keyframe(self, number: int) -> PosedImage:
         return self._asking.truth(self._keyframes[number].frame)
