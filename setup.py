@@ -60,7 +60,7 @@ setup(
             "play_bag = fsm_ros.node.play_bag:main",
             "train = fsm_ros.training.train:entry",
             "evaluate_bag = fsm_ros.replay.evaluate_bag:main",
-            "make_bag = fsm_ros.replay.make_bag:main",
+            "make_bag = fsm_ros.replay.make_bag:entry",
         ],
     },
 )

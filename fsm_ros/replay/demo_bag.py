@@ -8,26 +8,35 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
-from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
-from rosbags.typesys.stores import ros2_jazzy as ros
 from scipy.spatial.transform import Rotation
 
+from fsm_ros.replay.bag_writer import (
+    EPOCH_NS,
+    IMAGE_TYPE,
+    INFO_TYPE,
+    STATIC_TF_TOPIC,
+    TF_TOPIC,
+    TF_TYPE,
+    BagWriter,
+    camera_info,
+    image,
+    transform,
+    transforms,
+)
 from fsm_ros.replay.demo_world import find_demo_world
+from fsm_ros.replay.tf_motion import MARGIN_NS, FrameMotion, moving_transforms
 from fsm_ros.stream.frame import Camera, Distortion
 
 IMAGE_TOPIC = "/camera/image_raw"
 INFO_TOPIC = "/camera/camera_info"
 CAMERA_FRAME = "camera_optical_frame"
-START_NS = 1_748_779_200_000_000_000  # 2025-06-01 12:00 UTC
+START_NS = EPOCH_NS
 DEFAULT_DURATION_S = 11.0
 TURN_RAD = np.deg2rad(300.0)
 
@@ -45,8 +54,7 @@ DEMO_CAMERA = Camera(
 
 _ODOM_PERIOD_NS, _ODOM_PHASE_NS = 20_000_000, 7_000_000
 _MAP_PERIOD_NS, _MAP_PHASE_NS = 100_000_000, 53_000_000
-_TF_MARGIN_NS = 500_000_000
-_IMAGE_LATENCY_NS, _TF_LATENCY_NS = 18_000_000, 1_000_000
+_IMAGE_LATENCY_NS = 18_000_000
 _LOOP_RADIUS_M = 0.25
 
 
@@ -116,112 +124,37 @@ def write_demo_bag(
     """
     if not (duration_s > 0 and rate_hz > 0 and duration_s * rate_hz >= 1):
         raise ValueError(f"a recording needs at least one image, got {duration_s} s at {rate_hz} Hz")
-    if path.exists():
-        raise FileExistsError(f"{path} exists already: remove it or choose another folder for the recording")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    typestore = get_typestore(Stores.ROS2_JAZZY)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as scratch:
-        draft = Path(scratch) / path.name
-        with Writer(draft, version=Writer.VERSION_LATEST, storage_plugin=StoragePlugin.MCAP) as writer:
-            connections = {
-                topic: writer.add_connection(topic, msgtype, typestore=typestore, offered_qos_profiles=[qos])
-                for topic, msgtype, qos in (
-                    ("/tf_static", "tf2_msgs/msg/TFMessage", _qos(QosDurability.TRANSIENT_LOCAL, depth=1)),
-                    ("/tf", "tf2_msgs/msg/TFMessage", _qos(QosDurability.VOLATILE, depth=100)),
-                    (INFO_TOPIC, "sensor_msgs/msg/CameraInfo", _qos(QosDurability.VOLATILE, depth=10)),
-                    (IMAGE_TOPIC, "sensor_msgs/msg/Image", _qos(QosDurability.VOLATILE, depth=10)),
-                )
-            }
-            robot = DemoRobot(duration_s)
-            image_count = int(np.floor(duration_s * rate_hz + 1e-9))
-            stamps_ns = [START_NS + round(index * 1e9 / rate_hz) for index in range(image_count)]
-            # Everything but the images is small: gathered, then sorted into the order of arrival.
-            messages = [*_transforms(robot, stamps_ns[0], stamps_ns[-1])]
-            messages += [(s + _IMAGE_LATENCY_NS, INFO_TOPIC, _camera_info(camera, s)) for s in stamps_ns]
-            messages += [(s + _IMAGE_LATENCY_NS, IMAGE_TOPIC, s) for s in stamps_ns]
-            world = find_demo_world(seed, robot.map_from_camera, duration_s)
-            for arrival_ns, topic, message in sorted(messages, key=lambda entry: entry[0]):
-                if isinstance(message, int):
-                    time_s = (message - START_NS) / 1e9
-                    pixels = world.render(camera, robot.map_from_camera(time_s), time_s)
-                    message = _image(pixels, message)
-                raw = typestore.serialize_cdr(message, connections[topic].msgtype)
-                writer.write(connections[topic], arrival_ns, raw)
-        draft.rename(path)
+    with BagWriter(path) as bag:
+        bag.declare(STATIC_TF_TOPIC, TF_TYPE, depth=1, latched=True)
+        bag.declare(TF_TOPIC, TF_TYPE, depth=100)
+        bag.declare(INFO_TOPIC, INFO_TYPE)
+        bag.declare(IMAGE_TOPIC, IMAGE_TYPE)
+        robot = DemoRobot(duration_s)
+        image_count = int(np.floor(duration_s * rate_hz + 1e-9))
+        stamps_ns = [START_NS + round(index * 1e9 / rate_hz) for index in range(image_count)]
+        # Everything but the images is small: gathered, then sorted into the order of arrival.
+        messages = [*_transforms(robot, stamps_ns[0], stamps_ns[-1])]
+        messages += [(s + _IMAGE_LATENCY_NS, INFO_TOPIC, camera_info(camera, s, CAMERA_FRAME)) for s in stamps_ns]
+        messages += [(s + _IMAGE_LATENCY_NS, IMAGE_TOPIC, s) for s in stamps_ns]
+        world = find_demo_world(seed, robot.map_from_camera, duration_s)
+        for arrival_ns, topic, message in sorted(messages, key=lambda entry: entry[0]):
+            if isinstance(message, int):
+                time_s = (message - START_NS) / 1e9
+                pixels = world.render(camera, robot.map_from_camera(time_s), time_s)
+                message = image(pixels, message, CAMERA_FRAME)
+            bag.write(topic, arrival_ns, message)
     return path
 
 
 def _transforms(robot: DemoRobot, first_ns: int, last_ns: int) -> Iterator[tuple[int, str, object]]:
     """TF from half a second before the first image to half a second after the last."""
-    begin_ns, end_ns = first_ns - _TF_MARGIN_NS, last_ns + _TF_MARGIN_NS
-    mount = _stamped("base_link", CAMERA_FRAME, robot.base_from_camera, begin_ns)
-    yield begin_ns, "/tf_static", ros.tf2_msgs__msg__TFMessage([mount])
-    for parent, child, pose_at, period_ns, phase_ns in (
-        ("map", "odom", robot.map_from_odom, _MAP_PERIOD_NS, _MAP_PHASE_NS),
-        ("odom", "base_link", robot.odom_from_base, _ODOM_PERIOD_NS, _ODOM_PHASE_NS),
-    ):
-        for stamp_ns in range(begin_ns + phase_ns, end_ns, period_ns):
-            transform = _stamped(parent, child, pose_at((stamp_ns - START_NS) / 1e9), stamp_ns)
-            yield stamp_ns + _TF_LATENCY_NS, "/tf", ros.tf2_msgs__msg__TFMessage([transform])
-
-
-def _stamped(
-    parent: str, child: str, pose: NDArray[np.float64], stamp_ns: int
-) -> ros.geometry_msgs__msg__TransformStamped:
-    x, y, z, w = (float(number) for number in Rotation.from_matrix(pose[:3, :3]).as_quat())
-    translation = ros.geometry_msgs__msg__Vector3(*(float(number) for number in pose[:3, 3]))
-    rotation = ros.geometry_msgs__msg__Quaternion(x, y, z, w)
-    transform = ros.geometry_msgs__msg__Transform(translation, rotation)
-    return ros.geometry_msgs__msg__TransformStamped(_header(parent, stamp_ns), child, transform)
-
-
-def _camera_info(camera: Camera, stamp_ns: int) -> ros.sensor_msgs__msg__CameraInfo:
-    matrix = np.array([[camera.fx, 0.0, camera.cx - 0.5], [0.0, camera.fy, camera.cy - 0.5], [0.0, 0.0, 1.0]])
-    return ros.sensor_msgs__msg__CameraInfo(
-        header=_header(CAMERA_FRAME, stamp_ns),
-        height=camera.height,
-        width=camera.width,
-        distortion_model=camera.distortion.value,
-        d=np.array(camera.coefficients, dtype=np.float64),
-        k=matrix.reshape(-1),
-        r=np.eye(3).reshape(-1),
-        p=np.concatenate([matrix, np.zeros((3, 1))], axis=1).reshape(-1),
-        binning_x=0,
-        binning_y=0,
-        roi=ros.sensor_msgs__msg__RegionOfInterest(0, 0, 0, 0, False),
+    begin_ns = first_ns - MARGIN_NS
+    yield begin_ns, STATIC_TF_TOPIC, transforms(transform("base_link", CAMERA_FRAME, robot.base_from_camera, begin_ns))
+    motions = (
+        FrameMotion("map", "odom", robot.map_from_odom, _MAP_PERIOD_NS, _MAP_PHASE_NS),
+        FrameMotion("odom", "base_link", robot.odom_from_base, _ODOM_PERIOD_NS, _ODOM_PHASE_NS),
     )
-
-
-def _image(pixels: NDArray[np.uint8], stamp_ns: int) -> ros.sensor_msgs__msg__Image:
-    return ros.sensor_msgs__msg__Image(
-        header=_header(CAMERA_FRAME, stamp_ns),
-        height=pixels.shape[0],
-        width=pixels.shape[1],
-        encoding="rgb8",
-        is_bigendian=0,
-        step=3 * pixels.shape[1],
-        data=pixels.reshape(-1),
-    )
-
-
-def _header(frame_id: str, stamp_ns: int) -> ros.std_msgs__msg__Header:
-    sec, nanosec = divmod(stamp_ns, 1_000_000_000)
-    return ros.std_msgs__msg__Header(ros.builtin_interfaces__msg__Time(sec, nanosec), frame_id)
-
-
-def _qos(durability: QosDurability, depth: int) -> Qos:
-    forever = QosTime(9223372036, 854775807)  # as rmw says it
-    return Qos(
-        history=QosHistory.KEEP_LAST,
-        depth=depth,
-        reliability=QosReliability.RELIABLE,
-        durability=durability,
-        deadline=forever,
-        lifespan=forever,
-        liveliness=QosLiveliness.AUTOMATIC,
-        liveliness_lease_duration=forever,
-        avoid_ros_namespace_conventions=False,
-    )
+    yield from moving_transforms(motions, first_ns, last_ns)
 
 
 def _pose(place: tuple[float, float, float], yaw_rad: float) -> NDArray[np.float64]:

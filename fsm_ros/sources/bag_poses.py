@@ -7,7 +7,7 @@ no pose here either.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,7 +125,7 @@ class BagPoses:
             raise TransformError(silence.told(start_ns))
         return pose
 
-    def find_world_frame(self, path: Path, camera_frames: Iterable[str]) -> str:
+    def find_world_frame(self, path: Path, camera_frames: Sequence[str]) -> str:
         """The frame to take for the world: one of `WORLD_FRAMES` that is connected to all cameras, else their root.
 
         Where no frame is connected to all, one that is to some.
@@ -135,7 +135,7 @@ class BagPoses:
             camera_frames: optical frames, at least one.
 
         Raises:
-            BagError: TF knows none of the cameras.
+            BagError: TF knows none of the cameras, or only how they are mounted.
         """
         roots = [self._root(frame) for frame in camera_frames if frame in self._tree.frames]
         if not roots:
@@ -147,7 +147,14 @@ class BagPoses:
         candidates = [*(frame for frame in WORLD_FRAMES if frame in self._tree.frames), *roots]
         everywhere = [frame for frame in candidates if all(self._root(frame) == root for root in roots)]
         somewhere = [frame for frame in candidates if self._root(frame) in roots]
-        return [*everywhere, *somewhere][0]
+        chosen = [*everywhere, *somewhere][0]
+        links = [child for frame in camera_frames for child in self._above(frame)]
+        if chosen not in WORLD_FRAMES and not any(child in self._stamps_ns for child in links):
+            raise BagError(
+                f"{path} says how the camera is mounted on '{chosen}', and never where that is: record /tf of the "
+                "localisation or the odometry too, or, where the camera stands still, name its world with --frame"
+            )
+        return chosen
 
     def check_world_frame(self, path: Path, world_frame: str) -> None:
         """Check that a frame is known.

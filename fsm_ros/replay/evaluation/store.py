@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from fsm_ros.replay.evaluation.decoding import decode
 from fsm_ros.replay.evaluation.replacing import replacing
-from fsm_ros.replay.evaluation.results import Baseline, Pictures, Run
+from fsm_ros.replay.evaluation.results import Baseline, ForgettingMatrix, Pictures, Run
 from fsm_ros.replay.evaluation.tables import plain
 
 FORMAT = 1
@@ -64,6 +64,9 @@ def load_run(folder: Path) -> Stored | None:
         hints = get_type_hints(Run)
         names = [field.name for field in fields(Run) if field.name != "pictures"]
         told = {name: decode(hints[name], notes["run"][name]) for name in names}
+        matrix: ForgettingMatrix = told["forgetting"]
+        square = matrix.psnr.reshape(len(matrix.chunks), len(matrix.chunks))  # JSON does not tell how one of 0x0 looks
+        told["forgetting"] = replace(matrix, psnr=square)
         return Stored(notes["fingerprint"], Run(**told, pictures=pictures))
     except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile):
         return None  # what cannot be read is measured again
