@@ -24,7 +24,7 @@ setup(
     license=MANIFEST.findtext("license"),
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed", "weights/*"]},
+    package_data={NAME: ["py.typed", "weights/*", "replay/evaluation/page/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -48,7 +48,7 @@ setup(
         # What draws the plots of the studies (benchmarks/elastic.py).
         "plots": ["matplotlib"],
         # What an evaluation measures with and shows itself in.
-        "evaluate": ["torchmetrics", "matplotlib", "Jinja2", "pyarrow", "av"],
+        "evaluate": ["torchmetrics", "matplotlib>=3.7", "Jinja2", "pyarrow", "av"],
         # What spreads it over machines.
         "ray": ["ray"],
     },

@@ -1,0 +1,257 @@
+"""The summary's columns: what each is called, how its numbers are written, and which of them is best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from fsm_ros.replay.evaluation.results import Metric, Run
+from fsm_ros.replay.evaluation.summary import METRIC_TITLES, Mean, SummaryRow, measured_metrics, summary
+
+MISSING = "–"
+
+
+class Better(Enum):
+    """Which numbers are better."""
+
+    HIGHER = 1
+    LOWER = -1
+    NEITHER = 0
+
+
+@dataclass(frozen=True)
+class Column:
+    """One number of every row.
+
+    Attributes:
+        title: short, for the head of a table.
+        unit: of the number; empty where it has none.
+        told: what it is, in a sentence.
+        digits: behind the point.
+        better: which numbers are better.
+        value: of a row; NaN where it has none.
+        error: its standard error; NaN where it has none.
+    """
+
+    title: str
+    unit: str
+    told: str
+    digits: int
+    better: Better
+    value: Callable[[SummaryRow], float]
+    error: Callable[[SummaryRow], float] = lambda row: float("nan")
+
+    @property
+    def head(self) -> str:
+        """The title with its unit."""
+        return f"{self.title}, {self.unit}" if self.unit else self.title
+
+    def text(self, row: SummaryRow) -> str:
+        """The number of a row as it is shown."""
+        value = self.value(row)
+        return f"{value:.{self.digits}f}" if np.isfinite(value) else MISSING
+
+    def error_text(self, row: SummaryRow) -> str:
+        """The standard error of a row's number as it is shown; empty where there is none."""
+        error = self.error(row)
+        return f"{error:.{self.digits}f}" if np.isfinite(error) else ""
+
+    def best(self, rows: Sequence[SummaryRow]) -> set[int]:
+        """Places of the best rows: all whose number reads like the best one; none where that is all."""
+        values = {place: self.value(row) for place, row in enumerate(rows) if np.isfinite(self.value(row))}
+        if self.better is Better.NEITHER or len(values) < 2:
+            return set()
+        winner = max(values, key=lambda place: self.better.value * values[place])
+        found = {place for place in values if self.text(rows[place]) == self.text(rows[winner])}
+        return found if len(found) < len(values) else set()
+
+
+_METRICS = {
+    Metric.PSNR: (2, "dB", Better.HIGHER, "peak signal-to-noise ratio of held-out views after the whole stream"),
+    Metric.SSIM: (3, "", Better.HIGHER, "structural similarity of the same, at most 1"),
+    Metric.MS_SSIM: (3, "", Better.HIGHER, "the same at several scales, at most 1"),
+    Metric.LPIPS: (3, "", Better.LOWER, "learned perceptual distance, lower is better"),
+}
+
+
+def quality_columns(runs: Sequence[Run]) -> list[Column]:
+    """How good the answers are, and what became of them: one column for each metric that was measured, and so on."""
+    found = [_metric_column(metric) for metric in measured_metrics(runs)]
+    return found + [
+        Column(
+            "forgetting",
+            "dB",
+            "average forgetting: how far views have fallen below the best they ever were",
+            2,
+            Better.LOWER,
+            lambda row: row.average_forgetting,
+        ),
+        Column(
+            "backward transfer",
+            "dB",
+            "final quality of earlier chunks minus that when they were new; below zero: later chunks cost them",
+            2,
+            Better.HIGHER,
+            lambda row: row.backward_transfer,
+        ),
+        Column(
+            "gap",
+            "dB",
+            "overfitting: observed views minus held-out ones after the whole stream",
+            2,
+            Better.NEITHER,
+            lambda row: row.gap,
+        ),
+        Column(
+            "gap when new",
+            "dB",
+            "the same of each chunk right after it was observed",
+            2,
+            Better.NEITHER,
+            lambda row: row.gap_when_new,
+        ),
+        Column(
+            "surprise",
+            "dB",
+            "PSNR of a chunk's own views before it is observed",
+            2,
+            Better.NEITHER,
+            lambda row: row.surprise,
+        ),
+        Column(
+            "retention",
+            "dB",
+            "PSNR of old keyframes, rendered after each chunk",
+            2,
+            Better.HIGHER,
+            lambda row: row.retention,
+        ),
+    ]
+
+
+def cost_columns(runs: Sequence[Run]) -> list[Column]:
+    """What it takes."""
+    device = any(chunk.device_peak_bytes for run in runs for chunk in run.chunks)
+    found = [
+        Column(
+            f"{name} {percent}",
+            "ms",
+            f"{words}: {percent.removeprefix('p')} of 100 take no longer",
+            1,
+            Better.LOWER,
+            _latency(name, percent),
+        )
+        for name, words in (("observe", "writing one chunk"), ("render", "rendering one view"))
+        for percent in ("p50", "p95", "p99")
+    ]
+    found += [
+        Column(
+            "frames", "1/s", "images a second that are kept up with", 1, Better.HIGHER, lambda row: row.frames_per_s
+        ),
+        Column("keyframes", "1/s", "observed views likewise", 1, Better.HIGHER, lambda row: row.keyframes_per_s),
+        Column("host", "MiB", "peak resident memory of the process", 0, Better.NEITHER, lambda row: row.host_peak_mib),
+    ]
+    if device:
+        found.append(
+            Column("device", "MiB", "peak memory of the accelerator", 0, Better.LOWER, lambda row: row.device_peak_mib)
+        )
+    return found + [
+        Column("state", "MiB", "size of the memory's state", 1, Better.LOWER, lambda row: row.state_mib),
+        _count("chunks", "observed", lambda row: row.chunks),
+        _count("keyframes", "observed views", lambda row: row.keyframes),
+        _count("epochs", "of the memory", lambda row: row.epochs),
+    ]
+
+
+def summary_text(runs: Sequence[Run]) -> str:
+    """The evaluation for a terminal: one table a recording, quality above cost; ends with a line break."""
+    lines: list[str] = []
+    for recording in dict.fromkeys(run.recording for run in runs):
+        of_recording = [run for run in runs if run.recording == recording]
+        rows = summary(of_recording)
+        memories = [row for row in rows if row.baseline is None]
+        lines.append(_heading(of_recording))
+        lines += _aligned(_cells(quality_columns(of_recording), rows))
+        lines.append("")
+        lines += _aligned(_cells(cost_columns(of_recording), memories))
+        lines += [
+            f"{run.setting}: interrupted, the stream was not evaluated to its end"
+            for run in of_recording
+            if not run.complete
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def summary_markdown(runs: Sequence[Run]) -> str:
+    """The evaluation for a document: tables of Markdown, the best of each column in bold; ends with a line break."""
+    lines: list[str] = []
+    for recording in dict.fromkeys(run.recording for run in runs):
+        of_recording = [run for run in runs if run.recording == recording]
+        rows = summary(of_recording)
+        lines += [f"**{_escaped(recording)}**: {_escaped(_heading(of_recording).split(': ', 1)[1])}", ""]
+        memories = [row for row in rows if row.baseline is None]
+        for columns, shown in ((quality_columns(of_recording), rows), (cost_columns(of_recording), memories)):
+            head, *body = _cells(columns, shown, "**")
+            lines.append("| " + " | ".join(head) + " |")
+            lines.append("| :--- |" + " ---: |" * len(columns))
+            lines += ["| " + " | ".join(line) + " |" for line in body]
+            lines.append("")
+    return "\n".join(lines)
+
+
+def _metric_column(metric: Metric) -> Column:
+    digits, unit, better, told = _METRICS[metric]
+
+    def found(row: SummaryRow) -> Mean:
+        return row.quality.get(metric, Mean())
+
+    return Column(METRIC_TITLES[metric], unit, told, digits, better, lambda r: found(r).value, lambda r: found(r).error)
+
+
+def _latency(name: str, percent: str) -> Callable[[SummaryRow], float]:
+    def value(row: SummaryRow) -> float:
+        return float(getattr(row.observe if name == "observe" else row.render, percent))
+
+    return value
+
+
+def _count(title: str, told: str, value: Callable[[SummaryRow], float]) -> Column:
+    return Column(title, "", told, 0, Better.NEITHER, value)
+
+
+def _heading(runs: Sequence[Run]) -> str:
+    views = max(len(run.held_out) for run in runs)
+    counted = "one held-out view" if views == 1 else f"{views} held-out views"
+    return f"{runs[0].recording}: {runs[0].frames} images, {runs[0].duration_s:.1f} s, {counted} ({runs[0].hold_out})"
+
+
+def _cells(columns: Sequence[Column], rows: Sequence[SummaryRow], mark: str = "") -> list[list[str]]:
+    """Head and body of a table, as text; the best in marks where there are any."""
+    bests = [column.best(rows) if mark else set() for column in columns]
+    body = []
+    for place, row in enumerate(rows):
+        line = [_escaped(row.title) if mark else row.title]
+        for column, best in zip(columns, bests, strict=True):
+            text, error = column.text(row), column.error_text(row)
+            text = f"{mark}{text}{mark}" if place in best else text
+            line.append(f"{text} ± {error}" if error else text)
+        body.append(line)
+    return [["", *(column.head for column in columns)], *body]
+
+
+def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
+    """Columns of even width: names to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
+        for line in cells
+    ]
+
+
+def _escaped(text: str) -> str:
+    """For Markdown: what would end a cell, or begin something else, as it is."""
+    return "".join(f"\\{character}" if character in "\\|*_`<[" else character for character in text)

@@ -1,0 +1,244 @@
+"""An evaluation in a few numbers: one row a recording and setting, and the baselines beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fsm_ros.replay.evaluation.forgetting import average_forgetting, backward_transfer
+from fsm_ros.replay.evaluation.results import Baseline, ChunkResult, Metric, Run, ViewResult
+
+NAN = float("nan")
+MIB = float(2**20)
+METRIC_TITLES = {Metric.PSNR: "PSNR", Metric.SSIM: "SSIM", Metric.MS_SSIM: "MS-SSIM", Metric.LPIPS: "LPIPS"}
+BASELINE_TITLES = {
+    Baseline.NEAREST: "nearest keyframe",
+    Baseline.WARPED: "nearest, warped",
+    Baseline.LAST: "last keyframe",
+}
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean of what could be measured.
+
+    Attributes:
+        value: NaN where nothing could be.
+        error: standard error of the mean; NaN for fewer than two values.
+        count: how many values.
+    """
+
+    value: float = NAN
+    error: float = NAN
+    count: int = 0
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """Of durations, milliseconds; NaN where there are none."""
+
+    p50: float = NAN
+    p95: float = NAN
+    p99: float = NAN
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """One setting, or one baseline, on one recording.
+
+    A baseline has quality and nothing else: all else is NaN, zero or empty there.
+
+    Attributes:
+        recording: its name.
+        setting: name of the setting; of a baseline, that whose keyframes it has, empty where all settings agree.
+        baseline: which one; None for the memory.
+        views: held-out views.
+        quality: mean over the held-out views, after the whole stream, of each metric that was measured.
+        average_forgetting: dB, see `fsm_ros.replay.evaluation.forgetting`.
+        backward_transfer: dB, likewise.
+        gap: dB: observed views minus held-out ones, after the whole stream.
+        gap_when_new: dB: the same of each chunk right after it was observed, mean over the chunks.
+        surprise: dB, mean over the chunks.
+        retention: dB, mean over the chunks.
+        observe: how long it took to write a chunk.
+        render: how long it took to render a view.
+        frames_per_s: images of the recording for each second that the stream took.
+        keyframes_per_s: observed views likewise.
+        host_peak_mib: peak resident memory of the process.
+        device_peak_mib: peak of the accelerator's memory; 0 on a CPU.
+        state_mib: size of the memory's state at the end.
+        chunks: observed.
+        chunks_failed: that could not be observed.
+        keyframes: observed views.
+        epochs: of the memory.
+        complete: whether the whole stream was evaluated.
+    """
+
+    recording: str
+    setting: str
+    baseline: Baseline | None
+    views: int
+    quality: Mapping[Metric, Mean]
+    average_forgetting: float = NAN
+    backward_transfer: float = NAN
+    gap: float = NAN
+    gap_when_new: float = NAN
+    surprise: float = NAN
+    retention: float = NAN
+    observe: Percentiles = Percentiles()
+    render: Percentiles = Percentiles()
+    frames_per_s: float = NAN
+    keyframes_per_s: float = NAN
+    host_peak_mib: float = NAN
+    device_peak_mib: float = NAN
+    state_mib: float = NAN
+    chunks: int = 0
+    chunks_failed: int = 0
+    keyframes: int = 0
+    epochs: int = 0
+    complete: bool = True
+
+    @property
+    def title(self) -> str:
+        """What the row is of, for a table: the setting, or the baseline in words."""
+        if self.baseline is None:
+            return self.setting
+        title = BASELINE_TITLES[self.baseline]
+        return f"{title} ({self.setting})" if self.setting else title
+
+
+def summary(runs: Sequence[Run]) -> list[SummaryRow]:
+    """The evaluation in rows: for each recording its settings, then its baselines; in the order of the runs.
+
+    Where all settings of a recording have the same baselines, they are told once; else once for each setting.
+    """
+    rows = []
+    for of_recording in by_recording(runs).values():
+        rows += [_row(run) for run in of_recording]
+        for setting, run in baselines_of(of_recording):
+            rows += [
+                SummaryRow(run.recording, setting, which, len(run.held_out), baseline_quality(run.held_out, which))
+                for which in measured_baselines([run])
+            ]
+    return rows
+
+
+def by_recording(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """The runs of each recording, in their order.
+
+    Raises:
+        ValueError: a setting occurs twice on a recording.
+    """
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        others = found.setdefault(run.recording, [])
+        if any(other.setting == run.setting for other in others):
+            raise ValueError(f"setting {run.setting!r} occurs twice on recording {run.recording!r}: rename one of them")
+        others.append(run)
+    return found
+
+
+def measured_metrics(runs: Iterable[Run]) -> list[Metric]:
+    """Those that at least one held-out view has, in the order of the enum."""
+    found = {metric for run in runs for view in run.held_out for metric in view.render}
+    return [metric for metric in Metric if metric in found]
+
+
+def measured_baselines(runs: Iterable[Run]) -> list[Baseline]:
+    """Those that at least one held-out view has, in the order of the enum."""
+    found = {which for run in runs for view in run.held_out for which in view.baselines}
+    return [which for which in Baseline if which in found]
+
+
+def baselines_of(runs: Sequence[Run]) -> list[tuple[str, Run]]:
+    """The runs of one recording to take baselines from, with the setting's name; one nameless run where all agree.
+
+    Settings with other keyframes have other baselines, and so has a run that was cut short.
+    """
+    shown = [run for run in runs if measured_baselines([run])]
+    if not shown:
+        return []
+    scores = [
+        [(v.source, v.stamp_ns, *(v.baselines.get(b, {}).get(m, NAN) for b in Baseline for m in Metric)) for v in views]
+        for views in (run.held_out for run in shown)
+    ]
+    first = scores[0]
+    if all(len(other) == len(first) and all(map(_same, other, first)) for other in scores[1:]):
+        return [("", shown[0])]
+    return [(run.setting, run) for run in shown]
+
+
+def _same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
+    return all(a == b or (a != a and b != b) for a, b in zip(one, other, strict=True))
+
+
+def mean(values: Iterable[float]) -> Mean:
+    """Mean and standard error of the finite values."""
+    finite = np.array([value for value in values if np.isfinite(value)], dtype=np.float64)
+    if not len(finite):
+        return Mean()
+    error = float(finite.std(ddof=1) / np.sqrt(len(finite))) if len(finite) > 1 else NAN
+    return Mean(float(finite.mean()), error, len(finite))
+
+
+def render_quality(views: Sequence[ViewResult]) -> dict[Metric, Mean]:
+    """How good the memory's answers are, for each metric that was measured."""
+    return {
+        metric: mean(view.render.get(metric, NAN) for view in views)
+        for metric in Metric
+        if any(metric in view.render for view in views)
+    }
+
+
+def baseline_quality(views: Sequence[ViewResult], which: Baseline) -> dict[Metric, Mean]:
+    """How good a baseline's answers are, for each metric that was measured."""
+    scores = [view.baselines.get(which, {}) for view in views]
+    return {
+        metric: mean(score.get(metric, NAN) for score in scores)
+        for metric in Metric
+        if any(metric in score for score in scores)
+    }
+
+
+def observed_chunks(run: Run) -> list[ChunkResult]:
+    """The chunks that were written into the memory."""
+    return [chunk for chunk in run.chunks if not chunk.failure]
+
+
+def _row(run: Run) -> SummaryRow:
+    chunks, quality = observed_chunks(run), render_quality(run.held_out)
+    observed = mean(view.render.get(Metric.PSNR, NAN) for view in run.observed)
+    rate = 1.0 / run.stream_s if run.stream_s > 0 else NAN
+    return SummaryRow(
+        recording=run.recording,
+        setting=run.setting,
+        baseline=None,
+        views=len(run.held_out),
+        quality=quality,
+        average_forgetting=average_forgetting(run.forgetting),
+        backward_transfer=backward_transfer(run.forgetting),
+        gap=observed.value - quality.get(Metric.PSNR, Mean()).value,
+        gap_when_new=mean(chunk.observed_psnr - chunk.held_out_psnr for chunk in chunks).value,
+        surprise=mean(chunk.surprise_psnr for chunk in chunks).value,
+        retention=mean(chunk.retention_psnr for chunk in chunks).value,
+        observe=percentiles_ms([chunk.observe_s for chunk in chunks]),
+        render=percentiles_ms(run.render_s),
+        frames_per_s=run.frames * rate,
+        keyframes_per_s=run.keyframes * rate,
+        host_peak_mib=max((chunk.host_peak_bytes for chunk in run.chunks), default=NAN) / MIB,
+        device_peak_mib=max((chunk.device_peak_bytes for chunk in run.chunks), default=NAN) / MIB,
+        state_mib=chunks[-1].state_bytes / MIB if chunks else NAN,
+        chunks=len(chunks),
+        chunks_failed=len(run.chunks) - len(chunks),
+        keyframes=run.keyframes,
+        epochs=len({chunk.epoch for chunk in chunks}),
+        complete=run.complete,
+    )
+
+
+def percentiles_ms(seconds: Sequence[float]) -> Percentiles:
+    """Of durations in seconds, milliseconds."""
+    finite = [1e3 * value for value in seconds if np.isfinite(value)]
+    return Percentiles(*(float(np.percentile(finite, p)) for p in (50, 95, 99))) if finite else Percentiles()
