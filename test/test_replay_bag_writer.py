@@ -94,6 +94,10 @@ class TestWriter:
             with pytest.raises(ValueError, match="before 1970"):
                 bag.write("/psnr", -1, bag_writer.number(1.0))
 
+    def test_a_name_that_readers_would_misunderstand_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="taken for a ROS 1 file"):
+            BagWriter(tmp_path / "drive.bag")
+
     def test_a_writer_outside_its_context_says_so(self, tmp_path: Path) -> None:
         with pytest.raises(RuntimeError, match="with statement"):
             BagWriter(tmp_path / "bag").declare("/psnr", NUMBER_TYPE)

@@ -165,3 +165,9 @@ def test_a_recording_with_fewer_messages_than_it_says(tmp_path: Path) -> None:
 def test_headers_of_both_say_the_same_moment() -> None:
     stamp = as_ros1(header(12_000_000_034)).stamp
     assert (stamp.sec, stamp.nanosec) == (12, 34)
+
+
+def test_a_ros_2_folder_with_the_name_of_a_ros_1_file_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "drive.bag", drive())
+    with pytest.raises(BagError, match=r"name it otherwise, mv .*drive\.bag .*drive$"):
+        open_source(bag)

@@ -21,6 +21,7 @@ from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.stores import ros2_jazzy as ros
 from scipy.spatial.transform import Rotation
 
+from fsm_ros.sources.bag_reading import ROS_1_SUFFIX
 from fsm_ros.stream.frame import Camera
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
@@ -75,7 +76,14 @@ class BagWriter:
 
         Args:
             path: folder to create, with the folders above it.
+
+        Raises:
+            ValueError: its name is that of a ROS 1 file, which readers would take it for.
         """
+        if path.suffix == ROS_1_SUFFIX:
+            raise ValueError(
+                f"{path} would be taken for a ROS 1 file, by its name: leave {ROS_1_SUFFIX} away"
+            )
         self.path = path
         self._counts: dict[str, int] = {}
         self._connections: dict[str, Connection] = {}

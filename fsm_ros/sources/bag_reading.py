@@ -43,6 +43,11 @@ def open_reader(path: Path) -> AnyReader:
         raise BagError(
             f"there is no recording at {path}: give a rosbag2 folder, a .mcap or .db3 file, or a .bag of ROS 1"
         )
+    if path.is_dir() and path.suffix == ROS_1_SUFFIX:
+        raise BagError(
+            f"{path} is a folder that has the name of a ROS 1 file, and rosbags takes it for one: name it otherwise, "
+            f"mv {path} {path.with_suffix('')}"
+        )
     try:
         for database in path.glob("*.db3") if path.is_dir() else [path] if path.suffix == ".db3" else []:
             _check_whole_pages(database)

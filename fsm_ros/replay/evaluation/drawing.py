@@ -115,6 +115,10 @@ def style(place: int) -> Style:
     return Style(_COLOURS[turn], _LINES[place // len(_COLOURS) % len(_LINES)], _MARKERS[turn])
 
 
+PSNR_LABEL = "PSNR, dB"
+PSNR_TOP_DB = 45.0
+"""Axes end here: the eye sees no difference beyond, and one copy of a view, at 100 dB, would flatten all else."""
+
 BASELINE_STYLE = Style(BASELINE, ":", "")
 
 
@@ -176,6 +180,8 @@ def draw_curves(
             axes.plot(x[known], y[known], **look)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
+    if y_label == PSNR_LABEL and axes.get_ylim()[1] > PSNR_TOP_DB:
+        axes.set_ylim(top=PSNR_TOP_DB)
     if whole_numbers:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     add_legend(axes)

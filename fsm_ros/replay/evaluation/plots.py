@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fsm_ros.replay.evaluation.drawing import BASELINE_STYLE, Curve, Plot, common_range, draw, draw_curves, style
+from fsm_ros.replay.evaluation.drawing import (
+    BASELINE_STYLE,
+    PSNR_LABEL,
+    Curve,
+    Plot,
+    common_range,
+    draw,
+    draw_curves,
+    style,
+)
 from fsm_ros.replay.evaluation.forgetting import by_age
 from fsm_ros.replay.evaluation.plots_where import class_plots, distance_plots, path_plots
 from fsm_ros.replay.evaluation.results import Baseline, ChunkResult, Metric, Run
@@ -81,7 +90,7 @@ def _over_time(runs: Sequence[Run], prefix: str) -> Plot:
         scores = [view.baselines.get(Baseline.NEAREST, {}).get(Metric.PSNR, np.nan) for view in views]
         label = BASELINE_TITLES[Baseline.NEAREST] + (f" ({setting})" if setting else "")
         curves.append(Curve(label, BASELINE_STYLE, [view.time_s for view in views], scores, dots=False))
-    return _curves(name, title, told, curves, "time, s", "PSNR, dB", prefix, _NO_VIEW)
+    return _curves(name, title, told, curves, "time, s", PSNR_LABEL, prefix, _NO_VIEW)
 
 
 def _gap(runs: Sequence[Run], prefix: str) -> Plot:
@@ -105,7 +114,7 @@ def _surprise(runs: Sequence[Run], prefix: str) -> Plot:
         scores = [chunk.retention_psnr for chunk in chunks]
         curves.append(Curve("", style(place), [c.number for c in chunks], scores, faint=True, dots=len(chunks) == 1))
     why = "neither was measured"
-    return _curves("surprise", "Surprise and retention", told, curves, "chunk", "PSNR, dB", prefix, why, True)
+    return _curves("surprise", "Surprise and retention", told, curves, "chunk", PSNR_LABEL, prefix, why, True)
 
 
 def _by_age(runs: Sequence[Run], prefix: str) -> Plot:
@@ -169,7 +178,7 @@ def _heat_map(run: Run, scale: tuple[float, float]) -> Callable[[Axes], None]:
                 ink = "white" if value < middle else "black"
                 axes.text(column, row, f"{value:.1f}", ha="center", va="center", color=ink, fontsize=8)
         figure = axes.figure
-        figure.colorbar(drawn, ax=axes, label="PSNR, dB", shrink=0.9)
+        figure.colorbar(drawn, ax=axes, label=PSNR_LABEL, shrink=0.9)
 
     return fill
 

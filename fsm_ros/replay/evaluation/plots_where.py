@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fsm_ros.replay.evaluation.drawing import (
     BASELINE,
     BASELINE_STYLE,
+    PSNR_LABEL,
     Curve,
     Plot,
     add_legend,
@@ -71,7 +72,7 @@ def _against(name: str, runs: Sequence[Run], prefix: str) -> Plot:
     shown = [curve for curve in curves if len(curve.x)]
     if not shown:
         return Plot(name, title, told, nothing=_NO_VIEW)
-    return draw(name, title, told, lambda axes: draw_curves(axes, shown, label, "PSNR, dB"), prefix=prefix)
+    return draw(name, title, told, lambda axes: draw_curves(axes, shown, label, PSNR_LABEL), prefix=prefix)
 
 
 def _nearest(view: ViewResult) -> float:
@@ -156,7 +157,7 @@ def _bars(
         axes.set_ylim(float(tops[-1]) - 1.4, -0.8)
         axes.margins(x=0.12)
         axes.set_xlim(left=0.0)
-        axes.set_xlabel("PSNR, dB")
+        axes.set_xlabel(PSNR_LABEL)
         add_legend(axes)
 
     height = 0.8 + 0.1 * len(bars) + 0.155 * float(tops[-1])
@@ -243,7 +244,7 @@ def _path(
                 label="held-out",
                 zorder=2,
             )
-            axes.figure.colorbar(drawn, ax=axes, label="PSNR, dB", shrink=0.9)
+            axes.figure.colorbar(drawn, ax=axes, label=PSNR_LABEL, shrink=0.9)
         axes.set_aspect("equal", adjustable="datalim")
         axes.margins(0.08)
         axes.set_xlabel("first axis, m")
