@@ -294,6 +294,4 @@ def test_what_cannot_be_evaluated_is_refused_before_anything_runs(bag: Path, tmp
         check(job(bag, hold_out="every:100"))
     with pytest.raises(SourceError, match="nothing at"):
         check(job(tmp_path / "none"))
-    with pytest.raises(ValueError, match="input.rectified"):
-        check(replace(job(bag), setting=Setting("x", {"input.rectified": True})))
     assert "30 images" in check(job(bag))

@@ -108,6 +108,24 @@ class TestFrames:
             assert np.array_equal(rig.read(one).image, named.read(other).image)
             assert (one.stamp_ns, one.arrival_ns, one.index) == (other.stamp_ns, other.arrival_ns, other.index)
 
+    def test_rectified_images_have_the_pinhole_of_p_and_no_lens(self, tmp_path: Path) -> None:
+        projection = np.array([40.0, 0.0, 6.5, 0.0, 0.0, 41.0, 5.5, 0.0, 0.0, 0.0, 1.0, 0.0])
+        messages = [
+            (topic, kind, at_ns, replace(message, d=np.full(5, 0.1), p=projection) if "CameraInfo" in kind else message)
+            for topic, kind, at_ns, message in one_camera()
+        ]
+        bag = write_bag(tmp_path / "office", messages)
+        distorted, rectified = (open_rig(bag, rectified=wanted) for wanted in (False, True))
+        assert distorted.read(distorted.frames[0]).camera.is_distorted
+        camera = rectified.read(rectified.frames[0]).camera
+        assert not camera.is_distorted
+        assert camera.fxfycxcy.tolist() == [40.0, 41.0, 7.0, 6.0]
+
+    def test_rectified_images_without_a_p_are_refused_with_the_remedy(self, tmp_path: Path) -> None:
+        bag = write_bag(tmp_path / "office", one_camera())  # its P is zero
+        with pytest.raises(BagError, match="focal lengths"):
+            open_rig(bag, rectified=True)
+
 
 class TestCameras:
     @pytest.mark.parametrize(
@@ -373,3 +391,5 @@ class TestOtherRecordings:
             open_rig(folder, cameras=["left"])
         with pytest.raises(SourceError, match="no frame 'map': leave --frame out"):
             open_rig(folder, world_frame="map")
+        with pytest.raises(SourceError, match="leave input.rectified out"):
+            open_rig(folder, rectified=True)

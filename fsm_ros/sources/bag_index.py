@@ -68,6 +68,14 @@ class Calibrations:
         after = bisect_right(self.calibrations, stamp_ns, key=lambda calibration: calibration.stamp_ns)
         return self.calibrations[max(0, after - 1)]
 
+    def rectified(self) -> Calibrations:
+        """Those of the rectified images.
+
+        Raises:
+            BagError: one has no projection matrix.
+        """
+        return Calibrations(tuple(calibration.rectified() for calibration in self.calibrations))
+
 
 @dataclass(frozen=True, eq=False)
 class BagIndex:

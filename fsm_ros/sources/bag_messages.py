@@ -27,6 +27,9 @@ from fsm_ros.stream.calibration import delivered_camera, distortion_from_name
 from fsm_ros.stream.frame import Camera
 
 
+_PROJECTION_SIZE = 12
+
+
 class BagError(SourceError):
     """A rosbag that cannot give what was asked of it; the message names the cause and the remedy."""
 
@@ -44,6 +47,7 @@ class Calibration:
         d: its coefficients.
         binning: pixels joined along x and y; 0 means 1.
         roi: x_offset, y_offset, width, height of the window that is delivered; all zero means everything.
+        p: 12 numbers, row-major: the projection of the rectified image, pixel centres at integers.
     """
 
     stamp_ns: int
@@ -54,6 +58,7 @@ class Calibration:
     d: tuple[float, ...]
     binning: tuple[int, int]
     roi: tuple[int, int, int, int]
+    p: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, info: CameraInfo) -> Calibration:
@@ -67,7 +72,21 @@ class Calibration:
             d=_numbers(info, "d"),
             binning=(info.binning_x, info.binning_y),
             roi=(info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height),
+            p=_numbers(info, "p"),
         )
+
+    def rectified(self) -> Calibration:
+        """That of the rectified image: the pinhole in ``p``, without a lens.
+
+        Raises:
+            BagError: there is no such matrix.
+        """
+        if len(self.p) != _PROJECTION_SIZE:
+            raise BagError(
+                f"the camera info at {self.stamp_ns} ns has no projection matrix P, which rectified images need: "
+                "record the camera_info that image_proc rectifies by, or set input.rectified to false"
+            )
+        return replace(self, k=tuple(self.p[i] for i in (0, 1, 2, 4, 5, 6, 8, 9, 10)), distortion_model="", d=())
 
     @property
     def delivered_size(self) -> tuple[int, int]:

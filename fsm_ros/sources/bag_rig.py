@@ -24,17 +24,22 @@ from fsm_ros.stream.transforms import TransformError
 class BagReader:
     """Decodes the images of some cameras of a bag; see `rig.FrameReader`."""
 
-    def __init__(self, path: Path, bags: Mapping[str, CameraBag], index: BagIndex) -> None:
+    def __init__(self, path: Path, bags: Mapping[str, CameraBag], index: BagIndex, *, rectified: bool = False) -> None:
         """Take what one pass over the recording found.
 
         Args:
             path: of the recording.
             bags: where each camera is, by its name.
             index: of their images and calibrations.
+            rectified: the images are rectified: their intrinsics are those of ``CameraInfo.p``.
+
+        Raises:
+            BagError: a calibration has no such intrinsics.
         """
         self._bags = dict(bags)
         self._records = {name: index.records[bag.image_topic] for name, bag in bags.items()}
-        self._calibrations = {name: index.calibrations[bag.info_topic] for name, bag in bags.items()}
+        calibrations = {name: index.calibrations[bag.info_topic] for name, bag in bags.items()}
+        self._calibrations = {name: own.rectified() if rectified else own for name, own in calibrations.items()}
         self._reader = ProcessLocal(partial(open_reader, path), AnyReader.close)
 
     def decode(self, frame: RigFrame) -> tuple[NDArray[np.uint8], Camera]:
@@ -64,7 +69,7 @@ class BagReader:
         self._reader.close()
 
 
-def open_bag_rig(path: Path, cameras: Sequence[str], world_frame: str | None) -> Rig:
+def open_bag_rig(path: Path, cameras: Sequence[str], world_frame: str | None, *, rectified: bool = False) -> Rig:
     """Open some cameras of a bag; see `rig.open_rig`.
 
     Raises:
@@ -79,7 +84,7 @@ def open_bag_rig(path: Path, cameras: Sequence[str], world_frame: str | None) ->
             info_topics={bag.info_topic for bag in bags.values()},
             with_transforms=True,
         )
-    decoder = BagReader(path, bags, index)
+    decoder = BagReader(path, bags, index, rectified=rectified)
     sizes = {name: decoder.size(name) for name in bags}
     poses = BagPoses(path, index.transforms)
     records = {name: index.records[bag.image_topic] for name, bag in bags.items()}

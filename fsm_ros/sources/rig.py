@@ -167,6 +167,7 @@ def open_rig(
     world_frame: str | None = None,
     frame_rate_hz: float | None = None,
     duration_s: float | None = None,
+    rectified: bool = False,
 ) -> Rig:
     """Open the recording at a path.
 
@@ -178,6 +179,7 @@ def open_rig(
             root of the tree, the first that TF connects to the cameras.
         frame_rate_hz: of frames without time stamps, see `opening.open_sources`; without meaning in a bag.
         duration_s: of a folder: how long ``time`` takes from 0 to 1, seconds.
+        rectified: of a bag: its images are rectified, and their intrinsics are those of ``CameraInfo.p``.
 
     Raises:
         ValueError: a rate or duration is not positive.
@@ -189,7 +191,9 @@ def open_rig(
             from fsm_ros.sources.bag_rig import open_bag_rig
         except ModuleNotFoundError as error:
             raise needs_rosbags(path, error) from error
-        return open_bag_rig(path, cameras, world_frame)
+        return open_bag_rig(path, cameras, world_frame, rectified=rectified)
+    if rectified:
+        raise SourceError(f"{path} is no rosbag, and says itself which lens its images have: leave input.rectified out")
     if unknown := [camera for camera in cameras if camera not in _ANY]:
         raise SourceError(f"{path} is no rosbag, and has no camera {', '.join(unknown)}: leave --camera out")
     if world_frame is not None:

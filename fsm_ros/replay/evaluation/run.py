@@ -90,8 +90,6 @@ def check(job: Job) -> str:
 
 @contextmanager
 def _opened(job: Job, values: Values) -> Iterator[Rig]:
-    if values["input.rectified"]:
-        raise ValueError("input.rectified is not supported here: name the images as they come from the lens")
     reading = job.reading
     world_frame = reading.world_frame
     # A recording that is no bag has one world, whatever a robot would call it.
@@ -104,6 +102,7 @@ def _opened(job: Job, values: Values) -> Iterator[Rig]:
         world_frame=world_frame,
         frame_rate_hz=reading.frame_rate_hz,
         duration_s=reading.duration_s,
+        rectified=values["input.rectified"],
     )
     try:
         yield rig
@@ -127,17 +126,19 @@ class _Evaluation:
         self._job, self._values, self._rig, self._withheld = job, values, rig, withheld
         self._loaded, self._engine, self._metrics = loaded, engine, metrics
         self._replay = Replay(rig, withheld, values, engine)
-        self._asking = Asking(rig, self._replay.intake, engine)
+        limits = job.limits
+        self._asking = Asking(rig, self._replay.intake, engine, limits.matrix_chunks * limits.matrix_views)
         self._first_ns = rig.start_ns
         posed = [place for place in sorted(withheld) if rig.frames[place].world_from_camera is not None]
-        self._measured = frozenset(posed[place] for place in spread(len(posed), job.limits.views))
+        self._measured = frozenset(posed[place] for place in spread(len(posed), limits.views))
         self._notes: list[str] = []
         self._broken: list[str] = []
         if len(self._measured) < len(posed):
             self._notes.append(f"{len(self._measured)} of {len(posed)} withheld views are measured, evenly chosen")
         self._probe: ForgettingProbe[RigFrame] = ForgettingProbe(
-            self._asking.psnr_now, views_per_chunk=job.limits.matrix_views, limit=job.limits.matrix_chunks
+            self._asking.psnr_now, views_per_chunk=limits.matrix_views, limit=limits.matrix_chunks
         )
+        self._provenance = provenance(job.command, values["model.checkpoint"], loaded.model)
         self._chunks: list[ChunkResult] = []
         self._held_out: list[Asked] = []
         self._keyframes: list[Asked] = []
@@ -186,18 +187,14 @@ class _Evaluation:
         """Note what a chunk brought, and ask for its views."""
         report, number = step.report, len(self._chunks)
         wanted = [self._rig.frames[place] for place in step.withheld if place in self._measured]
-        own, readable = _NAN, []
+        fresh = [asked for frame in wanted if (asked := self._asked(frame, number, report.failure is None)) is not None]
+        self._held_out += fresh
+        seen: list[float] = []
         if report.failure is None:
             self._keyframes += [Asked(frame, number) for frame in step.keyframes]
-            for frame in wanted:
-                new = self._psnr_when_new(frame)
-                if new is not None:
-                    self._held_out.append(Asked(frame, number, new))
-                    readable.append(frame)
-            self._probe.after_chunk(number, readable)
-            fresh = [asked.psnr_when_new for asked in self._held_out[len(self._held_out) - len(readable) :]]
-            own = float(np.mean(fresh)) if fresh else _NAN
-        seen = self._asking.psnr_now(step.keyframes) if report.failure is None else []
+            self._probe.after_chunk(number, [asked.frame for asked in fresh])
+            seen = [self._asking.psnr_of(frame) for frame in report.chunk.frames]
+        own = float(np.mean([asked.psnr_when_new for asked in fresh])) if fresh else _NAN
         used = footprint(self._loaded.model.device)
         stamps = [frame.stamp_ns for frame in report.chunk.frames]
         self._chunks.append(
@@ -222,22 +219,26 @@ class _Evaluation:
             )
         )
 
-    def _psnr_when_new(self, frame: RigFrame) -> float | None:
-        """Of a held-out view, rendered now, dB; None where the recording cannot give the truth."""
+    def _asked(self, frame: RigFrame, chunk: int, was_observed: bool) -> Asked | None:
+        """A held-out view, to be asked for at the end too; None where the recording cannot give the truth.
+
+        Of a chunk that could not be observed as well: all settings are asked for the same views.
+        """
         try:
-            (new,) = self._asking.psnr_now([frame])
+            truth = self._asking.truth(frame)
         except (SourceError, ValueError) as error:
             self._broken.append(str(error))
             return None
-        return new
+        return Asked(frame, chunk, self._asking.psnr_of(truth) if was_observed else _NAN)
 
     def _keep_left_over(self) -> None:
         """Withheld frames after the last chunk belong to it."""
-        frames = [self._rig.frames[place] for place in self._replay.left_over if place in self._measured]
-        for frame in frames:
-            new = self._psnr_when_new(frame)
-            if new is not None:
-                self._held_out.append(Asked(frame, max(0, len(self._chunks) - 1), new))
+        last = len(self._chunks) - 1
+        was_observed = bool(self._chunks) and not self._chunks[-1].failure
+        for place in self._replay.left_over:
+            if place in self._measured:
+                asked = self._asked(self._rig.frames[place], max(0, last), was_observed)
+                self._held_out += [] if asked is None else [asked]
 
     # --- together --------------------------------------------------------------------------------------------------
 
@@ -272,7 +273,7 @@ class _Evaluation:
             render_s=tuple(self._asking.render_s),
             stream_s=replay.stream_s,
             pictures=pictures,
-            provenance=provenance(job.command, self._values["model.checkpoint"], self._loaded.model),
+            provenance=self._provenance,
         )
 
     def _told(self) -> list[str]:
