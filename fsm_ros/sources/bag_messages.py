@@ -26,7 +26,6 @@ from fsm_ros.sources.source import SourceError
 from fsm_ros.stream.calibration import delivered_camera, distortion_from_name
 from fsm_ros.stream.frame import Camera
 
-
 _PROJECTION_SIZE = 12
 
 

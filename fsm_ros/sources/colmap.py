@@ -31,12 +31,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsm_ros.sources.folders import DEFAULT_FRAME_RATE_HZ
-from fsm_ros.sources.images import read_image
+from fsm_ros.sources.image_files import ImageFile, ImageFiles
 from fsm_ros.sources.json_files import read_text
 from fsm_ros.sources.lenses import camera_of
 from fsm_ros.sources.poses import ROUNDING, invert_rigid
-from fsm_ros.sources.source import SourceError, Track, check_index
-from fsm_ros.stream.frame import Camera, PosedImage
+from fsm_ros.sources.source import SourceError
+from fsm_ros.stream.frame import Camera
 
 CAMERAS, IMAGES = "cameras.txt", "images.txt"
 MODEL_FOLDERS = (".", "sparse/0", "sparse", "text")
@@ -85,7 +85,7 @@ class ColmapImage:
     where: str
 
 
-class ColmapSource(Track):
+class ColmapSource(ImageFiles):
     """The images of a model, in the order of their names; see `source.PosedSource` and the module.
 
     Stamps count from the first image. Poses are in the model's world, in its unit.
@@ -112,17 +112,16 @@ class ColmapSource(Track):
         """
         if not (math.isfinite(frame_rate_hz) and frame_rate_hz > 0):
             raise ValueError(f"frame_rate_hz must be positive, got {frame_rate_hz}")
-        self._model = _find_model(path)
-        images = sorted(read_images(self._model / IMAGES), key=lambda image: _natural(image.name))
-        cameras = read_cameras(self._model / CAMERAS)
-        folder = _find_images(self._model) if image_folder is None else image_folder
-        self._name = (folder if image_folder is None else path).resolve()
-        self._files: list[Path] = []
-        self._cameras: list[Camera] = []
+        model = _find_model(path)
+        images = sorted(read_images(model / IMAGES), key=lambda image: _natural(image.name))
+        cameras = read_cameras(model / CAMERAS)
+        folder = _find_images(model) if image_folder is None else image_folder
+        home = (folder if image_folder is None else path).resolve()
+        files = []
         for image in images:
             if image.camera_id not in cameras:
                 raise SourceError(
-                    f"{image.where}: there is no camera {image.camera_id} in {self._model / CAMERAS} (it has "
+                    f"{image.where}: there is no camera {image.camera_id} in {model / CAMERAS} (it has "
                     f"{', '.join(map(str, cameras))}): give both files of the same model"
                 )
             file = folder / image.name
@@ -131,44 +130,16 @@ class ColmapSource(Track):
                     f"{image.where}: there is no image at {file}: copy the images along with the model, or name their "
                     "folder"
                 )
-            self._files.append(file)
-            self._cameras.append(cameras[image.camera_id])
+            files.append(ImageFile(file, cameras[image.camera_id]))
         stamps_ns = np.round(np.arange(len(images)) * (_NS / frame_rate_hz)).astype(np.int64)
-        super().__init__(stamps_ns, np.stack([image.world_from_camera for image in images]))
-
-    @property
-    def name(self) -> str:
-        """Name of the folder that the images' folder is in."""
-        return self._name.parent.name if self._name.name == IMAGE_FOLDER else self._name.name
-
-    def camera(self, index: int) -> Camera:
-        """Intrinsics and lens of one frame; nothing is decoded.
-
-        Raises:
-            IndexError: there is no such frame.
-        """
-        check_index(index, len(self), str(self._model))
-        return self._cameras[index]
-
-    def read(self, index: int) -> PosedImage:
-        """One frame.
-
-        Raises:
-            IndexError: there is no such frame.
-            SourceError: the image cannot be decoded, or has another size than its camera.
-        """
-        camera = self.camera(index)
-        image = read_image(self._files[index])
-        height, width = image.shape[:2]
-        if (width, height) != (camera.width, camera.height):
-            raise SourceError(
-                f"{self._files[index]} has {width}x{height} pixels, but its camera in {self._model / CAMERAS} "
-                f"{camera.width}x{camera.height}: give the images that the model was made of"
-            )
-        return self._posed(index, image, camera, self.name)
-
-    def close(self) -> None:
-        """Nothing stays open."""
+        super().__init__(
+            home.parent.name if home.name == IMAGE_FOLDER else home.name,
+            files,
+            stamps_ns,
+            np.stack([image.world_from_camera for image in images]),
+            said_by=f"its camera in {model / CAMERAS}",
+            remedy="give the images that the model was made of",
+        )
 
 
 def has_model(path: Path) -> bool:

@@ -33,12 +33,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fsm_ros.sources.images import image_size, read_image
+from fsm_ros.sources.image_files import ImageFile, ImageFiles
+from fsm_ros.sources.images import image_size
 from fsm_ros.sources.json_files import list_of_objects, load_json, number, text
 from fsm_ros.sources.lenses import camera_of
 from fsm_ros.sources.poses import rigid_pose
-from fsm_ros.sources.source import SourceError, Track, check_index
-from fsm_ros.stream.frame import Camera, PosedImage
+from fsm_ros.sources.source import SourceError
 
 FILE_NAME = "transforms.json"
 DEFAULT_FRAME_RATE_HZ = 30.0
@@ -52,7 +52,7 @@ _LAST_STAMP_S = float(np.iinfo(np.int64).max) / _NS
 _logger = logging.getLogger(__name__)
 
 
-class FolderSource(Track):
+class FolderSource(ImageFiles):
     """A folder of images with poses; see `source.PosedSource` and the module.
 
     Stamps ascend where the file has times. Poses are in the file's world, in the file's unit.
@@ -76,64 +76,33 @@ class FolderSource(Track):
         for value, what in ((frame_rate_hz, "frame_rate_hz"), (duration_s, "duration_s")):
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{what} must be positive, got {value}")
-        self._path = path / FILE_NAME if path.is_dir() else path
-        top = load_json(self._path)
+        path = path / FILE_NAME if path.is_dir() else path
+        top = load_json(path)
         if not isinstance(top, Mapping):
-            raise SourceError(f"{self._path}: it must be a JSON object with 'frames', as nerfstudio writes it")
-        frames = list_of_objects(top, "frames", str(self._path))
-        stamps_ns, is_timed = _stamps(frames, self._path, frame_rate_hz, duration_s)
+            raise SourceError(f"{path}: it must be a JSON object with 'frames', as nerfstudio writes it")
+        frames = list_of_objects(top, "frames", str(path))
+        stamps_ns, is_timed = _stamps(frames, path, frame_rate_hz, duration_s)
         order = np.argsort(stamps_ns, kind="stable") if is_timed else np.arange(len(frames))
-        self._images: list[Path] = []
-        self._cameras: list[Camera] = []
-        poses = []
+        files, poses = [], []
         for index in order:
             frame = frames[index]
-            name = text(frame, "file_path", f"{self._path}: frame {index}")
-            where = f"{self._path}: frame {index} ({name})"
-            image = _find_image(self._path.parent, name, where)
+            name = text(frame, "file_path", f"{path}: frame {index}")
+            where = f"{path}: frame {index} ({name})"
+            image = _find_image(path.parent, name, where)
             size = None if _has_size(frame, top) else image_size(image)
-            self._images.append(image)
-            self._cameras.append(camera_of(frame, top, size, where))
+            files.append(ImageFile(image, camera_of(frame, top, size, where)))
             poses.append(_optical_pose(frame, where))
-        super().__init__(stamps_ns[order], np.stack(poses))
+        super().__init__(
+            path.resolve().parent.name,
+            files,
+            stamps_ns[order],
+            np.stack(poses),
+            said_by=f"{path} says w, h =",
+            remedy="give the images that the intrinsics are of, or scale fl_x, fl_y, cx, cy, w and h with the images",
+        )
         ignored = sorted({key for frame in frames for key in _IGNORED if frame.get(key)})
         if ignored:
-            _logger.warning("%s: %s are not read; the images are used whole", self._path, " and ".join(ignored))
-
-    @property
-    def name(self) -> str:
-        """Name of the folder."""
-        return self._path.resolve().parent.name
-
-    def camera(self, index: int) -> Camera:
-        """Intrinsics and lens of one frame; nothing is decoded.
-
-        Raises:
-            IndexError: there is no such frame.
-        """
-        check_index(index, len(self), str(self._path))
-        return self._cameras[index]
-
-    def read(self, index: int) -> PosedImage:
-        """One frame.
-
-        Raises:
-            IndexError: there is no such frame.
-            SourceError: the image cannot be decoded, or has another size than its camera.
-        """
-        camera = self.camera(index)
-        image = read_image(self._images[index])
-        height, width = image.shape[:2]
-        if (width, height) != (camera.width, camera.height):
-            raise SourceError(
-                f"{self._images[index]} has {width}x{height} pixels, but {self._path} says w, h = "
-                f"{camera.width}x{camera.height}: give the images that the intrinsics are of, or scale fl_x, fl_y, cx, "
-                "cy, w and h with the images"
-            )
-        return self._posed(index, image, camera, self.name)
-
-    def close(self) -> None:
-        """Nothing stays open."""
+            _logger.warning("%s: %s are not read; the images are used whole", path, " and ".join(ignored))
 
 
 def _stamps(
