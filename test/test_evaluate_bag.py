@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
 import pytest
 from evaluation_bags import QUICK, changed, drive
 from recordings import camera_info, colours, raw_image, transform, write_bag
 
-from fsm_ros.replay.evaluate_bag import FAILED, GOOD, INTERRUPTED, REFUSED, main
+from fsm_ros.replay.evaluate_bag import FAILED, GOOD, REFUSED, main
+from fsm_ros.replay.evaluation import schedule
+from fsm_ros.replay.evaluation.job import Job
+from fsm_ros.replay.evaluation.settings import settings_of
 
 QUICKLY = [word for name, value in QUICK.items() for word in ("--set", f"{name}={value}")]
 COMMAND = [sys.executable, "-m", "fsm_ros.replay.evaluate_bag"]
@@ -147,6 +148,8 @@ def two_cameras(bag: Path, into: Path) -> Path:
         ("no such camera", "camera"),
         ("given twice", "given twice"),
         ("out is a file", "no folder"),
+        ("out is in the recording", "lies in the recording"),
+        ("views that are not rendered", "render.max_pixels"),
         ("no lpips weights", "LPIPS"),
         ("a limit of nothing", "at least"),
     ],
@@ -180,11 +183,15 @@ def test_a_wrong_input_is_named_and_nothing_is_left_behind(
             "no such camera": ["--camera", "rear"],
             "given twice": [str(bag)],
             "out is a file": [],
+            "out is in the recording": [],
+            "views that are not rendered": ["--set", "memory.width=640", "--set", "memory.height=640"],
             "no lpips weights": ["--lpips", str(tmp_path / "alexnet.pth")],
             "a limit of nothing": ["--views", "0"],
         }[case]
     if case == "out is a file":
         out.write_text("mine")
+    if case == "out is in the recording":
+        out = bag / "out"
     code = main([str(path), *more, "--out", str(out)])
     error = capsys.readouterr().err
     assert code == REFUSED
@@ -210,58 +217,38 @@ def test_a_recording_that_fails_half_way_leaves_the_others_and_says_so(bag: Path
     assert not (tmp_path / "out" / "runs" / "bad").exists()
 
 
-# --- interruption ----------------------------------------------------------------------------------------------------
+# --- what a worker says ----------------------------------------------------------------------------------------------
 
 
-def started(arguments: Sequence[object]) -> subprocess.Popen[str]:
-    """The command, begun, with the stream under way."""
-    words = [str(argument) for argument in arguments]
-    process = subprocess.Popen([*COMMAND, *words, *QUICKLY], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    seen = read_until(process.stderr, "stream")
-    assert "stream" in seen, seen
-    return process
+def raises(error: BaseException) -> Callable[..., None]:
+    def evaluate(*_: object) -> None:
+        raise error
+
+    return evaluate
 
 
-def read_until(stream: IO[str], word: str) -> str:
-    seen = ""
-    while word not in seen:
-        character = stream.read(1)
-        if not character:
-            break
-        seen += character
-    return seen
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(RuntimeError("no device"), "no device"), (RuntimeError(), "RuntimeError"), (OSError(), "OSError")],
+)
+def test_a_failure_is_never_told_as_nothing(
+    error: Exception, told: str, bag: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that says nothing has succeeded."""
+    monkeypatch.setattr(schedule, "evaluate", raises(error))
+    (setting,) = settings_of(["configured"], QUICK)
+    answer = schedule._on_ray(Job(bag, "drive", setting, "every:6"))
+    assert isinstance(answer, str)
+    assert told in answer
 
 
-def test_an_interrupt_leaves_a_valid_partial_report_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    bag = drive(tmp_path / "long", duration_s=10.0, rate_hz=10.0)
-    out = tmp_path / "out"
-    arguments = [bag, "--out", out, "--hold-out", "every:2", "--views", "10"]
-    arguments += ["--compare", "configured,plastic"]
-    process = started(arguments)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=DEADLINE_S)
-    assert process.returncode == INTERRUPTED, errors
-    assert "Traceback" not in errors
-    assert names(out) == [("long", "configured", False)]
-    assert "interrupted" in (out / "report.html").read_text().lower()
-    assert (out / "sheet.png").exists()
-
-    done = evaluate(*arguments)
-    assert done.returncode == GOOD, done.stderr
-    assert names(out) == [("long", "configured", True), ("long", "plastic", True)]
-
-
-def test_a_killed_evaluation_leaves_nothing_that_looks_whole(bag: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    process = started([bag, "--out", out, "--hold-out", "every:6"])
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    process.kill()
-    for child in children:
-        os.kill(int(child), signal.SIGKILL)
-    process.communicate(timeout=DEADLINE_S)
-    assert not (out / "report.html").exists()
-    assert not list(out.glob("runs/*/*/run.json"))
+@pytest.mark.parametrize(
+    ("device", "there_are", "asked"), [("auto", 0, 0), ("auto", 4, 1), ("cuda", 1, 1), ("cpu", 4, 0)]
+)
+def test_a_task_on_ray_asks_for_the_gpu_that_it_is_to_use(device: str, there_are: int, asked: int, bag: Path) -> None:
+    """Ray shows a task no other."""
+    (setting,) = settings_of(["configured"], {**QUICK, "model.device": device})
+    assert schedule.gpus_for(Job(bag, "drive", setting, "every:6"), there_are) == asked
 
 
 # --- many recordings -------------------------------------------------------------------------------------------------

@@ -178,7 +178,7 @@ def test_it_can_be_looked_at_on_the_way() -> None:
     assert probe.matrix().psnr[1].tolist() == [39.0, 40.0]
 
 
-def test_chunks_without_held_out_views_are_no_columns() -> None:
+def test_a_chunk_without_held_out_views_is_a_row_with_an_empty_column() -> None:
     memory = fades()
     probe = ForgettingProbe(memory.psnr_now)
     for number in range(5):
@@ -186,9 +186,45 @@ def test_chunks_without_held_out_views_are_no_columns() -> None:
         own = probe.after_chunk(number, [] if number in (0, 3) else [number])
         assert math.isnan(own) == (number in (0, 3))
     matrix = probe.matrix()
-    assert matrix.chunks == (1, 2, 4)
-    np.testing.assert_equal(matrix.psnr, [[40, NAN, NAN], [39, 40, NAN], [37, 38, 40]])
-    assert memory.rendered == [1, 2, 3], "nothing is rendered where nothing new is to be compared"
+    assert matrix.chunks == (0, 1, 2, 3, 4)
+    np.testing.assert_equal(
+        matrix.psnr,
+        [
+            [NAN, NAN, NAN, NAN, NAN],
+            [NAN, 40, NAN, NAN, NAN],
+            [NAN, 39, 40, NAN, NAN],
+            [NAN, 38, 39, NAN, NAN],
+            [NAN, 37, 38, NAN, 40],
+        ],
+    )
+    assert average_forgetting(matrix) == pytest.approx((3 + 2) / 2)
+    assert backward_transfer(matrix) == pytest.approx(-(3 + 2) / 2)
+
+
+def test_forgetting_shows_even_where_the_last_chunks_have_no_views_of_their_own() -> None:
+    memory = fades()
+    probe = ForgettingProbe(memory.psnr_now)
+    for number in range(6):
+        memory.newest = number
+        probe.after_chunk(number, [number] if number == 1 else [])
+    assert average_forgetting(probe.matrix()) == pytest.approx(4.0)
+    assert by_age(probe.matrix()).change_db.tolist() == [-1.0, -2.0, -3.0, -4.0]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_thinning_keeps_the_chunks_that_have_views(first: int) -> None:
+    memory = fades()
+    probe = ForgettingProbe(memory.psnr_now, limit=8)
+    for number in range(50):
+        memory.newest = number
+        probe.after_chunk(number, [number] if number % 2 == first else [])
+    matrix = probe.matrix()
+    measured = np.isfinite(np.diagonal(matrix.psnr))
+    assert 4 <= len(matrix.chunks) <= 8
+    assert measured.sum() >= len(matrix.chunks) - 1
+    expected = 40.0 - (np.array(matrix.chunks)[:, None] - np.array(matrix.chunks)[None, :])
+    known = np.isfinite(matrix.psnr)
+    np.testing.assert_allclose(matrix.psnr[known], expected[known])
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,17 @@ def test_every_nth_is_counted_for_each_camera_and_ends_a_row_of_n() -> None:
     ]
 
 
+def test_what_comes_again_in_a_loop_is_withheld_whenever_it_was_the_first_time() -> None:
+    """Else the memory is shown in the second round what it is asked for of the first."""
+    stamps_ns = [10, 20, 30, 40, 50] * 2
+    looped = [RigFrame("a", i, i, stamp_ns, np.eye(4)) for i, stamp_ns in enumerate(stamps_ns)]
+    withheld = choose("every:3", looped, ["a"])
+    assert withheld == {2, 7}
+    assert {stamps_ns[place] for place in withheld}.isdisjoint(
+        stamp_ns for place, stamp_ns in enumerate(stamps_ns) if place not in withheld
+    )
+
+
 def test_a_block_is_a_stretch_of_time_without_its_end() -> None:
     recorded = frames(10)
     chosen = choose("block:1-2.5", recorded, (FRONT,))

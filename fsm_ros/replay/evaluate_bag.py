@@ -17,7 +17,7 @@ from fsm_ros.replay.evaluation.columns import summary_text
 from fsm_ros.replay.evaluation.hold_out import FORMS, parse_hold_out
 from fsm_ros.replay.evaluation.job import Job, Limits, Reading
 from fsm_ros.replay.evaluation.run import check
-from fsm_ros.replay.evaluation.schedule import Outcome, run_here, run_on_ray
+from fsm_ros.replay.evaluation.schedule import Outcome, run_here, run_on_ray, terminable
 from fsm_ros.replay.evaluation.settings import CONFIGURED, TOLD, Setting, settings_of
 from fsm_ros.replay.evaluation.show import show
 from fsm_ros.sources.source import SourceError
@@ -32,15 +32,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given)
     try:
-        jobs = _jobs(options, "evaluate_bag " + shlex.join(given))
+        with terminable():
+            return _evaluated(options, "evaluate_bag " + shlex.join(given))
+    except KeyboardInterrupt:
+        print("evaluate_bag: interrupted: the same command goes on with what was measured", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _evaluated(options: argparse.Namespace, command: str) -> int:
+    """All that was asked for; returns the exit code."""
+    try:
+        jobs = _jobs(options, command)
         for job in {job.path: job for job in jobs}.values():
             print(check(job), flush=True)
         for job in jobs:
             _ = job.fingerprint  # names weights that are not there before anything runs
     except (SourceError, CheckpointError, ValueError, OSError) as error:
         return _refused(str(error))
-    except KeyboardInterrupt:
-        return INTERRUPTED
     out: Path = options.out
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -51,7 +59,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             outcomes = run_on_ray(out, jobs, address, _say)
     except (ImportError, OSError) as error:
         return _refused(str(error))
-    return _finish(out, outcomes)
+    try:
+        return _finish(out, outcomes)
+    except (ImportError, OSError) as error:
+        print(
+            f"evaluate_bag: the report cannot be written: {error}; what was measured is kept, and the same command "
+            "measures none of it again",
+            file=sys.stderr,
+        )
+        return FAILED
 
 
 def _finish(out: Path, outcomes: Sequence[Outcome]) -> int:
@@ -90,6 +106,9 @@ def _jobs(options: argparse.Namespace, command: str) -> list[Job]:
         raise ValueError(f"there is no file {options.lpips} with weights of LPIPS")
     if options.out.exists() and not options.out.is_dir():
         raise ValueError(f"{options.out} is no folder: choose another for the report")
+    for bag in options.bags:
+        if options.out.resolve().is_relative_to(bag.resolve()):
+            raise ValueError(f"{options.out} lies in the recording {bag}: choose a folder outside for the report")
     reading = Reading(tuple(options.camera), options.frame, options.frame_rate, options.duration)
     limits = Limits(options.views, options.matrix_chunks, options.matrix_views)
 

@@ -16,8 +16,8 @@ from fsm_ros.spatial.results import Failure, FailureKind, Rendered
 from fsm_ros.stream.frame import PosedImage
 from fsm_ros.stream.intake import Intake
 
-KEPT_TRUTHS = 1024
-"""So many rectified frames are kept at hand; the others are decoded again."""
+NEIGHBOURS_KEPT = 64
+"""Rectified frames that are kept at hand beside those that are asked for again and again; others are decoded again."""
 
 
 @dataclass(frozen=True)
@@ -55,19 +55,21 @@ def place_of(frame: RigFrame) -> tuple[float, float, float]:
 class Asking:
     """Asks through the engine, as a service call does."""
 
-    def __init__(self, rig: Rig, intake: Intake, engine: MemoryEngine) -> None:
+    def __init__(self, rig: Rig, intake: Intake, engine: MemoryEngine, asked_again: int) -> None:
         """Prepare.
 
         Args:
             rig: the recording.
             intake: rectifies frames as those that are observed.
             engine: holds the memory.
+            asked_again: how many frames are asked for over and over. No more than these are kept, as what is kept
+                counts as memory of the process that is measured.
         """
         self._engine = engine
         self.render_s: list[float] = []
         """Seconds that each render took."""
 
-        @lru_cache(maxsize=KEPT_TRUTHS)
+        @lru_cache(maxsize=asked_again + NEIGHBOURS_KEPT)
         def truth(frame: RigFrame) -> PosedImage:
             return intake.rectify(rig.read(frame))
 
@@ -95,9 +97,10 @@ class Asking:
 
     def psnr_now(self, frames: Sequence[RigFrame]) -> list[float]:
         """PSNR of each view, rendered now, dB; NaN where it cannot be rendered."""
-        return [self._psnr(self.truth(frame)) for frame in frames]
+        return [self.psnr_of(self.truth(frame)) for frame in frames]
 
-    def _psnr(self, wanted: PosedImage) -> float:
+    def psnr_of(self, wanted: PosedImage) -> float:
+        """PSNR of a truth, rendered now, dB; NaN where it cannot be rendered."""
         answer = self.render(wanted)
         return psnr(answer.image, wanted.image) if isinstance(answer, Rendered) else float("nan")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -40,46 +40,50 @@ class FinalViews:
         self._path = ObservedPath(self._poses, self._stamps_ns.tolist(), self._cameras)
 
     def held_out(self, asked: Sequence[Asked], goes_on: GoesOn) -> tuple[list[ViewResult], Pictures]:
-        """Views that the memory did not see, with all there is to say of them."""
-        views: list[ViewResult] = []
-        truths: list[PosedImage] = []
-        renders: list[NDArray[np.uint8]] = []
-        others: dict[Baseline, list[NDArray[np.uint8]]] = {baseline: [] for baseline in Baseline}
-        for one in asked:
-            wanted = self._asking.truth(one.frame)
+        """Views that the memory did not see, with all there is to say of them.
+
+        Where it does not go on to the last one, those that are done lie evenly among all.
+        """
+        size = (len(asked), *self._asking.truth(self._keyframes[0].frame).image.shape)
+        # One place for each picture from the start: a list of them would be held twice while it is stacked.
+        truth, render = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
+        others = {baseline: np.zeros(size, np.uint8) for baseline in Baseline}
+        fxfycxcy = np.zeros((len(asked), 4))
+        views: dict[int, ViewResult] = {}
+        for place in coarse_to_fine(len(asked)):
+            wanted = self._asking.truth(asked[place].frame)
             answer = self._asking.render(wanted)
             images = self._answers(wanted)
-            views.append(
-                replace(
-                    self._view(len(views), one, wanted, answer),
-                    baselines={which: self._metrics.measure(image, wanted.image) for which, image in images.items()},
-                    where=self._path.locate(wanted.world_from_camera, wanted.stamp_ns),
-                )
+            views[place] = replace(
+                self._view(asked[place], wanted, answer),
+                baselines={which: self._metrics.measure(image, wanted.image) for which, image in images.items()},
+                where=self._path.locate(wanted.world_from_camera, wanted.stamp_ns),
             )
-            truths.append(wanted)
-            renders.append(answer.image if isinstance(answer, Rendered) else np.zeros_like(wanted.image))
+            truth[place], fxfycxcy[place] = wanted.image, wanted.camera.fxfycxcy
+            if isinstance(answer, Rendered):
+                render[place] = answer.image
             for which, image in images.items():
-                others[which].append(image)
+                others[which][place] = image
             if not goes_on(len(views)):
                 break
-        like = self._asking.truth(self._keyframes[0].frame).image
+        done: list[int] | slice = slice(None) if len(views) == len(asked) else sorted(views)
         pictures = Pictures(
-            truth=_stacked([truth.image for truth in truths], like),
-            render=_stacked(renders, like),
-            baselines={which: _stacked(images, like) for which, images in others.items()},
-            fxfycxcy=np.array([truth.camera.fxfycxcy for truth in truths]).reshape(-1, 4),
+            truth=truth[done],
+            render=render[done],
+            baselines={which: images[done] for which, images in others.items()},
+            fxfycxcy=fxfycxcy[done],
         )
-        return views, pictures
+        return _numbered(views), pictures
 
     def observed(self, asked: Sequence[Asked], goes_on: GoesOn) -> list[ViewResult]:
-        """Views that the memory did see."""
-        views: list[ViewResult] = []
-        for one in asked:
-            wanted = self._asking.truth(one.frame)
-            views.append(self._view(len(views), one, wanted, self._asking.render(wanted)))
+        """Views that the memory did see; in the same manner."""
+        views: dict[int, ViewResult] = {}
+        for place in coarse_to_fine(len(asked)):
+            wanted = self._asking.truth(asked[place].frame)
+            views[place] = self._view(asked[place], wanted, self._asking.render(wanted))
             if not goes_on(len(views)):
                 break
-        return views
+        return _numbered(views)
 
     def _answers(self, wanted: PosedImage) -> dict[Baseline, NDArray[np.uint8]]:
         """What the keyframes alone have to say of a view."""
@@ -90,11 +94,11 @@ class FinalViews:
     def _keyframe(self, number: int) -> PosedImage:
         return self._asking.truth(self._keyframes[number].frame)
 
-    def _view(self, number: int, asked: Asked, wanted: PosedImage, answer: Rendered | Failure) -> ViewResult:
+    def _view(self, asked: Asked, wanted: PosedImage, answer: Rendered | Failure) -> ViewResult:
         x, y, z = (float(value) for value in wanted.position)
         turn = Rotation.from_matrix(wanted.world_from_camera[:3, :3]).as_quat()
         return ViewResult(
-            number=number,
+            number=0,  # see _numbered
             source=wanted.source,
             stamp_ns=wanted.stamp_ns,
             time_s=(wanted.stamp_ns - self._first_ns) * 1e-9,
@@ -107,5 +111,12 @@ class FinalViews:
         )
 
 
-def _stacked(images: Sequence[NDArray[np.uint8]], like: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.stack(images) if images else np.zeros((0, *like.shape), np.uint8)
+def coarse_to_fine(count: int) -> list[int]:
+    """The numbers below `count` in an order of which every beginning is spread evenly over all (van der Corput's)."""
+    bits = max(count - 1, 0).bit_length()
+    return sorted(range(count), key=lambda number: f"{number:0{bits}b}"[::-1])
+
+
+def _numbered(views: Mapping[int, ViewResult]) -> list[ViewResult]:
+    """In order, each with its place among those that there are."""
+    return [replace(views[place], number=number) for number, place in enumerate(sorted(views))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,7 +15,11 @@ _SURE = 2.0
 
 
 def findings(runs: Sequence[Run]) -> list[str]:
-    """One sentence for each question that the runs of a recording can answer, the most important first."""
+    """One sentence for each question that the runs of a recording can answer, the most important first.
+
+    A run that was interrupted was asked for other views than the others, so that it is left out where one was not.
+    """
+    runs = [run for run in runs if run.complete] or runs
     ranked = sorted((run for run in runs if np.isfinite(_psnr(run).value)), key=lambda run: -_psnr(run).value)
     if not ranked:
         return []
@@ -28,6 +33,8 @@ def _best(ranked: Sequence[Run]) -> str:
     if len(ranked) == 1:
         return sentence + "."
     others = ", ".join(f"{run.setting} at {_psnr(run).value:.2f}" for run in ranked[1:])
+    if len({run.pictures.truth.shape[1:] for run in ranked}) > 1:
+        return f"{sentence}, {others}; their views differ in size, and so such figures cannot be compared."
     difference = _paired(best, _render, ranked[1], _render)
     return f"{sentence}, {others}.{_sureness(difference, best.setting, ranked[1].setting)}"
 
@@ -36,9 +43,11 @@ def _sureness(difference: Mean, best: str, second: str) -> str:
     """Whether a lead is one; nothing where there are too few views to tell."""
     if not np.isfinite(difference.error):
         return ""
-    if difference.value < _SURE * difference.error or difference.value <= 0:
+    if abs(difference.value) <= _SURE * difference.error:
         return f" Between {best} and {second} these views show no clear difference."
-    return f" On the same views {best} leads {second} by {_told(difference)}."
+    ahead, behind = (best, second) if difference.value > 0 else (second, best)
+    size = Mean(abs(difference.value), difference.error, difference.count)
+    return f" On the same views {ahead} leads {behind} by {_told(size)}."
 
 
 def _against_baselines(best: Run, runs: Sequence[Run]) -> str:
@@ -101,8 +110,19 @@ def _paired(
     one: Run, score: Callable[[ViewResult], float], other: Run, other_score: Callable[[ViewResult], float]
 ) -> Mean:
     """Mean difference over the views that both have."""
-    others = {(view.source, view.stamp_ns): other_score(view) for view in other.held_out}
-    return mean(score(view) - others.get((view.source, view.stamp_ns), np.nan) for view in one.held_out)
+    others = _by_moment(other)
+    return mean(score(v) - other_score(others[key]) for key, v in _by_moment(one).items() if key in others)
+
+
+def _by_moment(run: Run) -> dict[tuple[str, int, int], ViewResult]:
+    """The held-out views by camera, stamp and how often that came before: in a recording of a loop it comes again."""
+    times: Counter[tuple[str, int]] = Counter()
+    found = {}
+    for view in run.held_out:
+        before = times[view.source, view.stamp_ns]
+        times[view.source, view.stamp_ns] += 1
+        found[view.source, view.stamp_ns, before] = view
+    return found
 
 
 def _psnr(run: Run) -> Mean:

@@ -6,6 +6,7 @@ import platform
 import resource
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from hashlib import sha256
@@ -42,7 +43,7 @@ class Footprint:
 
 def begin_footprint(device: torch.device) -> None:
     """Let peaks count from now on. Where the system cannot, they count from the start of the process."""
-    if _CLEAR.exists():
+    with suppress(OSError):  # a system without it, or a container that may not
         _CLEAR.write_text(_CLEAR_PEAK)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

@@ -16,10 +16,11 @@ View = TypeVar("View")
 class ForgettingProbe(Generic[View]):
     """Fills the chunk-by-chunk matrix while a stream is observed, within bounded memory and work.
 
-    Every chunk that has held-out views is a row and a column. Once there are ``limit`` of them, every second one is
-    dropped, and from then on only every second chunk becomes one; then every fourth, and so on. Thus, of a stream of
-    whatever length, between half of ``limit`` and ``limit`` chunks remain, evenly chosen, the first always among them,
-    and their rows and columns are those of the full matrix. No more than ``limit * views_per_chunk`` views are kept or
+    Every chunk is a row and a column; the column of one that has no held-out views is empty. Once there are ``limit``
+    of them, one of every two neighbours is dropped (rather one without views), and from then on only one of every two
+    chunks that come, the first that has views, becomes one; then one of every four, and so on. Thus, of a stream of
+    whatever length whose chunks have views, between half of ``limit`` and ``limit`` chunks remain, evenly chosen, and
+    their rows and columns are those of the full matrix. No more than ``limit * views_per_chunk`` views are kept or
     rendered at once, and a chunk that is no row costs its own views only: ``n`` chunks cost about
     ``limit² * log2(n / limit)`` renders of a chunk's views, and ``n`` for their own.
 
@@ -57,8 +58,9 @@ class ForgettingProbe(Generic[View]):
         self._every = 1
         while expected_chunks is not None and -(-expected_chunks // self._every) > limit:
             self._every *= 2
-        self._registered = 0
+        self._seen = 0
         self._newest: int | None = None
+        self._places: list[int] = []  # of rows, among all chunks
         self._numbers: list[int] = []
         self._views: list[tuple[View, ...]] = []
         self._rows: list[NDArray[np.float64]] = []
@@ -80,19 +82,18 @@ class ForgettingProbe(Generic[View]):
             raise ValueError(f"chunks come in ascending order, and {number} came after {self._newest}")
         self._newest = number
         own = _evenly(held_out, self._views_per_chunk)
-        if not own:
-            return float("nan")
-        if self._registered % self._every == 0 and len(self._numbers) == self._limit:
+        if self._is_wanted(own) and len(self._numbers) == self._limit:
             self._thin()
-        if self._registered % self._every:
-            (mean,) = self._means([own])
-        else:
+        if self._is_wanted(own):
             row = self._means([*self._views, own])
+            self._places.append(self._seen)
             self._numbers.append(number)
             self._views.append(own)
             self._rows.append(row)
             mean = row[-1]
-        self._registered += 1
+        else:
+            (mean,) = self._means([own])
+        self._seen += 1
         return float(mean)
 
     def matrix(self) -> ForgettingMatrix:
@@ -103,21 +104,33 @@ class ForgettingProbe(Generic[View]):
             psnr[i, : len(row)] = row
         return ForgettingMatrix(tuple(self._numbers), psnr)
 
+    def _is_wanted(self, own: Sequence[View]) -> bool:
+        """Whether the next chunk is to be a row: no other of its group is, and it has views, or is its own group."""
+        is_new = not self._places or self._places[-1] // self._every < self._seen // self._every
+        return is_new and (bool(own) or self._every == 1)
+
     def _thin(self) -> None:
-        """Drop every second chunk."""
+        """Join groups in twos, and keep one row of each: the first that has views, else the first."""
         self._every *= 2
-        self._numbers = self._numbers[::2]
-        self._views = self._views[::2]
-        self._rows = [row[::2] for row in self._rows[::2]]
+        kept: dict[int, int] = {}
+        for row, place in enumerate(self._places):
+            before = kept.setdefault(place // self._every, row)
+            if not self._views[before] and self._views[row]:
+                kept[place // self._every] = row
+        rows = list(kept.values())
+        self._places = [self._places[row] for row in rows]
+        self._numbers = [self._numbers[row] for row in rows]
+        self._views = [self._views[row] for row in rows]
+        self._rows = [self._rows[row][[other for other in rows if other <= row]] for row in rows]
 
     def _means(self, chunks: Sequence[Sequence[View]]) -> NDArray[np.float64]:
         """Mean PSNR of each chunk's views now."""
         views = [view for chunk in chunks for view in chunk]
-        found = np.asarray(self._psnr_now(views), dtype=np.float64)
+        found = np.asarray(self._psnr_now(views) if views else [], dtype=np.float64)
         if found.shape != (len(views),):
             raise ValueError(f"{len(views)} views were to be rendered, and figures came back for {found.shape}")
         ends = np.cumsum([len(chunk) for chunk in chunks])
-        return np.array([part.mean() for part in np.split(found, ends[:-1])])
+        return np.array([part.mean() if len(part) else np.nan for part in np.split(found, ends[:-1])])
 
 
 def average_forgetting(matrix: ForgettingMatrix) -> float:
@@ -219,7 +232,7 @@ def _final_row(matrix: ForgettingMatrix) -> int | None:
     psnr = matrix.psnr
     measured = np.isfinite(np.diagonal(psnr))
     for i in range(len(psnr) - 1, -1, -1):
-        if measured[i] and np.isfinite(psnr[i, : i + 1][measured[: i + 1]]).all():
+        if measured[: i + 1].any() and np.isfinite(psnr[i, : i + 1][measured[: i + 1]]).all():
             return i
     return None
 

@@ -26,13 +26,19 @@ class HoldOut(Protocol):
 
 @dataclass(frozen=True)
 class EveryNth:
-    """Every n-th image of each camera, beginning with the n-th; what ``play_bag --hold-out`` withholds too."""
+    """Every n-th image of each camera, beginning with the n-th; what ``play_bag --hold-out`` withholds too.
+
+    Where a stamp comes again, as in a recording of a loop, its image is withheld whenever it was the first time:
+    otherwise the memory would be shown in one round what it is asked for of another.
+    """
 
     n: int
 
     def withheld(self, frames: Sequence[RigFrame], cameras: Sequence[str]) -> set[int]:
         """See `HoldOut`."""
-        return {place for place, frame in enumerate(frames) if (frame.index + 1) % self.n == 0}
+        first: dict[tuple[str, int], int] = {}
+        numbers = (first.setdefault((frame.camera, frame.stamp_ns), frame.index) for frame in frames)
+        return {place for place, number in enumerate(numbers) if (number + 1) % self.n == 0}
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache, cached_property
 from hashlib import sha256
 from json import dumps
 from pathlib import Path
 
+import fsm_ros
 from fsm_ros.memory.checkpoint import locate_checkpoint
-from fsm_ros.replay.evaluation.footprint import version_told
 from fsm_ros.replay.evaluation.settings import Setting
 
 
@@ -79,9 +80,12 @@ class Job:
     lpips_weights: Path | None = None
     command: str = ""
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """Changes with anything that the result depends on, the recording's and the weights' files included.
+        """Changes with anything that the result depends on: the recording's and the weights' files, and the code.
+
+        It is taken once, when it is first asked for: what changes while the job is done is then no part of it, and its
+        result is not taken for one of what has changed.
 
         Raises:
             OSError: the recording cannot be read.
@@ -89,7 +93,8 @@ class Job:
         """
         values = self.setting.values.as_plain()
         told: Mapping[str, object] = {
-            "version": version_told(),
+            "version": fsm_ros.__version__,
+            "code": _code(),
             "recording": [[str(path), *_state(path)] for path in _files(self.path)],
             "weights": _state(locate_checkpoint(values["model.checkpoint"])),
             "values": values,
@@ -101,9 +106,20 @@ class Job:
         return sha256(dumps(told, sort_keys=True).encode()).hexdigest()
 
 
+@cache
+def _code() -> str:
+    """Hash of the package's source as this process found it: of what is not committed, no version tells."""
+    package = Path(fsm_ros.__file__).parent
+    found = sha256()
+    for file in sorted(package.rglob("*.py")):
+        content = file.read_bytes()
+        found.update(f"{file.relative_to(package)} {len(content)}\n".encode() + content)
+    return found.hexdigest()
+
+
 def _files(path: Path) -> list[Path]:
-    """The files of a recording; of a folder those directly in it, images of a posed folder not among them."""
-    return [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
+    """The files of a recording; of a posed folder its images and whatever else lies in it."""
+    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
 
 
 def _state(path: Path) -> tuple[int, int]:

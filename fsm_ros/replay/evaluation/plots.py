@@ -157,18 +157,21 @@ def _matrices(runs: Sequence[Run], prefix: str) -> list[Plot]:
 
 def _heat_map(run: Run, scale: tuple[float, float]) -> Callable[[Axes], None]:
     matrix, chunks = run.forgetting.psnr, run.forgetting.chunks
+    columns = np.flatnonzero(np.isfinite(matrix).any(axis=0))  # of chunks that have held-out views
+    is_past = np.arange(len(chunks))[:, None] >= columns
+    matrix = matrix[:, columns]
     count = len(chunks)
 
     def fill(axes: Axes) -> None:
         axes.grid(False)
         # What is still to come is white; what is missing is grey.
-        missing = np.tril(~np.isfinite(matrix))
-        axes.imshow(np.where(missing, 0.85, np.nan), cmap="gray", vmin=0, vmax=1, interpolation="none")
-        drawn = axes.imshow(matrix, cmap="viridis", vmin=scale[0], vmax=scale[1], interpolation="none")
-        step = max(1, -(-count // 10))
-        ticks = list(range(0, count, step))
-        axes.set_xticks(ticks, [str(chunks[tick]) for tick in ticks])
-        axes.set_yticks(ticks, [str(chunks[tick]) for tick in ticks])
+        missing = is_past & ~np.isfinite(matrix)
+        axes.imshow(np.where(missing, 0.85, np.nan), cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="none")
+        drawn = axes.imshow(matrix, cmap="viridis", vmin=scale[0], vmax=scale[1], aspect="auto", interpolation="none")
+        rows = range(0, count, max(1, -(-count // 10)))
+        across = range(0, len(columns), max(1, -(-len(columns) // 10)))
+        axes.set_yticks(list(rows), [str(chunks[row]) for row in rows])
+        axes.set_xticks(list(across), [str(chunks[columns[column]]) for column in across])
         axes.set_xlabel("held-out views of chunk")
         axes.set_ylabel("after chunk")
         if count <= _MAX_WRITTEN:

@@ -76,33 +76,41 @@ class Replay:
         Raises:
             WorkerEndedError: the engine was stopped meanwhile.
         """
-        frames = self._rig.frames
-        first_ns = frames[0].arrival_ns
         started_s = time.perf_counter()
-        for place, frame in enumerate(frames):
-            # What the node's timer would have flushed before this frame came.
-            now_s = (frame.arrival_ns - first_ns) * _SECONDS
-            chunks = [self.intake.flush_due(now_s)]
-            if place in self._withheld:
-                self._arrived.append(place)
-            else:
-                chunks.append(self._take(frame, now_s))
-            for chunk in chunks:
-                if chunk is not None:
-                    step = self._observe(chunk, place + 1)
-                    self.stream_s += time.perf_counter() - started_s
-                    yield step
-                    started_s = time.perf_counter()
-        chunk = self.intake.flush()
-        if chunk is not None:
-            step = self._observe(chunk, len(frames))
+        for chunk, places_done in self._chunks():
+            step = self._observe(chunk, places_done)
             self.stream_s += time.perf_counter() - started_s
             yield step
+            started_s = time.perf_counter()
+        self.stream_s += time.perf_counter() - started_s
 
     @property
     def left_over(self) -> tuple[int, ...]:
         """Places of withheld frames that arrived after the last chunk."""
         return tuple(self._arrived)
+
+    def _chunks(self) -> Iterator[tuple[Chunk, int]]:
+        """Chunks, each with how many frames of the recording had been dealt with; what comes next waits for the caller.
+
+        A frame belongs behind whatever its arrival shows to be due, be it withheld or not.
+        """
+        frames = self._rig.frames
+        first_ns = frames[0].arrival_ns
+        for place, frame in enumerate(frames):
+            # What the node's timer would have flushed before this frame came.
+            now_s = (frame.arrival_ns - first_ns) * _SECONDS
+            chunk = self.intake.flush_due(now_s)
+            if chunk is not None:
+                yield chunk, place
+            if place in self._withheld:
+                self._arrived.append(place)
+                continue
+            chunk = self._take(frame, now_s)
+            if chunk is not None:
+                yield chunk, place + 1
+        chunk = self.intake.flush()
+        if chunk is not None:
+            yield chunk, len(frames)
 
     def _take(self, frame: RigFrame, now_s: float) -> Chunk | None:
         """Deal with one frame; every way out is booked in the ledger."""
@@ -144,8 +152,7 @@ class Replay:
         if not self._engine.wait_for_report():
             raise WorkerEndedError("the memory's worker has ended: see the log")
         (report,) = self._engine.drain_reports()
-        # A flush before a frame leaves that frame pending.
-        keyframes, self._pending = self._pending[: len(chunk.frames)], self._pending[len(chunk.frames) :]
+        keyframes, self._pending = self._pending, []
         withheld, self._arrived = self._arrived, []
         if report.failure is not None:
             self.ledger.demote(Refusal.OBSERVE_FAILED, len(chunk.frames))

@@ -154,10 +154,11 @@ class ForgettingMatrix:
     """How well each chunk's held-out views are rendered after each chunk.
 
     Attributes:
-        chunks: ``[k]`` numbers of the chunks that rows and columns stand for, ascending; all that have held-out views,
-            or evenly chosen ones of a long stream.
+        chunks: ``[k]`` numbers of the chunks that rows and columns stand for, ascending; all, or evenly chosen ones of
+            a long stream.
         psnr: ``[k, k]`` dB: row i, column j: the held-out views of chunk ``chunks[j]`` after chunk ``chunks[i]``; NaN
-            above the diagonal, where a chunk is still to come, and below it where the stream was cut short.
+            above the diagonal, where a chunk is still to come, in the columns of chunks that have no held-out views,
+            and where the stream was cut short.
     """
 
     chunks: tuple[int, ...]

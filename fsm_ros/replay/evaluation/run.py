@@ -20,6 +20,7 @@ from fsm_ros.replay.evaluation.metrics import ImageMetrics
 from fsm_ros.replay.evaluation.progress import STREAM, VIEWS, Progress
 from fsm_ros.replay.evaluation.replaying import Replay, Step
 from fsm_ros.replay.evaluation.results import CameraPath, ChunkResult, Pictures, Run, ViewResult
+from fsm_ros.replay.evaluation.settings import check_values
 from fsm_ros.sources.opening import SourceKind, source_kind
 from fsm_ros.sources.rig import Rig, RigFrame, open_rig
 from fsm_ros.sources.source import SourceError
@@ -90,6 +91,7 @@ def check(job: Job) -> str:
 
 @contextmanager
 def _opened(job: Job, values: Values) -> Iterator[Rig]:
+    check_values(values)
     reading = job.reading
     world_frame = reading.world_frame
     # A recording that is no bag has one world, whatever a robot would call it.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import FrameType
@@ -29,7 +30,9 @@ FAILURES = (EvaluationError, SourceError, CheckpointError, ValueError, OSError, 
 """What an evaluation may fail with, and be told by its message."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_AGAIN = 2
+_PATIENCE = 2
+"""So many interrupts from a terminal are taken for the wish to see what there is."""
+_POLL_S = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +64,8 @@ def finished(out: Path, job: Job) -> Run | None:
 def run_here(out: Path, jobs: Sequence[Job], say: Callable[[str], None]) -> list[Outcome]:
     """Evaluate one job after the other, each in a process of its own, so that its peak memory is its own.
 
-    A first interrupt (SIGINT, SIGTERM) lets the job in hand end early with what it has, and begins no other.
+    An interrupt (SIGINT, SIGTERM) lets the job in hand end early with what it has, and begins no other; so does the end
+    of this process in its child.
     """
     outcomes: list[Outcome] = []
     with _interrupts() as interrupted:
@@ -104,14 +108,18 @@ def run_on_ray(out: Path, jobs: Sequence[Job], address: str | None, say: Callabl
         return [outcomes[number] for number in range(len(jobs))]
     ray.init(address=address, include_dashboard=False, log_to_driver=False)
     try:
-        task = ray.remote(max_retries=1)(_on_ray)
-        numbers: dict[Any, int] = {task.remote(jobs[number]): number for number in waiting}
+        # A process for each task: what is left of another would count as its memory.
+        task = ray.remote(max_retries=1, max_calls=1)(_on_ray)
+        gpus = _gpus(ray)
+        numbers: dict[Any, int] = {
+            task.options(num_gpus=gpus_for(jobs[number], gpus)).remote(jobs[number]): number for number in waiting
+        }
         pending = list(numbers)
         with _interrupts() as interrupted:
             while pending and not interrupted.is_set():
                 ready, pending = ray.wait(pending, num_returns=1, timeout=0.5)
                 for reference in ready:
-                    number = numbers[reference]
+                    number = numbers.pop(reference)  # with the last reference Ray lets go of its pictures
                     outcomes[number] = _kept(out, jobs[number], _fetched(ray, reference))
                     say(_told(outcomes[number]))
             for reference in pending:
@@ -119,6 +127,20 @@ def run_on_ray(out: Path, jobs: Sequence[Job], address: str | None, say: Callabl
     finally:
         ray.shutdown()
     return [outcomes.get(number, Outcome(job, None)) for number, job in enumerate(jobs)]
+
+
+def gpus_for(job: Job, there_are: float) -> int:
+    """How many GPUs a task has to ask Ray for, which shows it no other.
+
+    Args:
+        job: the task.
+        there_are: in the whole cluster.
+    """
+    return int(there_are >= 1 and job.setting.values["model.device"] != "cpu")
+
+
+def _gpus(ray: Any) -> float:  # noqa: ANN401  # a module without types
+    return float(ray.cluster_resources().get("GPU", 0.0))
 
 
 def _told(outcome: Outcome) -> str:
@@ -131,7 +153,7 @@ def _on_ray(job: Job) -> Run | str:
     try:
         return evaluate(job, Silent(), lambda: False)
     except FAILURES as error:
-        return str(error)
+        return _why(error)
 
 
 def _fetched(ray: Any, reference: Any) -> Run | str:  # noqa: ANN401  # a module without types, and its handle
@@ -153,21 +175,16 @@ def _in_process(out: Path, job: Job, interrupted: threading.Event) -> Outcome:
     context = multiprocessing.get_context("spawn")
     receiving, sending = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(out, job, sending), name=f"{job.recording}-{job.setting.name}")
-    # What comes while it starts waits for it, instead of ending it half-way through its imports.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    process.start()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    with _signals_held_back():
+        process.start()
     sending.close()
-    with receiving:
-        while process.is_alive() and not interrupted.is_set():
-            process.join(0.1)
-        if interrupted.is_set():
-            _ask_to_end(process)
-            process.join()
-        try:
-            failure = receiving.recv() if receiving.poll() else ""
-        except EOFError:
-            failure = ""
+    try:
+        with receiving:
+            failure = _awaited(process, receiving, interrupted)
+        process.join()
+    except BaseException:  # ended at once, as was insisted on: nothing goes on behind it
+        process.kill()
+        raise
     if failure is None:
         return Outcome(job, None)
     if process.exitcode != 0:
@@ -180,38 +197,72 @@ def _in_process(out: Path, job: Job, interrupted: threading.Event) -> Outcome:
     return Outcome(job, stored.run)
 
 
-def _ask_to_end(process: SpawnProcess) -> None:
-    """Pass an interrupt on: a terminal gives it to all processes at once, a program to one only."""
-    if process.pid is not None and process.is_alive():
-        os.kill(process.pid, signal.SIGTERM)
+def _awaited(process: SpawnProcess, receiving: Connection, interrupted: threading.Event) -> str | None:
+    """Why a process failed, empty where it says nothing, None where it was interrupted early; passes interrupts on."""
+    is_told = False
+    while not receiving.poll(_POLL_S):
+        if interrupted.is_set() and not is_told:
+            # A terminal gives an interrupt to all processes at once, a program to one only.
+            process.terminate()
+            is_told = True
+    try:
+        answer: str | None = receiving.recv()
+    except EOFError:
+        return ""
+    return answer
 
 
-def _work(out: Path, job: Job, sending: Any) -> None:  # noqa: ANN401  # one end of a pipe
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Interrupts wait, here and in a process that is started meanwhile, until that one lets them through.
+
+    They would end it half-way through its imports.
+    """
+    # Where its tracker of resources does not run yet, `multiprocessing` starts it first, and lets signals through then.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _work(out: Path, job: Job, sending: Connection) -> None:
     """A process's part: evaluates, writes the run, or says why not."""
+    parent = multiprocessing.parent_process()
     with _interrupts() as interrupted:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+        def is_stopped() -> bool:
+            return interrupted.is_set() or (parent is not None and not parent.is_alive())
+
         try:
-            run = evaluate(job, Bar(f"{job.recording}, {job.setting.name}"), interrupted.is_set)
+            run = evaluate(job, Bar(f"{job.recording}, {job.setting.name}"), is_stopped)
             save_run(folder_of(out, job), Stored(job.fingerprint, run))
         except InterruptedEarlyError:
             sending.send(None)
         except FAILURES as error:
-            sending.send(str(error))
+            sending.send(_why(error))
     sending.close()
+
+
+def _why(error: Exception) -> str:
+    """Never empty: that would be a success."""
+    return str(error) or f"{type(error).__name__}, which says no more"
 
 
 @contextmanager
 def _interrupts() -> Iterator[threading.Event]:
-    """While it lasts, SIGINT and SIGTERM set an event; insisted on, they end the process."""
+    """While it lasts, SIGINT and SIGTERM set an event; a third SIGINT ends the process."""
     event = threading.Event()
     count = 0
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal count
-        # A terminal's interrupt reaches a worker twice: from the terminal, and passed on.
+        # Not SIGTERM: a terminal's interrupt reaches a worker twice, from the terminal, and passed on as that.
         count += number == signal.SIGINT
         event.set()
-        if count > _AGAIN:
+        if count > _PATIENCE:
             sys.exit(128 + number)
 
     before = [signal.signal(number, handle) for number in _SIGNALS]
@@ -220,3 +271,13 @@ def _interrupts() -> Iterator[threading.Event]:
     finally:
         for number, handler in zip(_SIGNALS, before, strict=True):
             signal.signal(number, handler)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """While it lasts, SIGTERM raises KeyboardInterrupt as SIGINT does, so that nothing half-written is left behind."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

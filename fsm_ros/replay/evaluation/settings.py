@@ -62,6 +62,20 @@ class Setting:
             raise ValueError(f"setting {self.name}: {error}") from error
 
 
+def check_values(values: Values) -> None:
+    """Check that parameters, sound as they are, leave something to measure.
+
+    Raises:
+        ValueError: they do not.
+    """
+    width, height, most = values["memory.width"], values["memory.height"], values["render.max_pixels"]
+    if width * height > most:
+        raise ValueError(
+            f"views of {width}x{height} pixels (memory.width, memory.height) could be observed, and none of them "
+            f"rendered: set render.max_pixels, which is {most}, to {width * height} at least"
+        )
+
+
 def settings_of(compare: Sequence[str], base: Mapping[str, object]) -> tuple[Setting, ...]:
     """The settings that a comparison names, all checked.
 
@@ -76,7 +90,7 @@ def settings_of(compare: Sequence[str], base: Mapping[str, object]) -> tuple[Set
     for text in compare:
         name, changes = _named(text.strip())
         setting = Setting(name, {**base, **changes})
-        _ = setting.values  # whatever is wrong with it is said before anything runs
+        check_values(setting.values)  # whatever is wrong with it is said before anything runs
         settings.append(setting)
     names = [setting.name for setting in settings]
     twice = sorted({name for name in names if names.count(name) > 1})

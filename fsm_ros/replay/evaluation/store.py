@@ -1,22 +1,26 @@
-"""Runs as files, so that an evaluation can go on where it stopped: ``run.json`` and ``pictures.npz`` in a folder."""
+"""Runs as files, so that an evaluation can go on where it stopped: ``run.json`` and pictures in a folder.
+
+Pictures are plain arrays, ``truth.npy`` and the like, which are mapped and not read: those of many settings on long
+recordings are more than a machine's memory holds.
+"""
 
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fsm_ros.replay.evaluation.decoding import decode
 from fsm_ros.replay.evaluation.replacing import replacing
 from fsm_ros.replay.evaluation.results import Baseline, ForgettingMatrix, Pictures, Run
 from fsm_ros.replay.evaluation.tables import plain
 
-FORMAT = 1
-_NOTES, _PICTURES = "run.json", "pictures.npz"
+FORMAT = 2
+_NOTES = "run.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +47,14 @@ def save_run(folder: Path, stored: Stored) -> None:
     with replacing(folder) as draft:
         draft.mkdir()
         (draft / _NOTES).write_text(json.dumps(notes, allow_nan=False), encoding="utf-8")
-        arrays: dict[str, Any] = {
+        arrays: dict[str, NDArray[Any]] = {
             "truth": pictures.truth,
             "render": pictures.render,
             "fxfycxcy": pictures.fxfycxcy,
             **{baseline.value: images for baseline, images in pictures.baselines.items()},
         }
-        np.savez_compressed(draft / _PICTURES, **arrays)
+        for name, array in arrays.items():
+            np.save(_file(draft, name), array, allow_pickle=False)
 
 
 def load_run(folder: Path) -> Stored | None:
@@ -58,9 +63,16 @@ def load_run(folder: Path) -> Stored | None:
         notes = json.loads((folder / _NOTES).read_text(encoding="utf-8"))
         if not isinstance(notes, dict) or notes.get("format") != FORMAT:
             return None
-        with np.load(folder / _PICTURES, allow_pickle=False) as arrays:
-            baselines = {baseline: arrays[baseline.value] for baseline in Baseline if baseline.value in arrays}
-            pictures = Pictures(arrays["truth"], arrays["render"], baselines, arrays["fxfycxcy"])
+        pictures = Pictures(
+            truth=_mapped(folder, "truth"),
+            render=_mapped(folder, "render"),
+            baselines={
+                baseline: _mapped(folder, baseline.value)
+                for baseline in Baseline
+                if _file(folder, baseline.value).exists()
+            },
+            fxfycxcy=_mapped(folder, "fxfycxcy"),
+        )
         hints = get_type_hints(Run)
         names = [field.name for field in fields(Run) if field.name != "pictures"]
         told = {name: decode(hints[name], notes["run"][name]) for name in names}
@@ -68,5 +80,13 @@ def load_run(folder: Path) -> Stored | None:
         square = matrix.psnr.reshape(len(matrix.chunks), len(matrix.chunks))  # JSON does not tell how one of 0x0 looks
         told["forgetting"] = replace(matrix, psnr=square)
         return Stored(notes["fingerprint"], Run(**told, pictures=pictures))
-    except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile):
+    except (OSError, AttributeError, KeyError, TypeError, ValueError, EOFError):
         return None  # what cannot be read is measured again
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.npy"
+
+
+def _mapped(folder: Path, name: str) -> NDArray[Any]:
+    return np.asarray(np.load(_file(folder, name), mmap_mode="r", allow_pickle=False))

@@ -64,7 +64,7 @@ class SummaryRow:
         retention: dB, mean over the chunks.
         observe: how long it took to write a chunk.
         render: how long it took to render a view.
-        frames_per_s: images of the recording for each second that the stream took.
+        frames_per_s: images that the stream was given, withheld ones not among them, for each second that it took.
         keyframes_per_s: observed views likewise.
         host_peak_mib: peak resident memory of the process.
         device_peak_mib: peak of the accelerator's memory; 0 on a CPU.
@@ -225,7 +225,7 @@ def _row(run: Run) -> SummaryRow:
         retention=mean(chunk.retention_psnr for chunk in chunks).value,
         observe=percentiles_ms([chunk.observe_s for chunk in chunks]),
         render=percentiles_ms(run.render_s),
-        frames_per_s=run.frames * rate,
+        frames_per_s=(run.keyframes + sum(run.refused.values())) * rate,
         keyframes_per_s=run.keyframes * rate,
         host_peak_mib=max((chunk.host_peak_bytes for chunk in run.chunks), default=NAN) / MIB,
         device_peak_mib=max((chunk.device_peak_bytes for chunk in run.chunks), default=NAN) / MIB,

@@ -1,0 +1,69 @@
+"""What the numbers of a recording are said to mean: never more than they do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from evaluation_runs import make_run
+
+from fsm_ros.replay.evaluation.findings import findings
+from fsm_ros.replay.evaluation.results import Metric, Run
+
+
+def scored(setting: str, scores: Sequence[float], *, complete: bool = True, stamps_ns: Sequence[int] = ()) -> Run:
+    """A run whose held-out views have these PSNR, dB."""
+    run = make_run(setting=setting, chunks=3, views=len(scores), complete=complete)
+    stamps_ns = stamps_ns or [view.stamp_ns for view in run.held_out]
+    views = zip(run.held_out, scores, stamps_ns, strict=True)
+    return replace(
+        run, held_out=tuple(replace(v, render={Metric.PSNR: score}, stamp_ns=stamp) for v, score, stamp in views)
+    )
+
+
+def test_a_lead_is_one_where_it_is_more_than_twice_its_error() -> None:
+    one, other = scored("one", [20.0, 25.0, 30.0, 35.0]), scored("other", [19.0, 24.1, 29.0, 33.9])
+    (best, *_) = findings([other, one])
+    assert best.startswith("one renders held-out views at 27.50")
+    assert "On the same views one leads other by 1.00" in best
+    equal = scored("other", [21.0, 24.0, 31.0, 34.0])
+    assert "no clear difference" in findings([one, equal])[0]
+    assert "no clear difference" in findings([one, scored("same", [20.0, 25.0, 30.0, 35.0])])[0]
+
+
+def test_a_run_that_was_cut_short_is_not_compared_with_whole_ones() -> None:
+    """It was asked for a few views, easy ones maybe."""
+    whole = scored("whole", [20.0, 20.5, 30.0, 30.5])
+    cut = scored("cut", [29.0, 29.4, 29.8], complete=False)
+    told = findings([whole, cut])
+    assert told[0].startswith("whole renders")
+    assert not any("cut" in sentence for sentence in told)
+    assert findings([cut])[0].startswith("cut renders"), "but is told where there is nothing else"
+
+
+def test_the_better_one_on_the_same_views_leads_whatever_the_means_say() -> None:
+    one = scored("one", [20.0, np.nan, np.nan, 40.0])
+    other = scored("other", [22.0, 20.0, 20.2, 42.1])
+    assert "On the same views other leads one by 2.05" in findings([one, other])[0]
+
+
+def test_views_of_equal_stamps_are_compared_each_with_its_own() -> None:
+    """As in a recording of a loop."""
+    stamps_ns = [100, 200, 100, 200]
+    one = scored("one", [20.0, 22.0, 30.0, 32.0], stamps_ns=stamps_ns)
+    other = scored("other", [19.0, 21.1, 29.0, 30.9], stamps_ns=stamps_ns)
+    assert "one leads other by 1.00" in findings([one, other])[0]
+
+
+def test_views_of_other_sizes_are_not_compared() -> None:
+    small, large = make_run(setting="small"), make_run(setting="large", size=(64, 96))
+    told = findings([small, large])[0]
+    assert "cannot be compared" in told
+    assert "leads" not in told
+
+
+@pytest.mark.parametrize("runs", [[], [scored("nothing", [np.nan, np.nan])]])
+def test_of_nothing_nothing_is_said(runs: list[Run]) -> None:
+    assert findings(runs) == []
