@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -202,6 +203,22 @@ def test_a_wrong_input_is_named_and_nothing_is_left_behind(
         assert out.read_text() == "mine"
     else:
         assert not out.exists()
+
+
+@pytest.mark.parametrize(("missing", "extra"), [("jinja2", "evaluate"), ("ray", "ray")])
+def test_a_missing_package_is_named_before_anything_runs(
+    missing: str,
+    extra: str,
+    bag: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else found(name))
+    assert main([str(bag), "--out", str(tmp_path / "out"), "--ray"]) == REFUSED
+    assert f"{missing} must be installed: pip install 'fsm_ros[{extra}]'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_recording_that_fails_half_way_leaves_the_others_and_says_so(bag: Path, tmp_path: Path) -> None:

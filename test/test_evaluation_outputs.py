@@ -1,6 +1,7 @@
 """The pictures, the film and the recording of an evaluation, and the folder with all of it."""
 
 import re
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn
@@ -209,6 +210,15 @@ def test_what_was_not_measured_or_rendered_is_not_in_the_recording(tmp_path: Pat
     topics = [topic for topic, _, _ in messages(tmp_path / "renders")]
     assert topics.count("/truth/image") == 9 and topics.count("/short/image") == 2
     assert topics.count("/elastic/psnr") == 8 and topics.count("/elastic/ms_ssim") == 8
+
+
+def test_a_memory_that_rendered_nothing_still_has_the_baselines_beside_the_truth(tmp_path: Path) -> None:
+    run = make_run(chunks=3)
+    blind = replace(run, held_out=tuple(replace(view, render={}) for view in run.held_out))
+    write_renders_bag(tmp_path / "renders", [blind])
+    topics = [topic for topic, _, _ in messages(tmp_path / "renders")]
+    assert topics.count("/nearest/psnr") == topics.count("/truth/image") == 9
+    assert topics.count("/elastic/psnr") == 0
 
 
 @pytest.mark.parametrize(

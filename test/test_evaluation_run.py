@@ -265,6 +265,18 @@ def test_a_stretch_without_tf_is_named_and_its_frames_are_refused(bag: Path, tmp
     assert not any(2.2 < view.time_s < 3.8 for view in found.held_out)
 
 
+def test_stamps_that_are_set_back_are_told(bag: Path, tmp_path: Path) -> None:
+    def twice(topic: str, arrival_ns: int, message: Any) -> object:  # noqa: ANN401
+        if topic != "/camera/image_raw" or arrival_ns - START_NS < 4 * S:
+            return message
+        stamp_ns = message.header.stamp.sec * S + message.header.stamp.nanosec - 3 * S
+        stamp = replace(message.header.stamp, sec=stamp_ns // S, nanosec=stamp_ns % S)
+        return replace(message, header=replace(message.header, stamp=stamp))
+
+    found = run(job(changed(bag, tmp_path / "twice", twice)))
+    assert any("stamps were set back 1 times" in note for note in found.notes)
+
+
 def test_images_that_do_not_decode_are_counted_and_named(bag: Path, tmp_path: Path) -> None:
     def broken(topic: str, arrival_ns: int, message: object) -> object:
         is_late = arrival_ns - START_NS > 4 * S

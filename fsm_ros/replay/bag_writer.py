@@ -81,9 +81,7 @@ class BagWriter:
             ValueError: its name is that of a ROS 1 file, which readers would take it for.
         """
         if path.suffix == ROS_1_SUFFIX:
-            raise ValueError(
-                f"{path} would be taken for a ROS 1 file, by its name: leave {ROS_1_SUFFIX} away"
-            )
+            raise ValueError(f"{path} would be taken for a ROS 1 file, by its name: leave {ROS_1_SUFFIX} away")
         self.path = path
         self._counts: dict[str, int] = {}
         self._connections: dict[str, Connection] = {}

@@ -6,6 +6,7 @@ evaluate_bag BAG... --out DIR --hold-out every:8 --compare elastic,plastic,windo
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import shlex
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from fsm_ros.replay.evaluation.settings import CONFIGURED, TOLD, Setting, settin
 from fsm_ros.replay.evaluation.show import show
 from fsm_ros.sources.source import SourceError
 
+_NEEDED = ("torchmetrics", "matplotlib", "jinja2", "pyarrow", "av")
 LOCAL_RAY = "local"
 GOOD, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: all went well; some of it failed; nothing was begun; it was interrupted."""
@@ -42,12 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _evaluated(options: argparse.Namespace, command: str) -> int:
     """All that was asked for; returns the exit code."""
     try:
+        _check_packages(on_ray=options.ray is not None)
         jobs = _jobs(options, command)
         for job in {job.path: job for job in jobs}.values():
             print(check(job), flush=True)
         for job in jobs:
             _ = job.fingerprint  # names weights that are not there before anything runs
-    except (SourceError, CheckpointError, ValueError, OSError) as error:
+    except (SourceError, CheckpointError, ImportError, ValueError, OSError) as error:
         return _refused(str(error))
     out: Path = options.out
     try:
@@ -86,6 +89,18 @@ def _finish(out: Path, outcomes: Sequence[Outcome]) -> int:
         print("evaluate_bag: interrupted: the report holds what was done; the same command goes on", file=sys.stderr)
         return INTERRUPTED
     return FAILED if failures else GOOD
+
+
+def _check_packages(*, on_ray: bool) -> None:
+    """Miss nothing at the end of a long run that could be missed at its beginning.
+
+    Raises:
+        ImportError: a package is not installed.
+    """
+    for extra, modules in (("evaluate", _NEEDED), ("ray", ("ray",) if on_ray else ())):
+        missing = [module for module in modules if importlib.util.find_spec(module) is None]
+        if missing:
+            raise ImportError(f"{', '.join(missing)} must be installed: pip install 'fsm_ros[{extra}]'")
 
 
 def _jobs(options: argparse.Namespace, command: str) -> list[Job]:

@@ -17,7 +17,7 @@ from fsm_ros.sources.bag_poses import BagPoses
 from fsm_ros.sources.bag_reading import open_bag, open_reader
 from fsm_ros.sources.process_local import ProcessLocal
 from fsm_ros.sources.rig import Rig, RigFrame
-from fsm_ros.stream.frame import Camera
+from fsm_ros.stream.frame import Camera, validate_rigid
 from fsm_ros.stream.transforms import TransformError
 
 
@@ -122,6 +122,7 @@ def _frame(camera: str, number: int, record: ImageRecord, poses: BagPoses, world
         return RigFrame(camera, number, record.arrival_ns, record.stamp_ns, None, silence.told(start_ns))
     try:
         pose = poses.tree.target_from_source(world_frame, record.frame_id, record.stamp_ns)
-    except TransformError as error:
+        validate_rigid(pose)  # links that are sound may add up to more than a float holds
+    except (TransformError, ValueError) as error:
         return RigFrame(camera, number, record.arrival_ns, record.stamp_ns, None, str(error))
     return RigFrame(camera, number, record.arrival_ns, record.stamp_ns, pose)

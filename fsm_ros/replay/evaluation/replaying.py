@@ -67,6 +67,8 @@ class Replay:
         """Why frames could not be decoded."""
         self.jumps = 0
         """How often the pose jumped."""
+        self.restarts = 0
+        """How often a camera's stamps were set back."""
         self._pending: list[RigFrame] = []
         self._arrived: list[int] = []
 
@@ -121,6 +123,7 @@ class Replay:
             self.ledger.refuse(refusal)
             return None
         if verdict is StampVerdict.JUMPED_BACK:
+            self.restarts += 1
             self.intake.begin_anew(frame.camera)
         if frame.world_from_camera is None:
             self.ledger.refuse(Refusal.NO_TRANSFORM)

@@ -292,6 +292,11 @@ class _Evaluation:
             told.append(
                 f"the camera's pose jumped {self._replay.jumps} times: poses from odom may serve better (--frame odom)"
             )
+        if self._replay.restarts:
+            told.append(
+                f"stamps were set back {self._replay.restarts} times: poses may mix the TF of before and after, and "
+                "time and path are not told apart; cut the recording there, and evaluate the parts"
+            )
         epochs = [chunk for chunk in self._chunks if chunk.epoch_began]
         if epochs:
             told.append(

@@ -141,8 +141,9 @@ def by_recording(runs: Iterable[Run]) -> dict[str, list[Run]]:
 
 
 def measured_metrics(runs: Iterable[Run]) -> list[Metric]:
-    """Those that at least one held-out view has, in the order of the enum."""
-    found = {metric for run in runs for view in run.held_out for metric in view.render}
+    """Those that at least one held-out view has, of its render or of a baseline, in the order of the enum."""
+    views = [view for run in runs for view in run.held_out]
+    found = {metric for view in views for scores in (view.render, *view.baselines.values()) for metric in scores}
     return [metric for metric in Metric if metric in found]
 
 
