@@ -48,7 +48,7 @@ setup(
         # What draws the plots of the studies (benchmarks/elastic.py).
         "plots": ["matplotlib"],
         # What an evaluation measures with and shows itself in.
-        "evaluate": ["torchmetrics", "matplotlib>=3.7", "Jinja2", "pyarrow", "av"],
+        "evaluate": ["torchmetrics", "matplotlib>=3.7", "Jinja2", "MarkupSafe", "pyarrow", "av"],
         # What spreads it over machines.
         "ray": ["ray"],
     },

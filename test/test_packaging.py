@@ -32,6 +32,8 @@ TF_MESSAGE_HASH = "RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe
 PACKAGE_OF = {
     "PIL": "python3-pil",
     "cv2": "python3-opencv",
+    "jinja2": "Jinja2",
+    "markupsafe": "MarkupSafe",
     "numpy": "python3-numpy",
     "scipy": "python3-scipy",
     "tf2_ros": "tf2_ros_py",
