@@ -175,7 +175,7 @@ def test_the_recording_has_pictures_metrics_and_poses(tmp_path: Path) -> None:
         "/tf",
         "/truth/image",
         "/truth/camera_info",
-        *(f"/{name}/{part}" for name in (*shown, "nearest") for part in ("image", *metrics)),
+        *(f"/{name}/{part}" for name in (*shown, "nearest") for part in ("image", "camera_info", *metrics)),
     }
     assert {len(entries) for entries in by_topic.values()} == {18}
     for number, view in enumerate(runs[0].held_out):
@@ -199,9 +199,11 @@ def test_the_recording_has_pictures_metrics_and_poses(tmp_path: Path) -> None:
         turn = transform.transform.rotation
         dot = np.dot((turn.x, turn.y, turn.z, turn.w), view.quaternion)
         assert abs(dot) == pytest.approx(1.0)
-        info = by_topic["/truth/camera_info"][number][1]
         fx, fy, cx, cy = runs[0].pictures.fxfycxcy[number]
-        assert np.allclose(info.k, [fx, 0, cx - 0.5, 0, fy, cy - 0.5, 0, 0, 1])
+        for name in ("truth", *shown, "nearest"):
+            stamp, info = by_topic[f"/{name}/camera_info"][number]
+            assert stamp == view.stamp_ns
+            assert np.allclose(info.k, [fx, 0, cx - 0.5, 0, fy, cy - 0.5, 0, 0, 1])
 
 
 def test_what_was_not_measured_or_rendered_is_not_in_the_recording(tmp_path: Path) -> None:

@@ -36,9 +36,9 @@ TRUTH, NEAREST = "truth", "nearest"
 def write_renders_bag(path: Path, runs: Sequence[Run]) -> None:
     """Write a rosbag2 folder (mcap) of the held-out views, as a whole or not at all.
 
-    It has ``/truth/image`` and ``/truth/camera_info``; for each setting ``/<setting>/image`` and a topic for each
-    metric (``/<setting>/psnr``, std_msgs/Float64); the same in ``/nearest`` for the nearest keyframe; and on ``/tf``
-    the camera, as `VIEW_FRAME` in the memory's frame.
+    It has ``/truth/image`` and ``/truth/camera_info``; the same for each setting, ``/<setting>/image``, and for the
+    nearest keyframe, ``/nearest/image``, with a topic for each metric (``/<setting>/psnr``, std_msgs/Float64); and on
+    ``/tf`` the camera, as `VIEW_FRAME` in the memory's frame.
 
     Args:
         path: the folder to write, or to replace.
@@ -58,11 +58,10 @@ def write_renders_bag(path: Path, runs: Sequence[Run]) -> None:
     nearest = any(view.nearest() is not None for view in views)
     with replacing(path) as draft, BagWriter(draft) as bag:
         bag.declare(TF_TOPIC, TF_TYPE, depth=100)
-        bag.declare(f"/{TRUTH}/image", IMAGE_TYPE)
-        bag.declare(f"/{TRUTH}/camera_info", INFO_TYPE)
-        for name in [*names, *([NEAREST] if nearest else [])]:
+        for name in [TRUTH, *names, *([NEAREST] if nearest else [])]:
             bag.declare(f"/{name}/image", IMAGE_TYPE)
-            for metric in found:
+            bag.declare(f"/{name}/camera_info", INFO_TYPE)
+            for metric in found if name != TRUTH else ():
                 bag.declare(f"/{name}/{metric.value}", NUMBER_TYPE)
         for view in views:
             _write(bag, view, runs, names)
@@ -101,24 +100,31 @@ def _write(bag: BagWriter, view: AlignedView, runs: Sequence[Run], names: Sequen
     stamp_ns, result = view.stamp_ns, view.pose
     pose = transform(runs[0].world_frame, VIEW_FRAME, _world_from_camera(result), stamp_ns)
     bag.write(TF_TOPIC, stamp_ns, transforms(pose))
-    bag.write(f"/{TRUTH}/image", stamp_ns, image(np.ascontiguousarray(view.truth), stamp_ns, VIEW_FRAME))
-    bag.write(f"/{TRUTH}/camera_info", stamp_ns, camera_info(_camera(view), stamp_ns, VIEW_FRAME))
+    info = camera_info(_camera(view), stamp_ns, VIEW_FRAME)
+    _write_picture(bag, TRUTH, stamp_ns, view.truth, info)
     for name, answer, picture in zip(names, view.results, view.renders, strict=True):
         if answer is not None and picture is not None:
-            _write_answer(bag, name, stamp_ns, picture, answer.render)
+            _write_picture(bag, name, stamp_ns, picture, info, answer.render)
     shown = view.nearest()
     if shown is not None:
         place = next(place for place, found in enumerate(view.baselines) if Baseline.NEAREST in found)
         of_nearest = view.results[place]
         scores = {} if of_nearest is None else of_nearest.baselines.get(Baseline.NEAREST, {})
-        _write_answer(bag, NEAREST, stamp_ns, shown, scores)
+        _write_picture(bag, NEAREST, stamp_ns, shown, info, scores)
 
 
-def _write_answer(
-    bag: BagWriter, name: str, stamp_ns: int, picture: NDArray[np.uint8], scores: Mapping[Metric, float]
+def _write_picture(
+    bag: BagWriter,
+    name: str,
+    stamp_ns: int,
+    picture: NDArray[np.uint8],
+    info: object,
+    scores: Mapping[Metric, float] | None = None,
 ) -> None:
+    """A picture, its calibration beside it as image viewers want it, and how good it is."""
     bag.write(f"/{name}/image", stamp_ns, image(np.ascontiguousarray(picture), stamp_ns, VIEW_FRAME))
-    for metric, score in scores.items():
+    bag.write(f"/{name}/camera_info", stamp_ns, info)
+    for metric, score in (scores or {}).items():
         if np.isfinite(score):
             bag.write(f"/{name}/{metric.value}", stamp_ns, number(score))
 
