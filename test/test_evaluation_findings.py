@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from evaluation_runs import make_run
 
+from fsm_ros.replay.evaluation.columns import quality_columns
 from fsm_ros.replay.evaluation.findings import findings
-from fsm_ros.replay.evaluation.results import Metric, Run
+from fsm_ros.replay.evaluation.results import Baseline, Metric, Run
+from fsm_ros.replay.evaluation.summary import summary
 
 
 def scored(setting: str, scores: Sequence[float], *, complete: bool = True, stamps_ns: Sequence[int] = ()) -> Run:
@@ -67,3 +69,49 @@ def test_views_of_other_sizes_are_not_compared() -> None:
 @pytest.mark.parametrize("runs", [[], [scored("nothing", [np.nan, np.nan])]])
 def test_of_nothing_nothing_is_said(runs: list[Run]) -> None:
     assert findings(runs) == []
+
+
+def with_nearest(run: Run, scores: Sequence[float], warped: float) -> Run:
+    """The same with these PSNR of the nearest keyframe, and of the oracle, dB."""
+    return replace(
+        run,
+        held_out=tuple(
+            replace(view, baselines={Baseline.NEAREST: {Metric.PSNR: score}, Baseline.WARPED: {Metric.PSNR: warped}})
+            for view, score in zip(run.held_out, scores, strict=True)
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("nearest", "told"),
+    [
+        (
+            [18.0, 19.1, 18.0, 18.9],
+            "one is 2.00 ± 0.10 dB better than showing the nearest keyframe, on the same views.",
+        ),
+        ([23.0, 24.1, 23.0, 23.9], "one is 3.00 ± 0.10 dB worse than showing the nearest keyframe, on the same views."),
+        ([10.0, 31.0, 12.0, 29.0], "no clear difference"),
+    ],
+)
+def test_the_memory_is_compared_with_what_a_robot_could_show_instead(nearest: list[float], told: str) -> None:
+    run = with_nearest(scored("one", [20.0, 21.0, 20.2, 20.8]), nearest, 35.0)
+    found = findings([run])
+    assert told in found[1]
+    assert "would have 35.00 dB: an upper bound" in found[2]
+
+
+def test_forgetting_that_could_not_show_is_not_told_as_none() -> None:
+    few = make_run(setting="few", chunks=3)
+    assert any("3 chunks are too few to judge the forgetting of few" in sentence for sentence in findings([few]))
+    run = make_run(setting="atlas", chunks=6)
+    apart = replace(run, chunks=tuple(replace(c, epoch=0, places=c.number + 1) for c in run.chunks))
+    assert any("each of the 6 chunks had a place of its own" in sentence for sentence in findings([apart]))
+    shared = replace(run, chunks=tuple(replace(c, epoch=0, places=2) for c in run.chunks))
+    assert not any("place of its own" in sentence for sentence in findings([shared]))
+
+
+def test_what_was_fitted_on_the_truth_is_never_the_best() -> None:
+    run = with_nearest(scored("one", [20.0, 21.0, 20.2, 20.8]), [18.0, 19.0, 18.0, 19.0], 35.0)
+    rows = summary([run])
+    (psnr,) = [column for column in quality_columns([run]) if column.title == "PSNR"]
+    assert [rows[place].title for place in psnr.best(rows)] == ["one"]

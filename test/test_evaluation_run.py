@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -263,6 +264,24 @@ def test_a_stretch_without_tf_is_named_and_its_frames_are_refused(bag: Path, tmp
     (told,) = [note for note in found.notes if "have no pose" in note]
     assert "from 2" in told
     assert not any(2.2 < view.time_s < 3.8 for view in found.held_out)
+
+
+@pytest.mark.parametrize(("name", "small"), [("memory.extent", 0.1), ("memory.horizon", 2.0)])
+def test_a_memory_that_began_anew_says_what_would_have_held_it(bag: Path, name: str, small: float) -> None:
+    (narrow,) = settings_of(["configured"], {**QUICK, name: small})
+    found = run(replace(job(bag), setting=narrow))
+    (told,) = [note for note in found.notes if "began anew" in note]
+    suggested = dict(re.findall(r"(memory\.\w+)=([\d.]+)", told))
+    assert suggested.keys() == {name}
+    (wide,) = settings_of(["configured"], QUICK | {name: float(suggested[name])})
+    again = run(replace(job(bag), setting=wide))
+    assert not any("began anew" in note for note in again.notes)
+
+
+def test_few_keyframes_of_many_images_are_told(bag: Path) -> None:
+    (coarse,) = settings_of(["configured"], {**QUICK, "keyframes.translation": 50.0, "keyframes.rotation": 3.0})
+    found = run(replace(job(bag), setting=coarse))
+    assert any("lower these" in note for note in found.notes), found.notes
 
 
 def test_stamps_that_are_set_back_are_told(bag: Path, tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_one_row_for_a_baseline_where_all_settings_agree() -> None:
         "elastic",
         "plastic",
         "nearest keyframe",
-        "nearest, warped",
+        "nearest, warped (oracle)",
         "last keyframe",
     ]
     assert math.isnan(rows[2].average_forgetting) and rows[2].keyframes == 0

@@ -15,12 +15,14 @@ from pathlib import Path
 from fsm_ros.configuration.files import parse_assignment, read_parameter_file
 from fsm_ros.memory.checkpoint import CheckpointError
 from fsm_ros.replay.evaluation.columns import summary_text
+from fsm_ros.replay.evaluation.findings import findings
 from fsm_ros.replay.evaluation.hold_out import FORMS, parse_hold_out
 from fsm_ros.replay.evaluation.job import Job, Limits, Reading
 from fsm_ros.replay.evaluation.run import check
 from fsm_ros.replay.evaluation.schedule import Outcome, run_here, run_on_ray, terminable
 from fsm_ros.replay.evaluation.settings import CONFIGURED, TOLD, Setting, settings_of
 from fsm_ros.replay.evaluation.show import show
+from fsm_ros.replay.evaluation.summary import by_recording
 from fsm_ros.sources.source import SourceError
 
 _NEEDED = ("torchmetrics", "matplotlib", "jinja2", "pyarrow", "av")
@@ -84,7 +86,11 @@ def _finish(out: Path, outcomes: Sequence[Outcome]) -> int:
     )
     if runs:
         show(out, runs)
-        print(f"\n{summary_text(runs)}\n\n{out / 'report.html'}")
+        print(f"\n{summary_text(runs)}")
+        for recording, own in by_recording(runs).items():
+            told = [*findings(own), *dict.fromkeys(f"{run.setting}: {note}" for run in own for note in run.notes)]
+            print("\n".join([f"{recording}:", *(f"  {sentence}" for sentence in told)]))
+        print(f"\n{out / 'report.html'}")
     if interrupted:
         print("evaluate_bag: interrupted: the report holds what was done; the same command goes on", file=sys.stderr)
         return INTERRUPTED
@@ -167,14 +173,19 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="evaluate_bag",
         description="Measures the memory on recordings, and writes a report: DIR/report.html.",
-        epilog="The same command goes on where it stopped, and measures again only what has changed.",
+        epilog="The same command goes on where it stopped, and measures again only what has changed. Example: "
+        "evaluate_bag drive.mcap --out report --hold-out every:8 --compare configured,plastic. "
+        "What every figure means: docs/evaluation.md.",
     )
     parser.add_argument(
         "bags", nargs="+", type=Path, metavar="BAG", help="rosbag2, ROS 1 bag, transforms.json or COLMAP text folder"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the report")
     parser.add_argument(
-        "--hold-out", default="every:8", metavar="WHICH", help=f"frames that are kept from the memory: {FORMS}"
+        "--hold-out",
+        default="every:8",
+        metavar="WHICH",
+        help=f"frames that are kept from the memory: {FORMS}; several joined by commas (default: %(default)s)",
     )
     named = "; ".join(f"{name}: {told}" for name, told in TOLD.items())
     parser.add_argument(
@@ -186,38 +197,54 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--params", action="append", default=[], type=Path, metavar="FILE", help="parameters that all settings share"
     )
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="one such parameter")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="one such parameter; may be repeated"
+    )
     parser.add_argument(
         "--camera", action="append", default=[], metavar="NAME", help="image topic or camera; may be repeated; or 'all'"
     )
     parser.add_argument("--frame", help="TF frame that poses are taken in (default: memory.frame_id, or found)")
-    parser.add_argument("--frame-rate", type=float, metavar="HZ", help="of recordings without time stamps")
-    parser.add_argument("--duration", type=float, metavar="S", help="of folders whose time runs from 0 to 1")
+    parser.add_argument(
+        "--frame-rate",
+        type=float,
+        metavar="HZ",
+        help="of recordings without time stamps (default: 30, or the video's own)",
+    )
+    parser.add_argument(
+        "--duration",
+        type=float,
+        metavar="S",
+        help="how long time takes from 0 to 1 in a folder (default: by the frame rate)",
+    )
     parser.add_argument("--lpips", type=Path, metavar="FILE", help="AlexNet weights of torchvision, to measure LPIPS")
     limits = Limits()
     parser.add_argument(
-        "--views", type=int, default=limits.views, metavar="N", help="held-out views measured (at most; %(default)s)"
+        "--views",
+        type=int,
+        default=limits.views,
+        metavar="N",
+        help="measure at most N held-out views (default: %(default)s)",
     )
     parser.add_argument(
         "--matrix-chunks",
         type=int,
         default=limits.matrix_chunks,
         metavar="N",
-        help="rows of the forgetting matrix (at most; %(default)s)",
+        help="at most N rows of the forgetting matrix (default: %(default)s)",
     )
     parser.add_argument(
         "--matrix-views",
         type=int,
         default=limits.matrix_views,
         metavar="N",
-        help="held-out views of each chunk that are asked for again and again (%(default)s)",
+        help="ask again and again for N held-out views of each chunk (default: %(default)s)",
     )
     parser.add_argument(
         "--ray",
         nargs="?",
         const=LOCAL_RAY,
         metavar="ADDRESS",
-        help="run on Ray: here, or on a cluster (auto, HOST:PORT)",
+        help="run on Ray: here, or on a cluster (auto, HOST:PORT); put it last",
     )
     return parser
 

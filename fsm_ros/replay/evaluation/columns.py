@@ -8,7 +8,7 @@ from enum import Enum
 
 import numpy as np
 
-from fsm_ros.replay.evaluation.results import Metric, Run
+from fsm_ros.replay.evaluation.results import Baseline, Metric, Run
 from fsm_ros.replay.evaluation.summary import METRIC_TITLES, Mean, SummaryRow, measured_metrics, summary
 
 MISSING = "–"
@@ -60,8 +60,15 @@ class Column:
         return f"{error:.{self.digits}f}" if np.isfinite(error) else ""
 
     def best(self, rows: Sequence[SummaryRow]) -> set[int]:
-        """Places of the best rows: all whose number reads like the best one; none where that is all."""
-        values = {place: self.value(row) for place, row in enumerate(rows) if np.isfinite(self.value(row))}
+        """Places of the best rows: all whose number reads like the best one; none where that is all.
+
+        What was fitted on the truth does not compete.
+        """
+        values = {
+            place: self.value(row)
+            for place, row in enumerate(rows)
+            if np.isfinite(self.value(row)) and row.baseline is not Baseline.WARPED  # which knows the truth
+        }
         if self.better is Better.NEITHER or len(values) < 2:
             return set()
         winner = max(values, key=lambda place: self.better.value * values[place])
@@ -149,9 +156,21 @@ def cost_columns(runs: Sequence[Run]) -> list[Column]:
     ]
     found += [
         Column(
-            "frames", "1/s", "images a second that are kept up with", 1, Better.HIGHER, lambda row: row.frames_per_s
+            "keyframes",
+            "1/s",
+            "observed views a second of the stream, reading and decoding included",
+            1,
+            Better.HIGHER,
+            lambda row: row.keyframes_per_s,
         ),
-        Column("keyframes", "1/s", "observed views likewise", 1, Better.HIGHER, lambda row: row.keyframes_per_s),
+        Column(
+            "offered",
+            "1/s",
+            "images a second of the stream likewise, most of which may be no keyframes",
+            1,
+            Better.HIGHER,
+            lambda row: row.frames_per_s,
+        ),
         Column("host", "MiB", "peak resident memory of the process", 0, Better.NEITHER, lambda row: row.host_peak_mib),
     ]
     if device:
@@ -160,6 +179,7 @@ def cost_columns(runs: Sequence[Run]) -> list[Column]:
         )
     return found + [
         Column("state", "MiB", "size of the memory's state", 1, Better.LOWER, lambda row: row.state_mib),
+        _count("places", "memories in use at the end", lambda row: row.places),
         _count("chunks", "observed", lambda row: row.chunks),
         _count("keyframes", "observed views", lambda row: row.keyframes),
         _count("epochs", "of the memory", lambda row: row.epochs),
@@ -226,7 +246,11 @@ def _count(title: str, told: str, value: Callable[[SummaryRow], float]) -> Colum
 def _heading(runs: Sequence[Run]) -> str:
     views = max(len(run.held_out) for run in runs)
     counted = "one held-out view" if views == 1 else f"{views} held-out views"
-    return f"{runs[0].recording}: {runs[0].frames} images, {runs[0].duration_s:.1f} s, {counted} ({runs[0].hold_out})"
+    so_far = "" if all(run.complete for run in runs) else " so far, interrupted"
+    return (
+        f"{runs[0].recording}: {runs[0].frames} images, {runs[0].duration_s:.1f} s, {counted}{so_far} "
+        f"({runs[0].hold_out})"
+    )
 
 
 def _cells(columns: Sequence[Column], rows: Sequence[SummaryRow], mark: str = "") -> list[list[str]]:

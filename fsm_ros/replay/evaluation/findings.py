@@ -8,10 +8,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fsm_ros.replay.evaluation.results import Baseline, Metric, PathSide, Run, ViewResult
-from fsm_ros.replay.evaluation.summary import BASELINE_TITLES, Mean, baselines_of, mean, measured_baselines, summary
+from fsm_ros.replay.evaluation.summary import Mean, baselines_of, mean, observed_chunks, summary
 
 _SURE = 2.0
 """Standard errors that a difference must measure to be called one."""
+
+_FEWEST_CHUNKS = 4
+"""Of fewer, nothing is said about forgetting."""
 
 
 def findings(runs: Sequence[Run]) -> list[str]:
@@ -23,7 +26,9 @@ def findings(runs: Sequence[Run]) -> list[str]:
     ranked = sorted((run for run in runs if np.isfinite(_psnr(run).value)), key=lambda run: -_psnr(run).value)
     if not ranked:
         return []
-    found = [_best(ranked), _against_baselines(ranked[0], runs), _forgetting(runs), _beyond(ranked[0])]
+    best = ranked[0]
+    found = [_best(ranked), _against_nearest(best, runs), _bound(best, runs), _forgetting(runs)]
+    found += [*_untouched(runs), _beyond(best)]
     return [sentence for sentence in found if sentence]
 
 
@@ -50,27 +55,36 @@ def _sureness(difference: Mean, best: str, second: str) -> str:
     return f" On the same views {ahead} leads {behind} by {_told(size)}."
 
 
-def _against_baselines(best: Run, runs: Sequence[Run]) -> str:
-    """The best setting against the best answer without a memory, on the same views."""
-    sources = baselines_of(runs)
-    own = next((run for setting, run in sources if setting in ("", best.setting)), None)
-    scored = (
-        [] if own is None else [(which, mean(map(_of(which), own.held_out))) for which in measured_baselines([own])]
-    )
-    scored = [(which, score) for which, score in scored if np.isfinite(score.value)]
-    if own is None or not scored:
+def _against_nearest(best: Run, runs: Sequence[Run]) -> str:
+    """The best setting against showing the nearest keyframe, on the same views."""
+    own = _baseline_source(best, runs)
+    if own is None:
         return ""
-    which, score = max(scored, key=lambda entry: entry[1].value)
-    difference = _paired(best, _render, own, _of(which))
+    difference = _paired(best, _render, own, _of(Baseline.NEAREST))
     if not np.isfinite(difference.value):
         return ""
-    verb = "above" if difference.value >= 0 else "below"
-    extra = ", at the depth that suits the truth best" if which is Baseline.WARPED else ""
     size = _told(Mean(abs(difference.value), difference.error, difference.count))
+    if np.isfinite(difference.error) and abs(difference.value) <= _SURE * difference.error:
+        return f"Between {best.setting} and showing the nearest keyframe there is no clear difference ({size})."
+    verb = "better" if difference.value >= 0 else "worse"
+    return f"{best.setting} is {size} {verb} than showing the nearest keyframe, on the same views."
+
+
+def _bound(best: Run, runs: Sequence[Run]) -> str:
+    """How far the nearest keyframe could be warped, if the truth were known."""
+    own = _baseline_source(best, runs)
+    score = Mean() if own is None else mean(map(_of(Baseline.WARPED), own.held_out))
+    if not np.isfinite(score.value):
+        return ""
     return (
-        f"The best answer without a memory ({BASELINE_TITLES[which]}{extra}) has {score.value:.2f} dB: "
-        f"{best.setting} lies {size} {verb} it."
+        f"That keyframe, warped as one plane at the depth that suits the truth best, would have {score.value:.2f} dB: "
+        "an upper bound, as no robot knows that depth."
     )
+
+
+def _baseline_source(best: Run, runs: Sequence[Run]) -> Run | None:
+    """The run whose baselines are those of the best one's keyframes."""
+    return next((run for setting, run in baselines_of(runs) if setting in ("", best.setting)), None)
 
 
 def _forgetting(runs: Sequence[Run]) -> str:
@@ -79,6 +93,22 @@ def _forgetting(runs: Sequence[Run]) -> str:
         return ""
     told = ", ".join(f"{row.average_forgetting:.2f} dB with {row.setting}" for row in rows)
     return f"At the end, views of earlier chunks lie below the best they ever were by {told} (average forgetting)."
+
+
+def _untouched(runs: Sequence[Run]) -> list[str]:
+    """Where forgetting could not show."""
+    told = []
+    for run in runs:
+        chunks = observed_chunks(run)
+        last = [chunk for chunk in chunks if chunk.epoch == chunks[-1].epoch]
+        if len(chunks) < _FEWEST_CHUNKS:
+            told.append(f"{len(chunks)} chunks are too few to judge the forgetting of {run.setting}.")
+        elif last[-1].places == len(last):
+            told.append(
+                f"With {run.setting} each of the {len(last)} chunks had a place of its own: none was written over, and "
+                "forgetting could not show; a longer recording, or fewer memory.places, would tell."
+            )
+    return told
 
 
 def _beyond(best: Run) -> str:

@@ -68,7 +68,7 @@ class WholeCamera:
         """See `HoldOut`."""
         matches = [camera for camera in cameras if self.name in (camera, camera.rsplit("/", 1)[-1])]
         if len(matches) != 1:
-            raise ValueError(f"there is no one camera {self.name} to hold out: this recording has {', '.join(cameras)}")
+            raise ValueError(f"no camera {self.name} to hold out: the cameras here are {', '.join(cameras)}")
         return {place for place, frame in enumerate(frames) if frame.camera == matches[0]}
 
 
@@ -114,14 +114,26 @@ def choose(text: str, frames: Sequence[RigFrame], cameras: Sequence[str]) -> set
         of_them = f"{len(withheld)} images, none with a pose" if withheld else "no image"
         raise ValueError(
             f"the hold-out {text} withholds {of_them} of {len(frames)} in {(last_ns - first_ns) * 1e-9:.1f} s: nothing "
-            "could be measured; use a smaller N, or a block within that time"
+            f"could be measured; {_remedy(text, 'a smaller N', 'a block within that time', 'that camera too')}"
         )
     if not any(frame.world_from_camera is not None for place, frame in enumerate(frames) if place not in withheld):
         raise ValueError(
-            f"the hold-out {text} leaves no image with a pose for the memory to observe: use a larger N, a shorter "
-            "block, or a rig with another camera"
+            f"the hold-out {text} leaves no image with a pose for the memory to observe: "
+            f"{_remedy(text, 'a larger N', 'a shorter block', 'another camera too, --camera NAME or --camera all')}"
         )
     return withheld
+
+
+def names_a_camera(text: str) -> bool:
+    """Whether a hold-out withholds a whole camera."""
+    return any(part.strip().startswith("camera:") for part in text.split(","))
+
+
+def _remedy(text: str, every: str, block: str, camera: str) -> str:
+    """What to use instead, of the kinds of hold-out that were asked for."""
+    kinds = {"every": every, "block": block, "camera": camera}
+    found = dict.fromkeys(kinds[part.strip().partition(":")[0]] for part in text.split(","))
+    return f"use {' and '.join(found)}"
 
 
 def _parse(text: str) -> HoldOut:
@@ -136,7 +148,7 @@ def _parse(text: str) -> HoldOut:
             return block
     if kind == "camera" and value:
         return WholeCamera(value)
-    raise ValueError(f"a hold-out is {FORMS}, got {text!r}")
+    raise ValueError(f"a hold-out is {FORMS} with START before END, got {text!r}")
 
 
 def _block(start: str, end: str) -> Block | None:

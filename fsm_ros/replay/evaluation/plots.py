@@ -96,7 +96,7 @@ def _over_time(runs: Sequence[Run], prefix: str) -> Plot:
 def _gap(runs: Sequence[Run], prefix: str) -> Plot:
     told = (
         "What a chunk's own views score above its held-out ones, right after it was observed. Near zero the memory "
-        "understands the place; far above, it has learned the views by heart."
+        "has not learned them by heart, which one that shows nothing well has not either; far above, it has."
     )
     curves = _of_chunks(runs, lambda chunk: chunk.observed_psnr - chunk.held_out_psnr)
     why = "no chunk has both observed and held-out views that were rendered"

@@ -60,7 +60,7 @@ def _against(name: str, runs: Sequence[Run], prefix: str) -> Plot:
     told = f"Quality against {words}; means of about equally many views each, with standard error."
     if name == "metres":
         told += (
-            " A line that falls like the nearest keyframe's knows its cameras; one that stays level knows the place."
+            " A line that falls like the nearest keyframe's knows its cameras; one that stays level needs none near."
         )
     curves = [
         _binned(run.setting, place, name, run.held_out, lambda view: view.render.get(Metric.PSNR, np.nan))

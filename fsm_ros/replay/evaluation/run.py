@@ -14,9 +14,10 @@ from fsm_ros.replay.evaluation.asking import Asked, Asking, place_of, spread
 from fsm_ros.replay.evaluation.final_views import FinalViews
 from fsm_ros.replay.evaluation.footprint import begin_footprint, footprint, provenance
 from fsm_ros.replay.evaluation.forgetting import ForgettingProbe
-from fsm_ros.replay.evaluation.hold_out import choose
+from fsm_ros.replay.evaluation.hold_out import choose, names_a_camera
 from fsm_ros.replay.evaluation.job import Job
 from fsm_ros.replay.evaluation.metrics import ImageMetrics
+from fsm_ros.replay.evaluation.notes import notes
 from fsm_ros.replay.evaluation.progress import STREAM, VIEWS, Progress
 from fsm_ros.replay.evaluation.replaying import Replay, Step
 from fsm_ros.replay.evaluation.results import CameraPath, ChunkResult, Pictures, Run, ViewResult
@@ -30,7 +31,6 @@ VIEWS_WHEN_CUT_SHORT = 24
 """So many views are still asked for when an evaluation is interrupted."""
 _NAN = float("nan")
 _SECONDS = 1e-9
-_CAUSES_TOLD = 3
 
 
 class EvaluationError(RuntimeError):
@@ -93,6 +93,8 @@ def check(job: Job) -> str:
 def _opened(job: Job, values: Values) -> Iterator[Rig]:
     check_values(values)
     reading = job.reading
+    # Whoever holds a camera out has said that there are several, and wants them all.
+    cameras = reading.cameras or (("all",) if names_a_camera(job.hold_out) else ())
     world_frame = reading.world_frame
     # A recording that is no bag has one world, whatever a robot would call it.
     is_bag = source_kind(job.path) is SourceKind.BAG
@@ -100,7 +102,7 @@ def _opened(job: Job, values: Values) -> Iterator[Rig]:
         world_frame = values["memory.frame_id"]
     rig = open_rig(
         job.path,
-        cameras=reading.cameras,
+        cameras=cameras,
         world_frame=world_frame,
         frame_rate_hz=reading.frame_rate_hz,
         duration_s=reading.duration_s,
@@ -280,33 +282,8 @@ class _Evaluation:
 
     def _told(self) -> list[str]:
         """What a reader should know of this run."""
-        told = [
-            f"{gap.count} images of {gap.camera} from {gap.first_s:.1f} to {gap.last_s:.1f} s have no pose: {gap.cause}"
-            for gap in self._rig.gaps()
-        ]
-        broken = [*self._replay.unreadable, *self._broken]
-        if broken:
-            causes = list(dict.fromkeys(broken))[:_CAUSES_TOLD]
-            told.append(f"{len(broken)} images could not be used: {'; '.join(causes)}")
-        if self._replay.jumps:
-            told.append(
-                f"the camera's pose jumped {self._replay.jumps} times: poses from odom may serve better (--frame odom)"
-            )
-        if self._replay.restarts:
-            told.append(
-                f"stamps were set back {self._replay.restarts} times: poses may mix the TF of before and after, and "
-                "time and path are not told apart; cut the recording there, and evaluate the parts"
-            )
-        epochs = [chunk for chunk in self._chunks if chunk.epoch_began]
-        if epochs:
-            told.append(
-                f"{len(epochs)} epochs began, the first at {epochs[0].first_s:.1f} s ({epochs[0].epoch_began}): "
-                "memory.extent and memory.horizon say how far and how long one lasts"
-            )
-        failed = [chunk for chunk in self._chunks if chunk.failure]
-        if failed:
-            told.append(f"{len(failed)} chunks could not be observed: {failed[0].failure}")
-        return told
+        positions = [place_of(kept.frame) for kept in self._keyframes]
+        return notes(self._rig, self._replay, self._chunks, positions, self._broken)
 
     def _why_nothing(self) -> str:
         refused = {reason: count for reason, count in self._replay.ledger.snapshot().refused.items() if count}

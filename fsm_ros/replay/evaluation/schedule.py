@@ -205,6 +205,7 @@ def _awaited(process: SpawnProcess, receiving: Connection, interrupted: threadin
             # A terminal gives an interrupt to all processes at once, a program to one only.
             process.terminate()
             is_told = True
+            print("interrupted: what there is will be measured and shown", file=sys.stderr)
     try:
         answer: str | None = receiving.recv()
     except EOFError:

@@ -15,7 +15,7 @@ MIB = float(2**20)
 METRIC_TITLES = {Metric.PSNR: "PSNR", Metric.SSIM: "SSIM", Metric.MS_SSIM: "MS-SSIM", Metric.LPIPS: "LPIPS"}
 BASELINE_TITLES = {
     Baseline.NEAREST: "nearest keyframe",
-    Baseline.WARPED: "nearest, warped",
+    Baseline.WARPED: "nearest, warped (oracle)",
     Baseline.LAST: "last keyframe",
 }
 
@@ -68,6 +68,7 @@ class SummaryRow:
         keyframes_per_s: observed views likewise.
         host_peak_mib: peak resident memory of the process.
         device_peak_mib: peak of the accelerator's memory; 0 on a CPU.
+        places: memories in use at the end.
         state_mib: size of the memory's state at the end.
         chunks: observed.
         chunks_failed: that could not be observed.
@@ -93,6 +94,7 @@ class SummaryRow:
     keyframes_per_s: float = NAN
     host_peak_mib: float = NAN
     device_peak_mib: float = NAN
+    places: int = 0
     state_mib: float = NAN
     chunks: int = 0
     chunks_failed: int = 0
@@ -230,6 +232,7 @@ def _row(run: Run) -> SummaryRow:
         keyframes_per_s=run.keyframes * rate,
         host_peak_mib=max((chunk.host_peak_bytes for chunk in run.chunks), default=NAN) / MIB,
         device_peak_mib=max((chunk.device_peak_bytes for chunk in run.chunks), default=NAN) / MIB,
+        places=chunks[-1].places if chunks else 0,
         state_mib=chunks[-1].state_bytes / MIB if chunks else NAN,
         chunks=len(chunks),
         chunks_failed=len(run.chunks) - len(chunks),
