@@ -87,9 +87,9 @@ def with_nearest(run: Run, scores: Sequence[float], warped: float) -> Run:
     [
         (
             [18.0, 19.1, 18.0, 18.9],
-            "one is 2.00 ± 0.10 dB better than showing the nearest keyframe, on the same views.",
+            "one is 2.00 ± 0.07 dB better than showing the nearest keyframe, on the same views.",
         ),
-        ([23.0, 24.1, 23.0, 23.9], "one is 3.00 ± 0.10 dB worse than showing the nearest keyframe, on the same views."),
+        ([23.0, 24.1, 23.0, 23.9], "one is 3.00 ± 0.07 dB worse than showing the nearest keyframe, on the same views."),
         ([10.0, 31.0, 12.0, 29.0], "no clear difference"),
     ],
 )
