@@ -7,13 +7,13 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from evaluation_bags import QUICK, changed, drive
+from evaluation_commands import evaluate, names
 from recordings import camera_info, colours, raw_image, transform, write_bag
 
 from fsm_ros.replay.evaluate_bag import FAILED, GOOD, REFUSED, main
@@ -21,19 +21,10 @@ from fsm_ros.replay.evaluation import schedule
 from fsm_ros.replay.evaluation.job import Job
 from fsm_ros.replay.evaluation.settings import settings_of
 
-QUICKLY = [word for name, value in QUICK.items() for word in ("--set", f"{name}={value}")]
-COMMAND = [sys.executable, "-m", "fsm_ros.replay.evaluate_bag"]
-DEADLINE_S = 200.0
-
 
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return drive(tmp_path_factory.mktemp("bag") / "drive")
-
-
-def evaluate(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    words = [str(argument) for argument in arguments]
-    return subprocess.run([*COMMAND, *words, *QUICKLY], capture_output=True, text=True, timeout=DEADLINE_S, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +37,6 @@ def compared(bag: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
 
 def metrics(out: Path) -> dict[str, object]:
     return dict(json.loads((out / "metrics.json").read_text()))
-
-
-def names(out: Path) -> list[tuple[str, str, bool]]:
-    return [(run["recording"], run["setting"], run["complete"]) for run in metrics(out)["runs"]]  # type: ignore[attr-defined]
 
 
 # --- one recording ---------------------------------------------------------------------------------------------------

@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 import pytest
-from evaluation_bags import QUICK, drive
+from evaluation_bags import drive
+from evaluation_commands import COMMAND, DEADLINE_S, QUICKLY, evaluate, names
 
 from fsm_ros.replay import evaluate_bag
 from fsm_ros.replay.evaluate_bag import FAILED, GOOD, INTERRUPTED, main
 from fsm_ros.replay.evaluation.replacing import replacing
 from fsm_ros.replay.evaluation.store import load_run
 
-QUICKLY = [word for name, value in QUICK.items() for word in ("--set", f"{name}={value}")]
-COMMAND = [sys.executable, "-m", "fsm_ros.replay.evaluate_bag"]
-DEADLINE_S = 200.0
-
 
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return drive(tmp_path_factory.mktemp("bag") / "drive")
-
-
-def evaluate(*arguments: object) -> subprocess.CompletedProcess[str]:
-    words = [str(argument) for argument in arguments]
-    return subprocess.run([*COMMAND, *words, *QUICKLY], capture_output=True, text=True, timeout=DEADLINE_S)
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +33,6 @@ def done(bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     whole = evaluate(bag, "--out", out, "--hold-out", "every:6")
     assert whole.returncode == GOOD, whole.stderr
     return out
-
-
-def names(out: Path) -> list[tuple[str, str, bool]]:
-    found = json.loads((out / "metrics.json").read_text())
-    return [(run["recording"], run["setting"], run["complete"]) for run in found["runs"]]
 
 
 def started(arguments: Sequence[object]) -> subprocess.Popen[str]:
