@@ -98,12 +98,14 @@ def _forgetting(runs: Sequence[Run]) -> str:
 def _untouched(runs: Sequence[Run]) -> list[str]:
     """Where forgetting could not show."""
     told = []
+    few = [run for run in runs if len(observed_chunks(run)) < _FEWEST_CHUNKS]
+    if few:
+        counts = " or ".join(str(count) for count in sorted({len(observed_chunks(run)) for run in few}))
+        told.append(f"{counts} chunks are too few to judge the forgetting of {', '.join(r.setting for r in few)}.")
     for run in runs:
         chunks = observed_chunks(run)
         last = [chunk for chunk in chunks if chunk.epoch == chunks[-1].epoch]
-        if len(chunks) < _FEWEST_CHUNKS:
-            told.append(f"{len(chunks)} chunks are too few to judge the forgetting of {run.setting}.")
-        elif last[-1].places == len(last):
+        if len(chunks) >= _FEWEST_CHUNKS and last[-1].places == len(last):
             told.append(
                 f"With {run.setting} each of the {len(last)} chunks had a place of its own: none was written over, and "
                 "forgetting could not show; a longer recording, or fewer memory.places, would tell."
