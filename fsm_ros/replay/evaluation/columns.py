@@ -181,7 +181,7 @@ def cost_columns(runs: Sequence[Run]) -> list[Column]:
         Column("state", "MiB", "size of the memory's state", 1, Better.LOWER, lambda row: row.state_mib),
         _count("places", "memories in use at the end", lambda row: row.places),
         _count("chunks", "observed", lambda row: row.chunks),
-        _count("keyframes", "observed views", lambda row: row.keyframes),
+        _count("views", "observed: keyframes", lambda row: row.keyframes),
         _count("epochs", "of the memory", lambda row: row.epochs),
     ]
 
