@@ -47,11 +47,6 @@ class Loop:
         slope = (np.cos(phase) * orders) @ self.sines - (np.sin(phase) * orders) @ self.cosines
         return np.unwrap(np.arctan2(slope[:, 1], slope[:, 0]))
 
-    @property
-    def span_m(self) -> float:
-        """The longer side of the box around it, metres."""
-        return float(np.ptp(self.places(_angles(_CHECKED)), axis=0).max())
-
     def progress(self) -> tuple[Doubles, Doubles]:
         """Angles from 0 to 2 pi, and how far each is along the way: metres and `METRES_PER_RADIAN` for its turns."""
         angles = np.append(_angles(_PER_LAP), 2.0 * np.pi)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsm_ros.sources.images import read_image
-from fsm_ros.sources.source import SourceError, Track, check_index
+from fsm_ros.sources.source import CameraTrack, SourceError
 from fsm_ros.stream.frame import Camera, PosedImage
 
 
@@ -27,7 +27,7 @@ class ImageFile:
     camera: Camera
 
 
-class ImageFiles(Track):
+class ImageFiles(CameraTrack):
     """Frames that are image files; see `source.PosedSource`. Images may differ in size and camera."""
 
     def __init__(
@@ -50,22 +50,8 @@ class ImageFiles(Track):
             said_by: what gives the cameras, for messages: "FILE says w, h =".
             remedy: what to do where an image has another size than its camera.
         """
-        super().__init__(stamps_ns, world_from_camera)
-        self._name, self._files, self._said_by, self._remedy = name, tuple(files), said_by, remedy
-
-    @property
-    def name(self) -> str:
-        """Name of the folder."""
-        return self._name
-
-    def camera(self, index: int) -> Camera:
-        """Intrinsics and lens of one frame; nothing is decoded.
-
-        Raises:
-            IndexError: there is no such frame.
-        """
-        check_index(index, len(self), self._name)
-        return self._files[index].camera
+        super().__init__(name, [file.camera for file in files], stamps_ns, world_from_camera)
+        self._paths, self._said_by, self._remedy = tuple(file.path for file in files), said_by, remedy
 
     def read(self, index: int) -> PosedImage:
         """One frame.
@@ -74,7 +60,7 @@ class ImageFiles(Track):
             IndexError: there is no such frame.
             SourceError: the image cannot be decoded, or has another size than its camera.
         """
-        camera, path = self.camera(index), self._files[index].path
+        camera, path = self.camera(index), self._paths[index]
         image = read_image(path)
         height, width = image.shape[:2]
         if (width, height) != (camera.width, camera.height):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -89,6 +90,42 @@ class Track:
         """A frame's image with its pose and stamp."""
         pose = self._world_from_camera[index].copy()
         return PosedImage(image, camera, pose, int(self._stamps_ns[index]), source=source)
+
+
+class CameraTrack(Track):
+    """A track whose cameras are all known beforehand."""
+
+    def __init__(
+        self,
+        name: str,
+        cameras: Sequence[Camera],
+        stamps_ns: NDArray[np.int64],
+        world_from_camera: NDArray[np.float64],
+    ) -> None:
+        """Take all of it over; see `Track`.
+
+        Args:
+            name: of the recording.
+            cameras: ``n`` intrinsics, one a frame.
+            stamps_ns: ``[n]`` int64, nanoseconds.
+            world_from_camera: ``[n, 4, 4]`` float64, rigid.
+        """
+        super().__init__(stamps_ns, world_from_camera)
+        self._name, self._cameras = name, tuple(cameras)
+
+    @property
+    def name(self) -> str:
+        """What the recording is called: its folder, its scene or its video."""
+        return self._name
+
+    def camera(self, index: int) -> Camera:
+        """Intrinsics and lens of one frame; nothing is decoded.
+
+        Raises:
+            IndexError: there is no such frame.
+        """
+        check_index(index, len(self), self._name)
+        return self._cameras[index]
 
 
 def check_index(index: int, count: int, name: str) -> None:

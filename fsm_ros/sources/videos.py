@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from fsm_ros.sources.json_files import list_of_objects, load_json, load_json_lines, number, text, whole_number
 from fsm_ros.sources.poses import invert_rigid, rigid_pose
 from fsm_ros.sources.process_local import ProcessLocal
-from fsm_ros.sources.source import SourceError, Track, check_index
+from fsm_ros.sources.source import CameraTrack, SourceError
 from fsm_ros.sources.video_frames import VideoFrames
 from fsm_ros.stream.frame import Camera, PosedImage
 
@@ -60,7 +60,7 @@ class VideoFrame:
     world_from_camera: NDArray[np.float64]
 
 
-class VideoSource(Track):
+class VideoSource(CameraTrack):
     """One scene: a video and its poses, in the order of the file; see `source.PosedSource` and the module.
 
     Stamps count from the first frame of the video, which may have more frames than the scene. Poses are in the scene's
@@ -71,30 +71,17 @@ class VideoSource(Track):
         """Put a scene together; `read_scenes` does from its file.
 
         Args:
-            name: of the scene.
+            name: of the scene: ``scene_name``, else that of the video.
             video: its file, which is opened when the first frame is read.
             frames: at least one.
             frame_rate_hz: of the video, frames a second.
         """
-        self._name, self._frames = name, tuple(frames)
-        numbers = np.array([frame.number for frame in frames], dtype=np.int64)
+        self._numbers = tuple(frame.number for frame in frames)
+        numbers = np.array(self._numbers, dtype=np.int64)
         stamps_ns = np.round(numbers * (_NS / frame_rate_hz)).astype(np.int64)
-        super().__init__(stamps_ns, np.stack([frame.world_from_camera for frame in frames]))
+        poses = np.stack([frame.world_from_camera for frame in frames])
+        super().__init__(name, [frame.camera for frame in frames], stamps_ns, poses)
         self._reader = ProcessLocal(partial(VideoFrames, video), VideoFrames.close)
-
-    @property
-    def name(self) -> str:
-        """``scene_name``, else that of the video."""
-        return self._name
-
-    def camera(self, index: int) -> Camera:
-        """Intrinsics of one frame; nothing is decoded.
-
-        Raises:
-            IndexError: there is no such frame.
-        """
-        check_index(index, len(self), self._name)
-        return self._frames[index].camera
 
     def read(self, index: int) -> PosedImage:
         """One frame.
@@ -104,7 +91,7 @@ class VideoSource(Track):
             SourceError: the video ends before it or is damaged.
         """
         camera = self.camera(index)
-        image = self._reader.get().read(self._frames[index].number)
+        image = self._reader.get().read(self._numbers[index])
         return self._posed(index, image, camera, self._name)
 
     def close(self) -> None:

@@ -70,10 +70,9 @@ def run_here(out: Path, jobs: Sequence[Job], say: Callable[[str], None]) -> list
     outcomes: list[Outcome] = []
     with _interrupts() as interrupted:
         for job in jobs:
-            done = finished(out, job)
+            done = _done_already(out, job, say)
             if done is not None:
-                say(f"{job.recording}, {job.setting.name}: done already")
-                outcomes.append(Outcome(job, done))
+                outcomes.append(done)
             elif interrupted.is_set():
                 outcomes.append(Outcome(job, None))
             else:
@@ -99,10 +98,9 @@ def run_on_ray(out: Path, jobs: Sequence[Job], address: str | None, say: Callabl
         raise ImportError("--ray needs Ray: pip install 'fsm_ros[ray]'") from error
     outcomes: dict[int, Outcome] = {}
     for number, job in enumerate(jobs):
-        done = finished(out, job)
+        done = _done_already(out, job, say)
         if done is not None:
-            say(f"{job.recording}, {job.setting.name}: done already")
-            outcomes[number] = Outcome(job, done)
+            outcomes[number] = done
     waiting = [number for number in range(len(jobs)) if number not in outcomes]
     if not waiting:
         return [outcomes[number] for number in range(len(jobs))]
@@ -127,6 +125,15 @@ def run_on_ray(out: Path, jobs: Sequence[Job], address: str | None, say: Callabl
     finally:
         ray.shutdown()
     return [outcomes.get(number, Outcome(job, None)) for number, job in enumerate(jobs)]
+
+
+def _done_already(out: Path, job: Job, say: Callable[[str], None]) -> Outcome | None:
+    """What was found by an earlier evaluation; None where there is nothing that holds still."""
+    run = finished(out, job)
+    if run is None:
+        return None
+    say(f"{job.recording}, {job.setting.name}: done already")
+    return Outcome(job, run)
 
 
 def gpus_for(job: Job, there_are: float) -> int:
