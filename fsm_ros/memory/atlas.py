@@ -12,6 +12,7 @@ with each other; then, too, the nearest is written. Not of the paper.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.consolidation import Consolidation
 from fsm_ros.memory.elastic import WriteRule
-from fsm_ros.memory.model import FastSpatialMemory, NonFiniteUpdateError, Views
+from fsm_ros.memory.model import FastSpatialMemory, Geometry, NonFiniteUpdateError, Rendering, Views
 from fsm_ros.memory.state import MemoryState, size_bytes
 
 ADDRESS = 6
@@ -207,18 +208,45 @@ def render(model: FastSpatialMemory, atlas: Atlas, cameras: Cameras, times: Tens
     Raises:
         ValueError: shapes that do not fit.
     """
+    return render_all(model, atlas, cameras, times).images
+
+
+def render_all(model: FastSpatialMemory, atlas: Atlas, cameras: Cameras, times: Tensor) -> Rendering:
+    """Views from the atlas with all that its memories know of them, each from the place nearest to its camera.
+
+    Args:
+        model: the weights.
+        atlas: the memory.
+        cameras: where to look from, of one scene.
+        times: ``[1, V]``, memory time in [-1, 1].
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
     if len(atlas.places) < 2:
-        return model.render(atlas.state, cameras, times)
+        return model.render_all(atlas.state, cameras, times)
     addresses = addresses_of(cameras)
     if times.shape != (1, cameras.views):
         raise ValueError(f"times must be {(1, cameras.views)} like their cameras, got {tuple(times.shape)}")
     nearest = atlas.nearest(addresses)
-    images = times.new_empty((1, cameras.views, 3, cameras.height, cameras.width), dtype=torch.float32)
-    for number in sorted(set(nearest.tolist())):
-        chosen = (nearest == number).nonzero()[:, 0].to(times.device)
-        rendered = model.render(atlas.places[number].state, cameras[chosen], times[:, chosen])
-        images = images.index_copy(1, chosen, rendered)
-    return images
+    numbers = sorted(set(nearest.tolist()))
+    chosen = [(nearest == number).nonzero()[:, 0].to(times.device) for number in numbers]
+    rendered = [
+        model.render_all(atlas.places[number].state, cameras[views], times[:, views])
+        for number, views in zip(numbers, chosen, strict=True)
+    ]
+    order = torch.cat(chosen).argsort()
+
+    def in_order(parts: Sequence[Tensor]) -> Tensor:
+        return torch.cat(tuple(parts), dim=1)[:, order]
+
+    geometries = [each.geometry for each in rendered if each.geometry is not None]
+    return Rendering(
+        in_order([each.images for each in rendered]),
+        Geometry(in_order([g.log_inverse_depth for g in geometries]), in_order([g.scale for g in geometries]))
+        if geometries
+        else None,
+    )
 
 
 def _place_for(

@@ -129,7 +129,8 @@ def locate_checkpoint(source: str) -> Path:
         CheckpointError: there is none.
     """
     if source == SHIPPED:
-        shipped = sorted(Path(str(resources.files("fsm_ros") / "weights")).glob("*.safetensors"))
+        folder = Path(str(resources.files("fsm_ros") / "weights"))
+        shipped = sorted(path for path in folder.glob("*.safetensors") if path.name != "recall.safetensors")
         if len(shipped) != 1:
             raise CheckpointError(
                 f"expected one shipped checkpoint, found {[p.name for p in shipped]}: reinstall fsm_ros"

@@ -28,6 +28,12 @@ from fsm_ros.memory.layers import Block, FeedForward, LaCETLayer, ViewAttention
 from fsm_ros.memory.state import MemoryState
 
 PIXEL_CHANNELS = 13  # origin, direction, moment, rgb, time
+TYPICAL_LOG_INVERSE_DISTANCE = 0.7
+"""Where the geometry head begins: half a memory unit away, along the ray."""
+TYPICAL_SCALE = 0.3
+"""And how sure of it, in units of the natural logarithm."""
+MAX_LOG_SCALE = 4.0
+"""The scale stays within this factor's exponential of the typical one."""
 
 
 class NonFiniteUpdateError(ArithmeticError):
@@ -67,6 +73,7 @@ class ModelConfig:
         mlp_inter_multi: hidden width of the MLP in multiples of ``D``.
         base_lr: step size of a token before the learned offset.
         muon_update_steps: Newton-Schulz iterations.
+        geometry: whether it tells depth beside colour (ours; weights of the release have no such head).
     """
 
     patch_size: int = 8
@@ -78,6 +85,7 @@ class ModelConfig:
     mlp_inter_multi: int = 4
     base_lr: float = 0.01
     muon_update_steps: int = 5
+    geometry: bool = False
 
     def __post_init__(self) -> None:
         """Check that the numbers fit together.
@@ -86,6 +94,10 @@ class ModelConfig:
             ValueError: a size is not a positive whole number, or a head width does not divide the model width.
         """
         for name, value in asdict(self).items():
+            if name == "geometry":
+                if not isinstance(value, bool):
+                    raise ValueError(f"model configuration: geometry must be true or false, got {value!r}")
+                continue
             if name != "base_lr" and not isinstance(value, int):
                 raise ValueError(f"model configuration: {name} must be a whole number, got {value!r}")
             if not (value > 0 or (name == "muon_update_steps" and value == 0)):
@@ -102,6 +114,37 @@ class ModelConfig:
         if unknown:
             raise ValueError(f"model configuration: unknown {', '.join(unknown)}")
         return cls(**values)
+
+    def as_mapping(self) -> dict[str, Any]:
+        """The inverse of :meth:`from_mapping`; without ``geometry`` where there is none, as before there was any."""
+        return {name: value for name, value in asdict(self).items() if name != "geometry" or value}
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """How far what a view shows is away, as a Laplace distribution for every pixel.
+
+    Attributes:
+        log_inverse_depth: ``[B, V, H, W]`` its median: natural logarithm of one over the depth along the optical axis
+            (REP-118), memory units.
+        scale: ``[B, V, H, W]`` its scale, positive.
+    """
+
+    log_inverse_depth: Tensor
+    scale: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Rendering:
+    """What the memory answers for some views.
+
+    Attributes:
+        images: ``[B, V, 3, H, W]``, RGB in (0, 1), float32.
+        geometry: ``None`` where the weights have no geometry head.
+    """
+
+    images: Tensor
+    geometry: Geometry | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +214,10 @@ class FastSpatialMemory(nn.Module):
             nn.Linear(config.dim, 3 * token, bias=False),
             nn.Sigmoid(),
         )
+        if config.geometry:
+            self.geometry_token_decoder = nn.Sequential(
+                nn.LayerNorm(config.dim, eps=1e-5, bias=False), nn.Linear(config.dim, 2 * token)
+            )
 
     @property
     def device(self) -> torch.device:
@@ -184,7 +231,7 @@ class FastSpatialMemory(nn.Module):
 
     def fingerprint(self) -> str:
         """A hash of architecture and weights: memories of one model mean nothing to another."""
-        digest = hashlib.sha256(json.dumps(asdict(self.config), sort_keys=True).encode())
+        digest = hashlib.sha256(json.dumps(self.config.as_mapping(), sort_keys=True).encode())
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
@@ -321,22 +368,57 @@ class FastSpatialMemory(nn.Module):
         Raises:
             ValueError: shapes that do not fit.
         """
+        with self._autocast():
+            x = self._asked(state, cameras, times)
+            patches: Tensor = self.image_token_decoder(x)
+        return self._pixels(patches.float(), cameras)
+
+    def render_all(self, state: MemoryState, cameras: Cameras, times: Tensor) -> Rendering:
+        """Views from the memory with all that it knows of them; their colours are those of :meth:`render`.
+
+        Args:
+            state: the memory.
+            cameras: where to look from.
+            times: ``[B, V]``, the moments to look at, memory time in [-1, 1].
+
+        Raises:
+            ValueError: shapes that do not fit.
+        """
+        with self._autocast():
+            x = self._asked(state, cameras, times)
+            patches: Tensor = self.image_token_decoder(x)
+            shape: Tensor | None = self.geometry_token_decoder(x) if self.config.geometry else None
+        images = self._pixels(patches.float(), cameras)
+        if shape is None:
+            return Rendering(images, None)
+        along_ray, spread = self._pixels(shape.float(), cameras).unbind(dim=2)
+        return Rendering(
+            images,
+            Geometry(
+                along_ray + _log_stretch(cameras) + TYPICAL_LOG_INVERSE_DISTANCE,
+                TYPICAL_SCALE * spread.clamp(-MAX_LOG_SCALE, MAX_LOG_SCALE).exp(),
+            ),
+        )
+
+    def _asked(self, state: MemoryState, cameras: Cameras, times: Tensor) -> Tensor:
+        """What the views' tokens have become when the last layer has answered them."""
         _check_times(times, cameras)
         self._check_fits(state, cameras)
-        with self._autocast():
-            x = self._embed(cameras, times, images=None)
-            for block, layer in zip(self._blocks(), state.layers, strict=True):
-                x = block.respond(block.attend(x), layer.weights)
-            patches: Tensor = self.image_token_decoder(x)
+        x = self._embed(cameras, times, images=None)
+        for block, layer in zip(self._blocks(), state.layers, strict=True):
+            x = block.respond(block.attend(x), layer.weights)
+        return x
+
+    def _pixels(self, patches: Tensor, cameras: Cameras) -> Tensor:
+        """``[B, V, N, C p^2]`` to ``[B, V, C, H, W]``."""
         p = self.config.patch_size
         return rearrange(
-            patches.float(),
+            patches,
             "b v (h w) (p q c) -> b v c (h p) (w q)",
             h=cameras.height // p,
             w=cameras.width // p,
             p=p,
             q=p,
-            c=3,
         )
 
     def patch_features(self, cameras: Cameras, times: Tensor, images: Tensor | None) -> Tensor:
@@ -381,6 +463,16 @@ def _block(c: ModelConfig) -> Block:
         FeedForward(c.dim, c.mlp_inter_multi),
         c.dim,
     )
+
+
+def _log_stretch(cameras: Cameras) -> Tensor:
+    """Logarithm of distance along the ray over depth along the optical axis, ``[B, V, H, W]``."""
+    intrinsics = cameras.fxfycxcy
+    column = torch.arange(cameras.width, device=intrinsics.device) + 0.5
+    row = torch.arange(cameras.height, device=intrinsics.device) + 0.5
+    fx, fy, cx, cy = (intrinsics[..., i, None] for i in range(4))
+    x, y = ((column - cx) / fx)[:, :, None, :], ((row - cy) / fy)[:, :, :, None]
+    return 0.5 * (1 + x * x + y * y).log()
 
 
 def _expanded(given: Tensor, like: Tensor) -> Tensor:

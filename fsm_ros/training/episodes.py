@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,6 +17,8 @@ from fsm_ros.spatial.tensors import cameras_of, times_of
 from fsm_ros.stream.world import REACH, MemoryFrame
 from fsm_ros.training.settings import EpisodeSettings
 
+NEAREST_M, FARTHEST_M = 1e-2, 1e4
+"""Depths that are learned from lie in this range, metres."""
 MIN_AUTOMATIC_EXTENT_M = 0.25
 """A camera that hardly moves in its first chunk tells no scale: below this the extent is drawn instead."""
 
@@ -61,13 +64,23 @@ class Clip:
         images: ``[F, 3, H, W]`` RGB in [0, 1], on the device that trains.
         world_from_camera: ``[F, 4, 4]`` float64, rigid, metres.
         fxfycxcy: ``[F, 4]`` float64, pixels, pixel centres at half-integers.
-        stamps_ns: ``[F]`` int64, strictly increasing.
+        stamps_ns: ``[F]`` int64; of the frames on the camera's way strictly increasing.
+        depth_m: ``[F, H, W]`` along the optical axis, metres, where it is known.
+        beside: how many of the frames, the last ones, were not seen on the camera's way but from beside it; they are
+            asked for and never observed.
     """
 
     images: Tensor
     world_from_camera: NDArray[np.float64]
     fxfycxcy: NDArray[np.float64]
     stamps_ns: NDArray[np.int64]
+    depth_m: Tensor | None = None
+    beside: int = 0
+
+    @property
+    def path_frames(self) -> int:
+        """Frames on the camera's way."""
+        return len(self.stamps_ns) - self.beside
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +91,20 @@ class Episodes:
         chunks: what is observed, chunk by chunk.
         wanted: for each chunk, what is to be rendered after it; ``None`` for nothing.
         batch_order: observed in batch order, and rendered at the end only.
+        log_inverse_depth: for each chunk, that of what is to be rendered after it, ``[B, V, H, W]`` in memory units
+            along the optical axis; ``None`` where it is not known.
+        extent_m: ``[B]`` metres of a memory unit.
+        horizon_s: ``[B]`` seconds from memory time -1 to +1.
+        seed: of whatever is done at random with them.
     """
 
     chunks: tuple[Views, ...]
     wanted: tuple[Views | None, ...]
     batch_order: bool = False
+    log_inverse_depth: tuple[Tensor | None, ...] = ()
+    extent_m: Tensor | None = None
+    horizon_s: Tensor | None = None
+    seed: int = 0
 
     @property
     def views(self) -> int:
@@ -106,7 +128,13 @@ def draw_plan(settings: EpisodeSettings, progress: float, rng: np.random.Generat
     return EpisodePlan(views, count, bool(rng.random() < settings.batch_order))
 
 
-def draw_picks(settings: EpisodeSettings, plan: EpisodePlan, frames: int, rng: np.random.Generator) -> Picks:
+def draw_picks(
+    settings: EpisodeSettings,
+    plan: EpisodePlan,
+    frames: int,
+    rng: np.random.Generator,
+    beside_ns: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
+) -> Picks:
     """Which frames of a clip are observed and which are asked for.
 
     The observed ones are spread over a stretch of the clip, one in each of its equal parts. Asked for is what lies
@@ -117,6 +145,8 @@ def draw_picks(settings: EpisodeSettings, plan: EpisodePlan, frames: int, rng: n
         plan: of the step.
         frames: of the clip.
         rng: of the episode.
+        beside_ns: the stamps of the frames on the path, and of those beside it, where there are any: after the last
+            chunk, ``targets_beside`` of them are asked for too, of the time that was observed.
 
     Raises:
         ValueError: the clip has fewer frames than the episode observes.
@@ -138,6 +168,13 @@ def draw_picks(settings: EpisodeSettings, plan: EpisodePlan, frames: int, rng: n
         # So short a stretch may have nothing between its views: then what was observed is asked for.
         asked = asked if len(asked) else observed[: (chunk + 1) * plan.chunk_views]
         wanted.append(np.sort(rng.choice(asked, count, replace=len(asked) < count)))
+    if beside_ns is not None and settings.targets_beside:
+        path_ns, own_ns = beside_ns
+        gap = np.abs(own_ns[:, None] - path_ns[observed]).min(axis=1)
+        inside = (own_ns >= path_ns[observed[0]]) & (own_ns <= path_ns[observed[-1]])
+        # Those of the observed time first; where there are too few of them, those that are nearest to it.
+        order = np.lexsort((rng.random(len(own_ns)), np.where(inside, 0, gap)))
+        wanted[-1] = np.concatenate([wanted[-1], frames + order[: settings.targets_beside]])
     return Picks(observed, tuple(wanted))
 
 
@@ -208,11 +245,33 @@ def assemble(
         )
 
     size = plan.chunk_views
+    extent_m = torch.tensor([frame.extent_m for frame in frames], device=clips[0].images.device)
     chunks = tuple(views_at([p.observed[i * size : (i + 1) * size] for p in picks]) for i in range(plan.chunk_count))
     wanted = tuple(
         views_at([p.wanted[i] for p in picks]) if len(picks[0].wanted[i]) else None for i in range(plan.chunk_count)
     )
-    return Episodes(chunks, wanted, plan.batch_order)
+    known = all(clip.depth_m is not None for clip in clips)
+    return Episodes(
+        chunks,
+        wanted,
+        plan.batch_order,
+        tuple(
+            _log_inverse_depth(clips, [p.wanted[i] for p in picks], extent_m) if known and len(picks[0].wanted[i]) else None
+            for i in range(plan.chunk_count)
+        ),
+        extent_m,
+        torch.tensor([frame.horizon_s for frame in frames], device=clips[0].images.device),
+    )
+
+
+def _log_inverse_depth(clips: Sequence[Clip], numbers: Sequence[NDArray[np.int64]], extent_m: Tensor) -> Tensor:
+    """Of some frames of every clip, ``[B, V, H, W]``, memory units."""
+    depths = [
+        clip.depth_m[torch.from_numpy(n).to(clip.depth_m.device)]
+        for clip, n in zip(clips, numbers, strict=True)
+        if clip.depth_m is not None
+    ]
+    return extent_m.log()[:, None, None, None] - torch.stack(depths).clamp(NEAREST_M, FARTHEST_M).log()
 
 
 def joined(chunks: Sequence[Views]) -> Views:
@@ -226,6 +285,16 @@ def joined(chunks: Sequence[Views]) -> Views:
     )
     images = torch.cat([chunk.images for chunk in chunks], dim=1)
     return Views(images, cameras, torch.cat([chunk.times for chunk in chunks], dim=1))
+
+
+def resized(views: Views, factor: int) -> Views:
+    """Views with pixels so many times as large."""
+    if factor == 1:
+        return views
+    cameras = views.cameras
+    images = F.avg_pool2d(views.images.flatten(0, 1), factor).unflatten(0, views.images.shape[:2])
+    height, width = cameras.height // factor, cameras.width // factor
+    return Views(images, Cameras(cameras.fxfycxcy / factor, cameras.memory_from_camera, height, width), views.times)
 
 
 def _draw(weights: Mapping[int, float], most: int, rng: np.random.Generator) -> int:

@@ -14,11 +14,15 @@ import torch
 from fsm_ros.memory.atlas import AtlasSettings
 from fsm_ros.memory.checkpoint import CheckpointError, load_checkpoint
 from fsm_ros.memory.rules import RuleKind, rule_from
+from fsm_ros.recall.checkpoint import RecallWeightsError, load_recall
 from fsm_ros.spatial.settings import PLASTIC
 from fsm_ros.training.evaluation import EvaluationSettings, conditions, evaluate, table
 from fsm_ros.training.reporting import contact_sheet, write_png
 from fsm_ros.training.scenes import Family, SceneSettings, Split
 from fsm_ros.training.scenes.settings import DEFAULT_FAMILIES
+
+
+NOTHING = "none"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,13 +49,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             chunk_counts=tuple(options.chunks),
             extent_m=options.extent,
             atlas=AtlasSettings(options.places),
+            memory_size=options.memory_size,
+            photographs=options.photographs,
         )
         entries = dict(options.rule_entry)
         if "kind" in entries or (entries and options.rule == PLASTIC):
             raise ValueError("--rule-entry is for the entries of the rule that --rule names; plastic has none")
         rule = None if options.rule == PLASTIC else rule_from({"kind": options.rule, **entries})
-        evaluation = evaluate(memory, settings, rule, shown=6)
-    except (CheckpointError, ImportError, ValueError) as error:
+        recall = None if options.recall == NOTHING else load_recall(options.recall).to(memory.device)
+        evaluation = evaluate(memory, settings, rule, shown=6, recall=recall)
+    except (CheckpointError, RecallWeightsError, ImportError, ValueError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
     print(f"{table(evaluation)}\n\n{conditions(settings, rule)}")
@@ -65,6 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="evaluate", description="Score weights on held-out procedural scenes.")
     parser.add_argument("--weights", default="shipped", help="shipped, a file, or hf://... (%(default)s)")
+    parser.add_argument(
+        "--recall", default="shipped", help="weights of recall: shipped, a file, or none: the memory alone (%(default)s)"
+    )
+    parser.add_argument("--photographs", type=int, default=4, help="keyframes a view is recalled from (%(default)s)")
+    parser.add_argument("--memory-size", type=int, default=0, help="edge of the memory's own views; 0: --size")
     parser.add_argument("--split", default="report", choices=[split.value for split in Split])
     parser.add_argument("--seed", type=int, default=0, help="of the scenes")
     parser.add_argument("--count", type=int, default=64, help="scenes (%(default)s)")

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from fsm_ros.memory.atlas import Atlas, AtlasSettings, observe, render
+from fsm_ros.memory.atlas import Atlas, AtlasSettings, observe, render_all
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.elastic import WriteRule
-from fsm_ros.memory.model import FastSpatialMemory, Views
+from fsm_ros.memory.model import FastSpatialMemory, Geometry, Rendering, Views
 from fsm_ros.memory.rules import rule_as_plain
+from fsm_ros.recall.net import RecallNet
 from fsm_ros.stream.rigid import camera_distance_m
 from fsm_ros.stream.world import MemoryFrame
-from fsm_ros.training.episodes import Clip, EpisodePlan, Episodes, Picks, assemble
+from fsm_ros.training.episodes import Clip, EpisodePlan, Episodes, Picks, assemble, joined, resized
+from fsm_ros.training.recalling import RecallTask, recalled_views
 from fsm_ros.training.scenes import Clips, SceneSettings, SceneSource, Split
 from fsm_ros.training.supply import split_clips
 
@@ -49,6 +53,8 @@ class EvaluationSettings:
         extent_m: metres of a memory unit, 0: read from the first chunk, as a node does by default.
         batch: scenes at once.
         atlas: how many places a memory has.
+        memory_size: edge of the views that the memory observes and renders, a whole part of ``size``; 0: the same.
+        photographs: keyframes that a view is recalled from, at most.
     """
 
     seed: int = 0
@@ -63,6 +69,8 @@ class EvaluationSettings:
     extent_m: float = 4.0
     batch: int = 8
     atlas: AtlasSettings = AtlasSettings()
+    memory_size: int = 0
+    photographs: int = 4
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -90,6 +98,13 @@ class Score:
         mean_colour: PSNR of the mean colour of all observed views.
         first_chunk: PSNR of the first chunk's own views, rendered now: what is forgotten goes down.
         newest_chunk: PSNR of the newest chunk's own views.
+        memory: PSNR of what the memory alone renders.
+        alone: PSNR of what is recalled without the memory; NaN without recall.
+        blur: gradient energy of the rendered views over that of the truth; 1 is right, less is blurred.
+        depth_error: mean of the absolute relative error of depth, in the pixels that some photograph saw.
+        depth_close: share of those pixels whose depth is wrong by less than 5 %.
+        sure_error: mean absolute error of the surer half of all pixels over that of the others.
+        recalled: share of the pixels that come from photographs.
     """
 
     chunk_count: int
@@ -100,6 +115,13 @@ class Score:
     mean_colour: float
     first_chunk: float
     newest_chunk: float
+    memory: float = math.nan
+    alone: float = math.nan
+    blur: float = math.nan
+    depth_error: float = math.nan
+    depth_close: float = math.nan
+    sure_error: float = math.nan
+    recalled: float = math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +160,7 @@ def evaluate(
     *,
     shown: int = 0,
     held_out: HeldOut | None = None,
+    recall: RecallNet | None = None,
 ) -> Evaluation:
     """Observe held-out scenes in streaming order and render what was held out.
 
@@ -147,6 +170,7 @@ def evaluate(
         rule: how it writes; ``None`` for plain LaCT.
         shown: how many scenes to keep pictures of.
         held_out: what :func:`trace_held_out` gave for the same settings, where they are evaluated again and again.
+        recall: recalls the views from what was observed; ``None``: the memory renders them.
     """
     if held_out is None:
         held_out = trace_held_out(settings, memory.device)
@@ -155,7 +179,7 @@ def evaluate(
     for count in settings.chunk_counts:
         clips = held_out[clip_frames(settings, count)]
         for first in range(0, len(clips), settings.batch):
-            rows, views = _evaluate_count(memory, clips[first : first + settings.batch], count, settings, rule)
+            rows, views = _evaluate_count(memory, clips[first : first + settings.batch], count, settings, rule, recall)
             found[count].append(rows)
             if count == max(settings.chunk_counts):
                 pictures += views
@@ -222,52 +246,97 @@ def _evaluate_count(
     chunk_count: int,
     settings: EvaluationSettings,
     rule: WriteRule | None,
+    recall: RecallNet | None,
 ) -> tuple[NDArray[np.float64], list[Shown]]:
-    """Rows of (rendered, nearest, mean colour, first chunk, newest chunk), one a scene."""
+    """Rows of the columns of a score, one a scene."""
     plan = EpisodePlan(settings.chunk_views, chunk_count)
     pick = evaluation_picks(settings, chunk_count)
     episodes = episodes_of(clips, [pick] * len(clips), plan, settings)
-    rendering = remembered(memory, episodes.chunks, rule, settings.atlas)
+    factor = settings.size // (settings.memory_size or settings.size)
+    chunks = [resized(chunk, factor) for chunk in episodes.chunks]
+    rendering = remembered(memory, chunks, rule, settings.atlas)
     wanted = episodes.wanted[-1]
     if wanted is None:
         raise ValueError("an evaluation asks for at least one view")
-    rendered = rendering(wanted.cameras, wanted.times)
-    first, newest = episodes.chunks[0], episodes.chunks[-1]
-    again = rendering(first.cameras, first.times)
-    just_now = rendering(newest.cameras, newest.times)
+    asked = resized(wanted, factor)
+    answer = rendering(asked.cameras, asked.times)
+    size = (wanted.cameras.height, wanted.cameras.width)
+    remembered_views = F.interpolate(answer.images.flatten(0, 1), size, mode="bicubic") if factor > 1 else None
+    from_memory = answer.images if remembered_views is None else remembered_views.view_as(wanted.images).clamp(0, 1)
+    first, newest = chunks[0], chunks[-1]
+    again = rendering(first.cameras, first.times).images
+    just_now = rendering(newest.cameras, newest.times).images
     nearest = torch.stack([_nearest(clip, pick.observed, pick.wanted[-1]) for clip in clips])
     observed = torch.stack([clip.images[torch.from_numpy(pick.observed).to(clip.images.device)] for clip in clips])
     colour = observed.mean(dim=(1, 3, 4))[:, None, :, None, None].expand_as(wanted.images)
+    rendered = from_memory
+    nothing = torch.full_like(psnr(nearest, wanted.images), torch.nan)
+    alone = depth_error = depth_close = sure_error = share = nothing
+    if recall is not None:
+        task = _task(episodes, wanted, answer)
+        both = recalled_views(recall, task, settings.photographs)
+        rendered = both.images
+        alone = psnr(recalled_views(recall, task, settings.photographs, with_memory=False).images, wanted.images)
+        depth_error, depth_close = both.depth_errors(task)
+        sure_error = both.sure_error(wanted.images)
+        share = both.share.mean(dim=(2, 3, 4))
     columns = (
         psnr(rendered, wanted.images),
         psnr(nearest, wanted.images),
         psnr(colour, wanted.images),
         psnr(again, first.images),
         psnr(just_now, newest.images),
+        psnr(from_memory, wanted.images),
+        alone,
+        gradient_energy(rendered) / gradient_energy(wanted.images).clamp_min(1e-9),
+        depth_error,
+        depth_close,
+        sure_error,
+        share,
     )
     rows = torch.stack([column.mean(dim=1) for column in columns], dim=1)
     shown = [Shown(*views) for views in zip(wanted.images, rendered, nearest, strict=True)]
     return rows.double().cpu().numpy(), shown
 
 
+def _task(episodes: Episodes, wanted: Views, answer: Rendering) -> RecallTask:
+    if episodes.extent_m is None or episodes.horizon_s is None:
+        raise ValueError("the episodes of an evaluation say what a memory unit is")
+    truth = episodes.log_inverse_depth[-1] if episodes.log_inverse_depth else None
+    return RecallTask(wanted, truth, joined(episodes.chunks), answer, episodes.extent_m, episodes.horizon_s)
+
+
+def gradient_energy(images: Tensor) -> Tensor:
+    """Mean square of the image's gradients, ``[B, V, 3, H, W]`` to ``[B, V]``."""
+    return sum(images.diff(dim=dim).square().mean(dim=(-3, -2, -1)) for dim in (-1, -2))  # type: ignore[return-value]
+
+
 def remembered(
     memory: FastSpatialMemory, chunks: Sequence[Views], rule: WriteRule | None, settings: AtlasSettings
-) -> Callable[[Cameras, Tensor], Tensor]:
-    """Observe chunks of ``B`` scenes; what comes back renders views of them, ``[B, V, 3, H, W]``."""
+) -> Callable[[Cameras, Tensor], Rendering]:
+    """Observe chunks of ``B`` scenes; what comes back renders views of them."""
     scenes = chunks[0].cameras.batch
     if settings.places == 1:
         state = memory.initial_state(scenes)
         for chunk in chunks:
             state = memory.observe(state, chunk, rule)
-        return lambda cameras, times: memory.render(state, cameras, times)
+        return lambda cameras, times: memory.render_all(state, cameras, times)
     atlases = [Atlas(memory.initial_state(1)) for _ in range(scenes)]
     for chunk in chunks:
         for i, atlas in enumerate(atlases):
             one = Views(chunk.images[i : i + 1], chunk.cameras.scene(i), chunk.times[i : i + 1])
             atlases[i] = observe(memory, atlas, one, rule, settings)
-    return lambda cameras, times: torch.cat(
-        [render(memory, atlas, cameras.scene(i), times[i : i + 1]) for i, atlas in enumerate(atlases)]
-    )
+
+    def rendered(cameras: Cameras, times: Tensor) -> Rendering:
+        each = [render_all(memory, atlas, cameras.scene(i), times[i : i + 1]) for i, atlas in enumerate(atlases)]
+        geometries = [one.geometry for one in each if one.geometry is not None]
+        images = torch.cat([one.images for one in each])
+        if not geometries:
+            return Rendering(images, None)
+        medians, scales = zip(*((one.log_inverse_depth, one.scale) for one in geometries), strict=True)
+        return Rendering(images, Geometry(torch.cat(medians), torch.cat(scales)))
+
+    return rendered
 
 
 def psnr(images: Tensor, truth: Tensor) -> Tensor:
@@ -288,17 +357,26 @@ def _nearest(clip: Clip, observed: NDArray[np.int64], wanted: NDArray[np.int64])
 
 
 def _score(chunk_count: int, rows: NDArray[np.float64]) -> Score:
-    means = rows.mean(axis=0)
+    means = [float(np.nanmean(column)) if np.isfinite(column).any() else math.nan for column in rows.T]
     root = np.sqrt(max(len(rows) - 1, 1))
+    rendered, nearest, mean_colour, first_chunk, newest_chunk, memory, alone, blur, *others = means
+    depth_error, depth_close, sure_error, share = others
     return Score(
         chunk_count,
-        rendered=float(means[0]),
+        rendered=rendered,
         rendered_error=float(rows[:, 0].std() / root),
-        nearest=float(means[1]),
+        nearest=nearest,
         gain_error=float((rows[:, 0] - rows[:, 1]).std() / root),
-        mean_colour=float(means[2]),
-        first_chunk=float(means[3]),
-        newest_chunk=float(means[4]),
+        mean_colour=mean_colour,
+        first_chunk=first_chunk,
+        newest_chunk=newest_chunk,
+        memory=memory,
+        alone=alone,
+        blur=blur,
+        depth_error=depth_error,
+        depth_close=depth_close,
+        sure_error=sure_error,
+        recalled=share,
     )
 
 
@@ -320,12 +398,16 @@ def conditions(settings: EvaluationSettings, rule: WriteRule | None) -> str:
 
 def table(evaluation: Evaluation) -> str:
     """The scores as a Markdown table."""
-    head = "| chunks | rendered | nearest observed view | gain | mean colour | first chunk again | newest chunk |"
-    lines = [head, "|" + "---|" * 7]
+    head = (
+        "| chunks | rendered | nearest observed view | gain | mean colour | first chunk again | newest chunk | memory | "
+        "recall alone | sharpness | depth error | within 5 % | surer half's error | recalled |"
+    )
+    lines = [head, "|" + "---|" * 14]
     lines += [
         f"| {s.chunk_count} | {s.rendered:.2f} ± {s.rendered_error:.2f} | {s.nearest:.2f} | "
         f"{s.rendered - s.nearest:+.2f} ± {s.gain_error:.2f} | {s.mean_colour:.2f} | {s.first_chunk:.2f} | "
-        f"{s.newest_chunk:.2f} |"
+        f"{s.newest_chunk:.2f} | {s.memory:.2f} | {s.alone:.2f} | {s.blur:.2f} | {s.depth_error:.3f} | "
+        f"{s.depth_close:.2f} | {s.sure_error:.2f} | {s.recalled:.2f} |"
         for s in evaluation.scores
     ]
     return "\n".join(lines)

@@ -7,7 +7,6 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +90,7 @@ def export_weights(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.detach().to("cpu", dtype).contiguous() for name, t in weights.items()}
-    metadata = {"config": json.dumps(asdict(config)), **notes}
+    metadata = {"config": json.dumps(config.as_mapping()), **notes}
     temporary = path.with_suffix(".partial")
     save_file(tensors, temporary, metadata)
     temporary.chmod(0o644)  # safetensors lets nobody else read it

@@ -29,6 +29,8 @@ def build_optimizers(model: nn.Module, settings: OptimizerSettings) -> list[Opti
     others: list[nn.Parameter] = []
     orthogonal: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         if settings.kind is OptimizerKind.MUON and parameter.ndim == 2 and "blocks." in name:
             orthogonal.append(parameter)
         else:
@@ -80,7 +82,7 @@ class WeightAverage:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         """Args: what is averaged, and the share of the old average that a step keeps."""
-        self._parameters = list(model.parameters())
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._decay = decay
         self._average = [p.detach().clone() for p in self._parameters]
 

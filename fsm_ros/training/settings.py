@@ -9,6 +9,7 @@ from enum import Enum
 
 from fsm_ros.memory.model import ModelConfig
 from fsm_ros.memory.rules import NamedRule
+from fsm_ros.recall.net import RecallConfig
 from fsm_ros.training.scenes import SceneSettings
 
 
@@ -48,6 +49,7 @@ class EpisodeSettings:
 
     Attributes:
         size: edge of the square views, pixels; a multiple of the patch.
+        memory_size: edge of the views that the memory observes and renders, a whole part of ``size``; 0: the same.
         chunk_views: views of a chunk, each with how often it is drawn (relative weights).
         chunk_counts: chunks of an episode, likewise.
         max_views: no episode observes more views than this; combinations beyond it are not drawn.
@@ -57,6 +59,7 @@ class EpisodeSettings:
             is what is asked for.
         targets_per_chunk: views to render after each chunk but the last, from what was seen so far.
         targets: views to render after the last chunk.
+        targets_beside: further ones after it, from beside the camera's way, where the clips have some.
         batch_order: share of the steps that observe in batch order instead of streaming order.
         extent_m: range from which the metres of a memory unit are drawn (log-uniformly) where they are not read
             from the first chunk.
@@ -65,6 +68,7 @@ class EpisodeSettings:
     """
 
     size: int = 64
+    memory_size: int = 0
     chunk_views: Mapping[int, float] = field(default_factory=lambda: {2: 0.1, 3: 0.1, 4: 0.5, 6: 0.15, 8: 0.15})
     chunk_counts: Mapping[int, float] = field(
         default_factory=lambda: {1: 0.15, 2: 0.2, 3: 0.15, 4: 0.25, 6: 0.15, 8: 0.1}
@@ -75,6 +79,7 @@ class EpisodeSettings:
     stride: tuple[float, float] = (1.5, 3.0)
     targets_per_chunk: int = 1
     targets: int = 6
+    targets_beside: int = 0
     batch_order: float = 0.0
     extent_m: tuple[float, float] = (2.0, 8.0)
     automatic_extent: float = 0.5
@@ -98,8 +103,11 @@ class EpisodeSettings:
             low, high = getattr(self, name)
             if not 0 < low <= high < math.inf:
                 raise SettingsError(f"episodes.{name} must be a positive range, got {[low, high]}")
-        if self.size < 1 or self.targets < 1 or self.targets_per_chunk < 0 or self.max_views < 1:
-            raise SettingsError("episodes.size, targets and max_views must be positive, targets_per_chunk at least 0")
+        if self.size < 1 or self.targets < 1 or min(self.targets_per_chunk, self.targets_beside) < 0 or self.max_views < 1:
+            raise SettingsError("episodes.size, targets and max_views must be positive, targets_per_chunk and "
+                "targets_beside at least 0")
+        if self.memory_size < 0 or (self.memory_size and self.size % self.memory_size):
+            raise SettingsError(f"episodes.memory_size {self.memory_size} must divide episodes.size {self.size}, or be 0")
         if not 1 < self.stride[0] <= self.stride[1] < math.inf:
             raise SettingsError(f"episodes.stride must be a range above 1, got {list(self.stride)}")
         for counts in (self.chunk_counts, self.first_chunk_counts):
@@ -110,6 +118,79 @@ class EpisodeSettings:
                     f"episodes.max_views {self.max_views} leaves nothing to draw for chunks of {most} views, of which "
                     f"an episode has at least {fewest}"
                 )
+
+
+@dataclass(frozen=True)
+class LearnSettings:
+    """What learns; the rest stays as it is.
+
+    Attributes:
+        memory: everything of the memory but its geometry head.
+        geometry: the memory's geometry head, where ``model.geometry`` gives it one.
+        recall: the net that recalls views from keyframes, where ``recall`` describes one.
+        geometry_weight: of the negative log likelihood of true depths, beside the squared error of colours.
+        recall_weight: of what recall makes wrong.
+    """
+
+    memory: bool = True
+    geometry: bool = False
+    recall: bool = False
+    geometry_weight: float = 0.002
+    recall_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check that something is learned.
+
+        Raises:
+            SettingsError: nothing, or a weight that is not positive.
+        """
+        if not (self.memory or self.geometry or self.recall):
+            raise SettingsError("learn: nothing is to be learned, set memory, geometry or recall to true")
+        if not (self.geometry_weight > 0 and self.recall_weight > 0):
+            raise SettingsError("learn: weights must be positive")
+
+
+@dataclass(frozen=True)
+class RecallTraining:
+    """What recall learns from, beside the clips.
+
+    Attributes:
+        net: the architecture.
+        photographs: keyframes that a view is recalled from, at most.
+        views: of each episode that are recalled, at most, drawn from those that are rendered at the end.
+        small_share: share of the steps whose views are recalled at the memory's size instead of the clips'.
+        forgotten: range from which the share of the observed views that were not kept is drawn.
+        without_memory: share of the steps that know nothing from the memory.
+        fewer: share of the views that are recalled from fewer photographs than there are.
+        pose_noise_m: standard deviation of wrong positions of keyframes; an episode draws its strength.
+        pose_noise_rad: and of wrong directions.
+    """
+
+    net: RecallConfig = field(default_factory=RecallConfig)
+    photographs: int = 4
+    views: int = 8
+    small_share: float = 0.5
+    forgotten: tuple[float, float] = (0.0, 0.6)
+    without_memory: float = 0.1
+    fewer: float = 0.2
+    pose_noise_m: float = 0.01
+    pose_noise_rad: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            SettingsError: a number out of its range.
+        """
+        if self.photographs < 1 or self.views < 1:
+            raise SettingsError("recall.photographs and recall.views must be positive")
+        for name in ("small_share", "without_memory", "fewer"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise SettingsError(f"recall.{name} must lie in [0, 1], got {getattr(self, name)}")
+        if not 0 <= self.forgotten[0] <= self.forgotten[1] < 1:
+            raise SettingsError(f"recall.forgotten must be a range in [0, 1), got {list(self.forgotten)}")
+        if min(self.pose_noise_m, self.pose_noise_rad) < 0:
+            raise SettingsError("recall.pose_noise_m and pose_noise_rad must be at least 0")
 
 
 @dataclass(frozen=True)
@@ -194,12 +275,14 @@ class DataSettings:
     Attributes:
         scenes: the procedural scenes.
         visits: how many steps in a row draw their episodes from the same clips, as tracing them costs time too.
+        frames_beside: frames that every procedural clip has beside the camera's way.
         recordings: recorded streams (rosbags, transforms.json, video lists).
         recorded_share: share of the steps that learn from recordings.
     """
 
     scenes: SceneSettings = field(default_factory=SceneSettings)
     visits: int = 3
+    frames_beside: int = 0
     recordings: tuple[Recording, ...] = ()
     recorded_share: float = 0.0
 
@@ -209,6 +292,8 @@ class DataSettings:
         Raises:
             SettingsError: a number out of its range, or a share of no recordings.
         """
+        if self.frames_beside < 0:
+            raise SettingsError(f"data.frames_beside must be at least 0, got {self.frames_beside}")
         if self.visits < 1:
             raise SettingsError(f"data.visits must be at least 1, got {self.visits}")
         if not 0 <= self.recorded_share <= 1 or (self.recorded_share > 0) != bool(self.recordings):
@@ -267,6 +352,8 @@ class TrainSettings:
         data: where clips come from.
         optimizer: how the slow weights move.
         report: what is told on the way.
+        learn: which parts learn.
+        recall: how views are recalled from keyframes; ``None``: they are not.
     """
 
     model: ModelConfig
@@ -279,16 +366,23 @@ class TrainSettings:
     data: DataSettings = field(default_factory=DataSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
+    learn: LearnSettings = field(default_factory=LearnSettings)
+    recall: RecallTraining | None = None
 
     def __post_init__(self) -> None:
         """Check what belongs together.
 
         Raises:
-            SettingsError: views that cannot be cut into patches, or an optimizer that cannot be sharded.
+            SettingsError: views that cannot be cut into patches, an optimizer that cannot be sharded, or a part that is
+                to learn and is not there.
         """
+        if self.learn.geometry and not self.model.geometry:
+            raise SettingsError("learn.geometry needs a geometry head: set model.geometry to true")
+        if self.learn.recall and self.recall is None:
+            raise SettingsError("learn.recall needs a net that learns: give an entry recall")
         if self.seed < 0:
             raise SettingsError(f"seed must be at least 0, got {self.seed}")
-        if self.episodes.size % self.model.patch_size:
+        if (self.episodes.memory_size or self.episodes.size) % self.model.patch_size:
             raise SettingsError(
                 f"episodes.size {self.episodes.size} is not a multiple of model.patch_size {self.model.patch_size}"
             )

@@ -13,14 +13,17 @@ import yaml
 
 from fsm_ros.memory.model import ModelConfig
 from fsm_ros.memory.rules import NamedRule, rule_as_plain, rule_from
+from fsm_ros.recall.net import RecallConfig
 from fsm_ros.training.scenes import Family, SceneSettings
 from fsm_ros.training.settings import (
     Arithmetic,
     DataSettings,
     EpisodeSettings,
+    LearnSettings,
     OptimizerKind,
     OptimizerSettings,
     Parallelism,
+    RecallTraining,
     Recording,
     ReportSettings,
     SettingsError,
@@ -99,6 +102,9 @@ _NESTED: dict[str, type] = {
         ReportSettings,
         SceneSettings,
         ModelConfig,
+        LearnSettings,
+        RecallTraining,
+        RecallConfig,
     )
 }
 

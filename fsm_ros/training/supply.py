@@ -21,6 +21,7 @@ class Stream(IntEnum):
     EPISODE = 2
     RECORDING = 3
     SHARE = 4
+    RECALL = 5
 
     def rng(self, settings: TrainSettings, *numbers: int) -> np.random.Generator:
         """The generator of a run for this purpose, of a step, of an episode."""
@@ -57,11 +58,13 @@ class SceneClips:
         self._source = SceneSource(settings.seed, Split.TRAIN, settings.data.scenes, device)
         self._batch = settings.optimizer.batch
         self._size = settings.episodes.size
+        self._beside = settings.data.frames_beside
 
     def clips(self, piece: Piece) -> list[Clip]:
         """One clip for each episode of a piece."""
         first = piece.step * self._batch + piece.first
-        return split_clips(self._source.clips(range(first, first + piece.count), self._size, self._size))
+        numbers = range(first, first + piece.count)
+        return split_clips(self._source.clips(numbers, self._size, self._size, beside=self._beside))
 
 
 class RevisitedClips:
@@ -104,20 +107,23 @@ class EpisodeSupply:
         picks, frames = [], []
         for number, clip in enumerate(clips, piece.first):
             rng = Stream.EPISODE.rng(self._settings, piece.step, number)
-            pick = draw_picks(settings, plan, len(clip.stamps_ns), rng)
+            path = clip.path_frames
+            beside_ns = (clip.stamps_ns[:path], clip.stamps_ns[path:]) if clip.beside else None
+            pick = draw_picks(settings, plan, path, rng, beside_ns)
             used = np.concatenate([pick.observed, *pick.wanted])
             picks.append(pick)
             frames.append(
                 lay_frame(settings, clip.world_from_camera[used], clip.stamps_ns[used], plan.chunk_views, rng)
             )
-        return assemble(clips, picks, frames, plan)
+        episodes = assemble(clips, picks, frames, plan)
+        return replace(episodes, seed=int(Stream.RECALL.rng(self._settings, piece.step, piece.first).integers(2**62)))
 
 
 def split_clips(clips: Clips) -> list[Clip]:
     """A batch of clips, one by one."""
     return [
-        Clip(images, poses, lenses, stamps)
-        for images, poses, lenses, stamps in zip(
-            clips.images, clips.world_from_camera, clips.fxfycxcy, clips.stamps_ns, strict=True
+        Clip(images, poses, lenses, stamps, depth_m, len(stamps) - clips.path_frames)
+        for images, poses, lenses, stamps, depth_m in zip(
+            clips.images, clips.world_from_camera, clips.fxfycxcy, clips.stamps_ns, clips.depth_m, strict=True
         )
     ]

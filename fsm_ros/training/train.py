@@ -20,6 +20,8 @@ from lightning_fabric import Fabric
 from fsm_ros.memory.checkpoint import CheckpointError, load_checkpoint
 from fsm_ros.memory.model import FastSpatialMemory
 from fsm_ros.memory.rules import rule_as_plain
+from fsm_ros.recall.checkpoint import RecallWeightsError, load_recall, save_recall
+from fsm_ros.recall.net import RecallNet
 from fsm_ros.sources.source import SourceError
 from fsm_ros.spatial.settings import PLASTIC, MemorySettings
 from fsm_ros.training.evaluation import conditions, evaluate, table
@@ -45,8 +47,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings(options.config, dict(options.changes))
         fabric = launch(settings.parallelism, options.device, os.environ)
         command = shlex.join(["python", "-m", "fsm_ros.training.train", *arguments])
-        train(fabric, settings, budget, options.out, command, start=options.start, dtype=_DTYPES[options.dtype])
-    except (TrainingError, CheckpointError, SourceError, ImportError, OSError, ValueError) as error:
+        train(
+            fabric,
+            settings,
+            budget,
+            options.out,
+            command,
+            start=options.start,
+            recall_start=options.recall_start,
+            dtype=_DTYPES[options.dtype],
+        )
+    except (TrainingError, CheckpointError, RecallWeightsError, SourceError, ImportError, OSError, ValueError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -68,6 +79,7 @@ def train(
     command: str,
     *,
     start: str | None = None,
+    recall_start: str | None = None,
     dtype: torch.dtype = torch.float16,
 ) -> None:
     """Train, write ``weights.safetensors``, score what was written, and write its card.
@@ -79,6 +91,7 @@ def train(
         out: the run's folder, the same for all processes; an unfinished run in it is taken up.
         command: that started this, for the card.
         start: weights to start from, as :func:`load_checkpoint` takes them; ``None``: from scratch.
+        recall_start: weights of recall to start from, as :func:`load_recall` takes them; ``None``: from scratch.
         dtype: of the weights that are written.
 
     Raises:
@@ -92,8 +105,13 @@ def train(
     )
     memory = _initial_memory(settings, start)
     clips = clip_supply(settings, fabric.device)
-    trainer = Trainer(fabric, settings, memory, clips, out, start=start or "scratch")
-    count = sum(p.numel() for p in memory.parameters())
+    recall = _initial_recall(settings, recall_start)
+    began = start or "scratch"
+    if recall is not None:
+        began += f", recall from {recall_start or 'scratch'}"
+    trainer = Trainer(fabric, settings, memory, clips, out, start=began, recall=recall)
+    learning = [*memory.parameters(), *(recall.parameters() if recall is not None else ())]
+    count = sum(p.numel() for p in learning if p.requires_grad)
     trainer.say(
         f"training {count:,} parameters on {fabric.world_size} x {fabric.device} in {settings.precision.value}; "
         f"everything goes to {out}"
@@ -106,10 +124,12 @@ def train(
         with trainer.averaged() as averaged:
             # The state dict of a sharded model is sharded even while its parameters are whole.
             weights = {name: p.detach().clone() for name, p in averaged.named_parameters()}
+            own = trainer.recall
+            recalled = None if own is None else {name: t.detach().clone() for name, t in own.state_dict().items()}
         if fabric.is_global_zero:
             notes = {
                 "command": command,
-                "start": start or "scratch",
+                "start": began,
                 "rule": PLASTIC if settings.rule is None else json.dumps(rule_as_plain(settings.rule)),
                 "seed": str(settings.seed),
                 "steps": str(trainer.step),
@@ -118,6 +138,10 @@ def train(
             }
             path = out / "weights.safetensors"
             export_weights(path, weights, settings.model, dtype, notes)
+            if settings.recall is not None and recalled is not None:
+                net = RecallNet(settings.recall.net)
+                net.load_state_dict(recalled)
+                save_recall(out / "recall.safetensors", net, notes)
             trainer.say(f"wrote {path}")
             _score_what_was_written(trainer, settings, path, notes, fabric.device)
         fabric.barrier()
@@ -162,10 +186,31 @@ def _initial_memory(settings: TrainSettings, start: str | None) -> FastSpatialMe
             torch.manual_seed(settings.seed)
             return FastSpatialMemory(settings.model, precision=precision, muon_precision=muon_precision)
     checkpoint = load_checkpoint(start)
-    if checkpoint.config != settings.model:
+    if checkpoint.config not in (settings.model, replace(settings.model, geometry=False)):
         raise TrainingError(f"{start} is a memory of {checkpoint.config}, the settings want {settings.model}")
     memory = checkpoint.build(precision=precision, muon_precision=muon_precision)
+    if settings.model.geometry and not checkpoint.config.geometry:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            grown = FastSpatialMemory(settings.model, precision=precision, muon_precision=muon_precision)
+        grown.load_state_dict(memory.state_dict(), strict=False)
+        memory = grown
     return memory.train().requires_grad_(True)
+
+
+def _initial_recall(settings: TrainSettings, start: str | None) -> RecallNet | None:
+    if settings.recall is None:
+        if start is not None:
+            raise TrainingError(f"weights of recall ({start}) are given, but the settings have no entry recall")
+        return None
+    if start is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            return RecallNet(settings.recall.net)
+    net = load_recall(start)
+    if net.config != settings.recall.net:
+        raise TrainingError(f"{start} is recall of {net.config}, the settings want {settings.recall.net}")
+    return net.train().requires_grad_(True)
 
 
 def _hardware(fabric: Fabric) -> str:
@@ -193,6 +238,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, help="wall-clock budget of the whole run")
     parser.add_argument("--steps", type=int, help="optimizer steps of the whole run; repeatable to the bit")
     parser.add_argument("--from", dest="start", metavar="WEIGHTS", help="start from: shipped, a file, hf://...")
+    parser.add_argument(
+        "--recall-from", dest="recall_start", metavar="WEIGHTS", help="start recall from: shipped, a .safetensors file"
+    )
     parser.add_argument(
         "--set",
         dest="changes",

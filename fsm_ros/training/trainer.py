@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from fsm_ros.memory.model import FastSpatialMemory
+from fsm_ros.recall.net import RecallNet
 from fsm_ros.training.evaluation import EvaluationSettings, HeldOut, evaluate, trace_held_out
 from fsm_ros.training.files import AVERAGE, STATE, RunFolder
 from fsm_ros.training.objective import StreamObjective
@@ -88,6 +89,7 @@ class Trainer:
         out: Path,
         *,
         start: str = "scratch",
+        recall: RecallNet | None = None,
     ) -> None:
         """Prepare; every process makes its own.
 
@@ -98,6 +100,7 @@ class Trainer:
             clips: where episodes are cut from.
             out: the run's folder, the same for all processes; an earlier part of the run in it is taken up.
             start: what the weights are, in words; a run is only taken up with the same.
+            recall: the net that recalls views, with the weights to start from, where the settings have one.
 
         Raises:
             TrainingError: the batch cannot be split evenly, or the folder is of another run.
@@ -113,7 +116,13 @@ class Trainer:
         self._supply = EpisodeSupply(settings, clips)
         self._folder = RunFolder(fabric, out)
         objective = StreamObjective(
-            memory, settings.rule, activation_checkpoints=settings.optimizer.activation_checkpoints
+            memory,
+            settings.rule,
+            activation_checkpoints=settings.optimizer.activation_checkpoints,
+            memory_size=settings.episodes.memory_size,
+            learn=settings.learn,
+            recall=recall,
+            recalling=settings.recall,
         )
         self._objective = fabric.setup_module(objective)
         self._optimizers = [
@@ -141,6 +150,11 @@ class Trainer:
         """The model as it stands; with sharded parameters only inside of :meth:`averaged`."""
         return cast("StreamObjective", self._objective.module).memory
 
+    @property
+    def recall(self) -> RecallNet | None:
+        """The net that recalls views, likewise."""
+        return cast("StreamObjective", self._objective.module).recall
+
     def run(self, budget: Budget) -> None:
         """Train until the budget is spent; save at the end.
 
@@ -150,7 +164,7 @@ class Trainer:
         report = self._settings.report
         began_s = time.monotonic() - self._counters.elapsed_s
         last_log_s = last_save_s = last_evaluation_s = self._counters.elapsed_s
-        errors: list[Tensor] = []
+        errors: list[Tensor] = []  # of the memory, of recall, and of depth
         views, bad = 0, 0
         # All processes agree on the time, and so on the progress and on the end.
         while (progress := budget.progress(self._counters.step, self._counters.elapsed_s)) < 1.0:
@@ -186,7 +200,7 @@ class Trainer:
         return EvaluationSettings(
             scenes=self._settings.data.scenes,
             count=report.scenes,
-            size=self._settings.episodes.size,
+            size=64 if self._settings.recall else self._settings.episodes.size,
             chunk_counts=report.chunk_counts,
         )
 
@@ -199,7 +213,9 @@ class Trainer:
             if self._held_out is None:
                 self._held_out = trace_held_out(settings, memory.device)
             shown = self._settings.report.sheet_scenes
-            evaluation = evaluate(memory, settings, self._settings.rule, shown=shown, held_out=self._held_out)
+            evaluation = evaluate(
+                memory, settings, self._settings.rule, shown=shown, held_out=self._held_out, recall=self.recall
+            )
         self._reporter.show(self._counters.step, self._counters.elapsed_s, evaluation)
 
     @contextmanager
@@ -227,7 +243,7 @@ class Trainer:
     # --- a step ------------------------------------------------------------------------------------------------------
 
     def _train_step(self, progress: float) -> tuple[Tensor, Tensor, int]:
-        """Gradients of one step: its squared error, the norm of its gradient, how many views it took."""
+        """Gradients of one step: its mean errors (memory, recall, depth), the norm of its gradient, how many views it took."""
         optimizer = self._settings.optimizer
         edges = optimizer.gradient_loss if progress >= optimizer.gradient_loss_from else 0.0
         share = optimizer.batch // self._fabric.world_size
@@ -240,10 +256,10 @@ class Trainer:
             with self._fabric.no_backward_sync(self._objective, enabled=not is_last):
                 outcome = self._objective(episodes, edges)
                 self._fabric.backward(outcome.loss / optimizer.accumulate)
-            errors.append(outcome.squared_error)
+            errors.append(torch.stack([outcome.squared_error, outcome.recalled_error, outcome.depth_error]))
             views += episodes.views
         norm = self._clip()
-        return torch.stack(errors).mean(), norm, views * self._fabric.world_size
+        return torch.stack(errors).mean(dim=0), norm, views * self._fabric.world_size
 
     def _clip(self) -> Tensor:
         parameters = [p for p in self._objective.parameters() if p.grad is not None]
@@ -268,7 +284,7 @@ class Trainer:
     # --- telling, saving, taking up ----------------------------------------------------------------------------------
 
     def _log(self, progress: float, errors: list[Tensor], views: int, seconds: float, norm: Tensor) -> None:
-        error = float(torch.stack(errors).mean())
+        error, recalled, depth = torch.stack(errors).mean(dim=0).tolist()
         values = {
             "train/psnr": -10.0 * math.log10(max(error, 1e-10)),
             "train/squared_error": error,
@@ -278,11 +294,18 @@ class Trainer:
             "train/steps_per_s": len(errors) / seconds,
             "train/progress": progress,
         }
+        words = f"{values['train/psnr']:.2f} dB"
+        if not math.isnan(recalled):
+            values["train/recall_psnr"] = -10.0 * math.log10(max(recalled, 1e-10))
+            words += f"  recalled {values['train/recall_psnr']:.2f} dB"
+        if not math.isnan(depth):
+            values["train/log_depth_error"] = depth
+            words += f"  depth {depth:.3f}"
         elapsed_s = self._counters.elapsed_s
         left_s = elapsed_s * (1.0 - progress) / progress if progress > 0 else math.inf
         self._reporter.say(
             f"step {self._counters.step}  {elapsed_s / 60:.1f} min, {left_s / 60:.1f} left  "
-            f"{values['train/psnr']:.2f} dB  gradient {values['train/gradient_norm']:.3f}  "
+            f"{words}  gradient {values['train/gradient_norm']:.3f}  "
             f"{values['train/steps_per_s']:.2f} steps/s  {values['train/views_per_s']:.0f} views/s"
         )
         self._reporter.note(self._counters.step, elapsed_s, values)

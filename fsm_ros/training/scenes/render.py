@@ -12,8 +12,8 @@ from fsm_ros.training.scenes.rays import FrameBlock, Rays
 from fsm_ros.training.scenes.tiles import TILE, find_pairs
 
 
-def render_block(block: FrameBlock, height: int, width: int, samples: int) -> Tensor:
-    """Images ``[F, 3, height, width]`` float32 in [0, 1].
+def render_block(block: FrameBlock, height: int, width: int, samples: int) -> tuple[Tensor, Tensor]:
+    """Images ``[F, 3, height, width]`` float32 in [0, 1], and depth ``[F, height, width]`` along the optical axis, metres.
 
     Args:
         block: what is to be seen; its intrinsics are those of an image `samples` times as large.
@@ -36,6 +36,11 @@ def render_block(block: FrameBlock, height: int, width: int, samples: int) -> Te
     colour = shade(block, rays, hits, (x, y, z), depth, sky, centre)
     image = torch.stack(colour).view(3, TILE, TILE, frames, high, wide).permute(3, 0, 4, 1, 5, 2)
     image = image.reshape(frames, 3, high * TILE, wide * TILE)[:, :, : height * samples, : width * samples]
+    metres = depth.view(TILE, TILE, frames, high, wide).permute(2, 3, 0, 4, 1)
+    metres = metres.reshape(frames, high * TILE, wide * TILE)[:, : height * samples, : width * samples]
     if samples > 1:
         image = image.reshape(frames, 3, height, samples, width, samples).mean(dim=(3, 5))
-    return image.clamp(0.0, 1.0)
+        metres = metres.reshape(frames, height, samples, width, samples).transpose(2, 3).flatten(3)
+        # A pixel on an edge shows both sides; its depth is that of one of them, never something in between.
+        metres = metres.sort(dim=3).values[..., (samples * samples - 1) // 2]
+    return image.clamp(0.0, 1.0), metres

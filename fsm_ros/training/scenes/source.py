@@ -19,7 +19,15 @@ from fsm_ros.training.scenes.trajectory import Trajectory
 from fsm_ros.training.scenes.workers import for_each
 from fsm_ros.training.scenes.worlds import Worlds
 
-_SCENE, _SENSOR = 0, 1
+_SCENE, _SENSOR, _BESIDE = 0, 1, 2
+_BESIDE_M = (0.25, 0.12, 0.25)
+"""Standard deviation of how far views beside the path lie from it: right, down, forward."""
+_BESIDE_RAD = (0.12, 0.2, 0.05)
+"""Standard deviation of how far they are turned: pitch, yaw, roll."""
+_BESIDE_SHARE = (0.1, 1.0)
+"""Each clip draws its own share of both, log-uniformly: from a hand's breadth to what another robot would see."""
+_WALL_M = 0.15
+"""No view beside the path comes closer to what bounds the scene."""
 
 
 @dataclass
@@ -36,6 +44,9 @@ class Clips:
         stamps_ns: ``[S, F]`` int64, strictly increasing; a scene's time in seconds is its stamp times 1e-9.
         families: what kind of place each clip shows.
         difficulty: ``[S]`` float64 in [0, 1].
+        depth_m: ``[S, F, H, W]`` float32 along the optical axis, metres, exact.
+        path_frames: frames on the camera's way; those that follow were seen from beside it, at the stamps of some of
+            the others.
     """
 
     images: Tensor
@@ -44,6 +55,8 @@ class Clips:
     stamps_ns: NDArray[np.int64]
     families: list[Family]
     difficulty: NDArray[np.float64]
+    depth_m: Tensor
+    path_frames: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +100,7 @@ class SceneSource:
         *,
         samples: int = 1,
         drawn: Sequence[DrawnScene] | None = None,
+        beside: int = 0,
     ) -> Clips:
         """Clips by number, as a camera with exposure and noise sees them.
 
@@ -97,6 +111,7 @@ class SceneSource:
             samples: rays along each side of a pixel.
             drawn: what `draw` gave for the same numbers, if another process has done it already: drawing is work
                 for one core of the host, 1 to 2 ms a clip, which an accelerator would wait for.
+            beside: so many further frames of every clip, seen from beside the camera's way.
 
         Raises:
             ValueError: a negative number, or another number of drawn scenes.
@@ -107,11 +122,13 @@ class SceneSource:
             raise ValueError(f"{len(indices)} clips need as many drawn scenes, got {len(drawn)}")
         ways = [scene.way for scene in drawn]
         worlds = Worlds([scene.spec for scene in drawn], self._bank, self._texels)
-        frames = self.settings.frames
-        poses = np.stack([way.world_from_camera for way in ways])
-        lenses = np.stack([way.fxfycxcy(height, width) for way in ways])
-        times = np.stack([way.times_s for way in ways])
-        images = worlds.render(
+        numbers = list(indices)
+        frames = self.settings.frames + beside
+        extra = [self._beside(number, scene, beside) for number, scene in zip(numbers, drawn, strict=True)]
+        poses = np.stack([np.concatenate([way.world_from_camera, e[0]]) for way, e in zip(ways, extra, strict=True)])
+        lenses = np.stack([np.resize(way.fxfycxcy(height, width), (frames, 4)) for way in ways])
+        times = np.stack([np.concatenate([way.times_s, way.times_s[e[1]]]) for way, e in zip(ways, extra, strict=True)])
+        images, depth_m = worlds.render_with_depth(
             torch.arange(len(ways)).repeat_interleave(frames),
             torch.from_numpy(poses).flatten(0, 1),
             torch.from_numpy(lenses).flatten(0, 1),
@@ -119,21 +136,37 @@ class SceneSource:
             height,
             width,
             samples,
-        ).view(len(ways), frames, 3, height, width)
-        numbers = list(indices)
+        )
+        images = images.view(len(ways), frames, 3, height, width)
 
         def through_sensor(which: int) -> None:
-            expose(images[which], self._rng(numbers[which], _SENSOR), self.settings.sensor)
+            expose(images[which], self._rng(numbers[which], _SENSOR), self.settings.sensor, extra[which][1])
 
         for_each(through_sensor, range(len(numbers)), self.device)
         return Clips(
             images=images,
             world_from_camera=poses,
             fxfycxcy=lenses,
-            stamps_ns=np.stack([way.stamps_ns for way in ways]),
+            stamps_ns=np.rint(times * 1e9).astype(np.int64),
             families=worlds.families,
             difficulty=np.array([scene.spec.difficulty for scene in drawn]),
+            depth_m=depth_m.view(len(ways), frames, height, width),
+            path_frames=self.settings.frames,
         )
+
+    def _beside(self, number: int, scene: DrawnScene, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Poses ``[count, 4, 4]`` beside the camera's way, and the frames ``[count]`` whose time they are of."""
+        rng = self._rng(number, _BESIDE)
+        frames = np.sort(rng.integers(0, len(scene.way.times_s), count))
+        low, high = np.log(_BESIDE_SHARE)
+        share = np.exp(rng.uniform(low, high))
+        poses = scene.way.world_from_camera[frames].copy()
+        turn = _turned(share * rng.normal(0.0, 1.0, (count, 3)) * _BESIDE_RAD)
+        step = share * rng.normal(0.0, 1.0, (count, 3)) * _BESIDE_M
+        poses[:, :3, 3] += np.einsum("fij,fj->fi", poses[:, :3, :3], step)
+        poses[:, :3, 3] = poses[:, :3, 3].clip(scene.spec.low + _WALL_M, scene.spec.high - _WALL_M)
+        poses[:, :3, :3] = poses[:, :3, :3] @ turn
+        return poses, frames
 
     def worlds(self, indices: Sequence[int]) -> Worlds:
         """The scenes of the clips, to be rendered at any pose and time."""
@@ -166,3 +199,15 @@ class SceneSource:
         family = families[int(rng.choice(len(families), p=np.array(weights) / sum(weights)))]
         difficulty = float(rng.uniform(*self.settings.difficulty))
         return DrawnScene(*draw_scene(rng, family, difficulty, self.settings.frames, self._bank))
+
+
+def _turned(angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rotations ``[N, 3, 3]`` about x, then y, then z, by angles ``[N, 3]`` in radians."""
+    turn = np.broadcast_to(np.eye(3), (len(angles), 3, 3))
+    for axis in range(3):
+        one, other = (axis + 1) % 3, (axis + 2) % 3
+        c, s = np.cos(angles[:, axis]), np.sin(angles[:, axis])
+        about = np.broadcast_to(np.eye(3), turn.shape).copy()
+        about[:, one, one], about[:, other, other], about[:, other, one], about[:, one, other] = c, c, s, -s
+        turn = about @ turn
+    return turn

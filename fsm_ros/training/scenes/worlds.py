@@ -86,6 +86,28 @@ class Worlds:
         Raises:
             ValueError: sizes that do not belong together, or a scene that does not exist.
         """
+        return self.render_with_depth(scene, world_from_camera, fxfycxcy, time_s, height, width, samples)[0]
+
+    def render_with_depth(
+        self,
+        scene: Tensor,
+        world_from_camera: Tensor,
+        fxfycxcy: Tensor,
+        time_s: Tensor,
+        height: int,
+        width: int,
+        samples: int = 1,
+    ) -> tuple[Tensor, Tensor]:
+        """What :meth:`render` gives, and how far away it is.
+
+        Returns:
+            Images ``[F, 3, height, width]`` and depth ``[F, height, width]`` float32 along the optical axis, metres, of
+            the first surface (skies are one, far away). With several samples a pixel's depth is the lower median of
+            theirs.
+
+        Raises:
+            ValueError: see :meth:`render`.
+        """
         frames = len(scene)
         shapes = (tuple(world_from_camera.shape), tuple(fxfycxcy.shape), tuple(time_s.shape))
         if shapes != ((frames, 4, 4), (frames, 4), (frames,)):
@@ -96,6 +118,7 @@ class Worlds:
         if frames and not (0 <= which.min() and which.max() < len(self)):
             raise ValueError(f"there are scenes 0 to {len(self) - 1}, got {which.min()} to {which.max()}")
         images = torch.empty(frames, 3, height, width, dtype=torch.float32, device=self.device)
+        depths = torch.empty(frames, height, width, dtype=torch.float32, device=self.device)
         rays = height * width * samples * samples
         block = max(1, _RAYS_PER_BLOCK.get(self.device.type, 163840) // rays)
         pose = world_from_camera.to(self.device, torch.float64)
@@ -109,16 +132,16 @@ class Worlds:
 
         def trace(piece: tuple[int, NDArray[np.intp]]) -> None:
             part = torch.from_numpy(piece[1]).to(self.device)
-            images[part] = self._render(
+            images[part], depths[part] = self._render(
                 index[part], pose[part], lens[part], time[part], (height, width, samples), piece[0]
             )
 
         for_each(trace, pieces, self.device)
-        return images
+        return images, depths
 
     def _render(
         self, scene: Tensor, pose: Tensor, lens: Tensor, time: Tensor, size: tuple[int, int, int], group: int
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         place, rotation, there = self._objects(scene, time)
         numbers = self._scenes[scene]
         things = self._things[scene]

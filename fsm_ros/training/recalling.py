@@ -1,0 +1,311 @@
+"""What recall learns: to show what was not observed, from keyframes and what the memory knows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fsm_ros.memory.camera import Cameras
+from fsm_ros.memory.model import Geometry, Rendering, Views
+from fsm_ros.recall.choose import COLUMNS, ROWS, PosedCameras, choose
+from fsm_ros.recall.net import Prior, Recalled, RecallNet
+from fsm_ros.recall.planes import PLANES, Photographs, Wanted, step_of_depth
+from fsm_ros.training.settings import RecallTraining
+
+_EDGE = 1e-3
+_NEAR_M = 0.12
+_NEAR_SHARE = 0.02
+"""Views beside the path with more than this share of pixels nearer than that look at the inside of something."""
+
+
+@dataclass(frozen=True, eq=False)
+class RecallTask:
+    """Views to recall, ``B`` scenes of ``T`` each, and the keyframes of each scene.
+
+    Attributes:
+        wanted: the views, with the truth.
+        log_inverse_depth: ``[B, T, H, W]`` true, memory units; ``None`` where it is not known.
+        observed: all observed views, ``[B, N, ...]``.
+        memory: what the memory answers for the wanted views, at its own size.
+        extent_m: ``[B]`` metres of a memory unit.
+        horizon_s: ``[B]`` seconds from memory time -1 to 1.
+    """
+
+    wanted: Views
+    log_inverse_depth: Tensor | None
+    observed: Views
+    memory: Rendering
+    extent_m: Tensor
+    horizon_s: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class RecallLoss:
+    """Scalars: what is minimised, and the squared error of the recalled views, without gradient."""
+
+    loss: Tensor
+    squared_error: Tensor
+
+
+def recall_loss(net: RecallNet, task: RecallTask, settings: RecallTraining, rng: torch.Generator, *, bf16: bool = False) -> RecallLoss:
+    """Recall and score.
+
+    Args:
+        net: that learns.
+        task: what to recall.
+        settings: how much goes wrong on purpose.
+        rng: on the CPU; all that is random comes from here.
+        bf16: whether convolutions are computed in bfloat16.
+    """
+    wanted, photographs, prior = prepared(task, settings, rng)
+    with torch.autocast(task.extent_m.device.type, torch.bfloat16, enabled=bf16):
+        recalled = net(wanted, photographs, prior)
+    truth = task.wanted.images.flatten(0, 1)
+    known = None
+    weight = torch.ones_like(truth[:, 0, 0, 0])
+    if task.log_inverse_depth is not None:
+        known = (task.log_inverse_depth - task.extent_m.log()[:, None, None, None]).flatten(0, 1)
+        inside = (known > -math.log(_NEAR_M)).float().mean(dim=(1, 2)) > _NEAR_SHARE
+        weight = weight * ~inside
+    return _scored(recalled, truth, known, weight)
+
+
+@dataclass(frozen=True, eq=False)
+class RecalledViews:
+    """What was recalled, ``B`` scenes of ``T`` views each.
+
+    Attributes:
+        images: ``[B, T, 3, H, W]`` in [0, 1].
+        share: ``[B, T, 1, H, W]`` how much of it comes from photographs.
+        log_inverse_depth: ``[B, T, H, W]`` one over metres along the optical axis.
+        log_error: ``[B, T, H, W]`` of the expected error of colours.
+    """
+
+    images: Tensor
+    share: Tensor
+    log_inverse_depth: Tensor
+    log_error: Tensor
+
+    def depth_errors(self, task: RecallTask) -> tuple[Tensor, Tensor]:
+        """Mean absolute relative error where a photograph saw something, and the share within 5 %: ``[B, T]`` each."""
+        if task.log_inverse_depth is None:
+            nothing = torch.full_like(self.share[:, :, 0, 0, 0], torch.nan)
+            return nothing, nothing
+        metres = task.log_inverse_depth - task.extent_m.log()[:, None, None, None]
+        off = ((metres - self.log_inverse_depth).exp() - 1.0).abs()
+        seen = (self.share[:, :, 0] > 0.5).float()
+        total = seen.sum(dim=(2, 3)).clamp_min(1.0)
+        return (off * seen).sum(dim=(2, 3)) / total, ((off < 0.05) * seen).sum(dim=(2, 3)) / total
+
+    def sure_error(self, truth: Tensor) -> Tensor:
+        """Mean absolute error of the surer half of a scene's pixels over that of the others, ``[B, T]``, all alike."""
+        error = (self.images - truth).abs().mean(dim=2).flatten(1)
+        order = self.log_error.flatten(1).argsort(dim=1)
+        error = error.gather(1, order)
+        half = error.shape[1] // 2
+        ratio = error[:, :half].mean(dim=1) / error[:, half:].mean(dim=1).clamp_min(1e-9)
+        return ratio[:, None].expand(self.images.shape[:2])
+
+
+def recalled_views(net: RecallNet, task: RecallTask, photographs: int, *, with_memory: bool = True) -> RecalledViews:
+    """Recall as it is used: from all that was observed, with nothing wrong on purpose.
+
+    Args:
+        net: the weights.
+        task: what to recall.
+        photographs: at most so many for each view.
+        with_memory: whether the memory is asked.
+    """
+    settings = RecallTraining(
+        net=net.config,
+        photographs=photographs,
+        forgotten=(0.0, 0.0),
+        without_memory=0.0 if with_memory else 1.0,
+        fewer=0.0,
+        pose_noise_m=0.0,
+        pose_noise_rad=0.0,
+    )
+    scenes, views = task.wanted.cameras.batch, task.wanted.cameras.views
+    parts = []
+    # A view takes a hundred megabytes: not all at once.
+    for first in range(views):
+        one = slice(first, first + 1)
+        known = task.memory.geometry
+        part = RecallTask(
+            task.wanted[one],
+            None,
+            task.observed,
+            Rendering(
+                task.memory.images[:, one],
+                None if known is None else Geometry(known.log_inverse_depth[:, one], known.scale[:, one]),
+            ),
+            task.extent_m,
+            task.horizon_s,
+        )
+        parts.append(net(*prepared(part, settings, torch.Generator().manual_seed(0))))
+
+    def gathered(name: str) -> Tensor:
+        return torch.stack([getattr(part, name) for part in parts], dim=1).view(scenes, views, -1, *parts[0].colour.shape[2:])
+
+    return RecalledViews(
+        gathered("colour").clamp(0.0, 1.0),
+        gathered("share"),
+        gathered("log_inverse_depth")[:, :, 0],
+        gathered("log_error")[:, :, 0],
+    )
+
+
+def prepared(task: RecallTask, settings: RecallTraining, rng: torch.Generator) -> tuple[Wanted, Photographs, Prior]:
+    """What the net takes, ``B * T`` views, with everything that may go wrong gone wrong."""
+    device = task.extent_m.device
+    cameras, observed = task.wanted.cameras, task.observed
+    scenes, views, count = cameras.batch, cameras.views, observed.cameras.views
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=rng).to(device)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=rng).to(device)
+
+    low, high = settings.forgotten
+    share = low + (high - low) * drawn(scenes, 1)
+    kept = drawn(scenes, count)
+    present = kept >= torch.minimum(share, kept.sort(dim=1).values[:, -min(2, count), None])
+    seconds = (observed.times[:, None] - task.wanted.times[:, :, None]) * (task.horizon_s / 2)[:, None, None]
+    knows = float(torch.rand((), generator=rng)) >= settings.without_memory
+    points = _point_depths(task) if knows and task.memory.geometry is not None else None
+    wanted_cameras, keyframes = posed(cameras, task.extent_m), posed(observed.cameras, task.extent_m)
+    chosen = choose(wanted_cameras, keyframes, seconds, present, settings.photographs, points)
+    enough = (drawn(scenes, views, chosen.number.shape[2]) > 0.5) | (drawn(scenes, views, 1) >= settings.fewer)
+    enough[..., 0] = True
+
+    def of_chosen(values: Tensor) -> Tensor:
+        """``[B, N, ...]`` to ``[B * T, K, ...]``."""
+        scene = torch.arange(scenes, device=device)[:, None, None]
+        return values[scene, chosen.number].flatten(0, 1)
+
+    world_from_view = wanted_cameras.world_from_camera.flatten(0, 1)[:, None]
+    world_from_photograph = of_chosen(keyframes.world_from_camera)
+    strength = (drawn(scenes, 1, 1) * 2 - 1).clamp_min(0.0).expand(-1, views, -1).flatten(0, 1)
+    photograph_from_view = _inverse(world_from_photograph) @ world_from_view
+    photograph_from_view = _disturbed(photograph_from_view, settings, strength, normal)
+    height, width = observed.cameras.height, observed.cameras.width
+    photographs = Photographs(
+        images=of_chosen(observed.images),
+        fxfycxcy=of_chosen(observed.cameras.fxfycxcy),
+        size=torch.tensor([width, height], device=device).float().expand(scenes * views, chosen.number.shape[2], 2),
+        photograph_from_view=photograph_from_view,
+        seconds=seconds.gather(2, chosen.number).flatten(0, 1),
+        present=(chosen.present & enough).flatten(0, 1),
+    )
+    wanted = Wanted(cameras.fxfycxcy.flatten(0, 1), cameras.height, cameras.width)
+    if not knows:
+        return wanted, photographs, no_prior(observed.images, cameras)
+    return wanted, photographs, prior_of(task.memory, task.extent_m, cameras)
+
+
+def no_prior(images: Tensor, cameras: Cameras) -> Prior:
+    """What is known without a memory, ``[B * T, ...]``: the mean colour of all photographs ``[B, N, 3, H, W]``."""
+    colour = images.mean(dim=(1, 3, 4)).repeat_interleave(cameras.views, dim=0)
+    return Prior(colour[:, :, None, None].expand(-1, -1, cameras.height, cameras.width))
+
+
+def prior_of(memory: Rendering, extent_m: Tensor, cameras: Cameras) -> Prior:
+    """What a memory answered, ``[B, T, ...]``, as recall takes it, ``[B * T, ...]``, at the size of the cameras."""
+    size = (cameras.height, cameras.width)
+
+    def sized(x: Tensor) -> Tensor:
+        x = x.flatten(0, 1)
+        if tuple(x.shape[-2:]) == size:
+            return x
+        return F.interpolate(x, size, mode="bilinear", align_corners=False)
+
+    geometry = memory.geometry
+    if geometry is None:
+        return Prior(sized(memory.images))
+    metres = geometry.log_inverse_depth - extent_m.log()[:, None, None, None]
+    return Prior(sized(memory.images), sized(metres[:, :, None]), sized(geometry.scale[:, :, None]))
+
+
+def posed(cameras: Cameras, extent_m: Tensor) -> PosedCameras:
+    """Cameras of the memory's frame in metres."""
+    pose = cameras.memory_from_camera.clone()
+    pose[..., :3, 3] *= extent_m[:, None, None]
+    size = torch.tensor([cameras.width, cameras.height], device=pose.device).float()
+    return PosedCameras(cameras.fxfycxcy, size.expand(cameras.batch, cameras.views, 2), pose)
+
+
+def _point_depths(task: RecallTask) -> Tensor:
+    geometry = task.memory.geometry
+    if geometry is None:
+        raise ValueError("the memory tells no depth")
+    grid = F.interpolate(geometry.log_inverse_depth, (ROWS, COLUMNS), mode="bilinear", align_corners=False)
+    return (-grid).exp() * task.extent_m[:, None, None, None]
+
+
+def _scored(recalled: Recalled, truth: Tensor, known: Tensor | None, weight: Tensor) -> RecallLoss:
+    weight = weight / weight.sum().clamp_min(1.0)
+
+    def mean(values: Tensor) -> Tensor:
+        return (values.flatten(1).mean(dim=1) * weight).sum()
+
+    error = recalled.colour - truth
+    loss = _photometric(error, mean) + 0.3 * _photometric(recalled.blended - truth, mean)
+    off = error.detach().abs().mean(dim=1, keepdim=True)
+    loss = loss + 0.005 * mean((off + 1e-4) * (-recalled.log_error).exp() + recalled.log_error)
+    if known is not None:
+        for depths in recalled.depths:
+            loss = loss + 0.01 * mean(_depth_loss(depths.level, depths.step, depths.logits, known, recalled.baseline_m))
+        far = (recalled.log_inverse_depth[:, 0] - known).detach().abs().clamp(max=4.0)
+        scale = recalled.log_depth_scale[:, 0]
+        loss = loss + 0.002 * mean((far + 1e-3) * (-scale).exp() + scale)
+    return RecallLoss(loss, mean(error.detach().square()))
+
+
+def _photometric(error: Tensor, mean: object) -> Tensor:
+    squared = error.square()
+    total: Tensor = mean((squared + _EDGE**2).sqrt()) + 4.0 * mean(squared)  # type: ignore[operator]
+    return total
+
+
+def _depth_loss(level: int, step: Tensor, logits: Tensor, known: Tensor, baseline: Tensor) -> Tensor:
+    """Cross entropy of the depths that were looked at, ``[B, H, W]``."""
+    centre = 2**level // 2
+    size = step.shape[-2:]
+    truth = known[:, centre :: 2**level, centre :: 2**level] if level else known
+    truth = F.pad(truth[:, None], (0, size[1] - truth.shape[2], 0, size[0] - truth.shape[1]), mode="replicate")
+    true_step = step_of_depth(truth, baseline).clamp(0.0, PLANES - 1.0)
+    away = (step - true_step).abs()
+    width = 1.0 if step.shape[1] == PLANES else 0.35
+    wanted = (-away / width * 2).softmax(dim=1) if step.shape[1] != PLANES else (1.0 - away).clamp_min(0.0)
+    reachable = (away.amin(dim=1) < 1.5).float()
+    entropy: Tensor = -(wanted * logits.log_softmax(dim=1)).sum(dim=1) * reachable
+    return entropy
+
+
+def _inverse(pose: Tensor) -> Tensor:
+    """Of rigid transforms ``[..., 4, 4]``."""
+    rotation = pose[..., :3, :3].mT
+    inverse = torch.zeros_like(pose)
+    inverse[..., :3, :3] = rotation
+    inverse[..., :3, 3] = -(rotation @ pose[..., :3, 3:]).squeeze(-1)
+    inverse[..., 3, 3] = 1.0
+    return inverse
+
+
+def _disturbed(pose: Tensor, settings: RecallTraining, strength: Tensor, normal: object) -> Tensor:
+    """Poses ``[B, K, 4, 4]`` that are wrong by so much, ``[B, 1]``."""
+    shape = pose.shape[:2]
+    turn = settings.pose_noise_rad * strength[..., None] * normal(*shape, 3)  # type: ignore[operator]
+    step = settings.pose_noise_m * strength[..., None] * normal(*shape, 3)  # type: ignore[operator]
+    x, y, z = turn.unbind(-1)
+    zero = torch.zeros_like(x)
+    skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).view(*shape, 3, 3)
+    wrong = pose.clone()
+    wrong[..., :3, :3] = torch.linalg.matrix_exp(skew) @ pose[..., :3, :3]
+    wrong[..., :3, 3] = pose[..., :3, 3] + step
+    return wrong
