@@ -148,14 +148,18 @@ class RecallNet(nn.Module):
         self.blend = Blend(config.fine, config.blend)
         self.finish = Finish(config.fine)
 
-    def forward(self, wanted: Wanted, photographs: Photographs, prior: Prior) -> Recalled:
+    def forward(
+        self, wanted: Wanted, photographs: Photographs, prior: Prior, depths: tuple[int, ...] | None = None
+    ) -> Recalled:
         """Recall some views.
 
         Args:
             wanted: the views.
             photographs: around them, of about the wanted resolution.
             prior: of the wanted size.
+            depths: how many are looked at in the finer levels, instead of what the configuration says.
         """
+        counts = depths or self.config.depths
         levels = level_count(wanted)
         pyramid = [photographs.images]
         for _ in range(levels):
@@ -172,23 +176,22 @@ class RecallNet(nn.Module):
         found = evidence.gather(view, known, step, (features, levels), (pyramid[levels], levels))
         plane = (step / PLANES)[:, :, None]
         logits, volume = self.coarse(torch.cat([found.channels, plane], dim=2), found.signs)
-        depths = [Depths(levels, step, logits)]
+        looked = [Depths(levels, step, logits)]
         for level in range(levels - 1, -1, -1):
             view, known = wanted.at(level), prior.at(level)
-            number = min(levels - 1 - level, len(self.config.depths) - 1)
-            count = self.config.depths[number]
-            step = next_steps(depths[-1], known, baseline, view, count)
+            count = counts[min(levels - 1 - level, len(counts) - 1)]
+            step = next_steps(looked[-1], known, baseline, view, count)
             if level >= 1:
                 features = self.photograph(pyramid[level - 1])
             found = evidence.gather(view, known, step, (features, max(level, 1)), (pyramid[level], level))
             earlier = _from_planes(torch.cat([logits.log_softmax(dim=1)[:, :, None] / 8, volume], dim=2), step, 2 ** (levels - level))
             offset = (step - step[:, :1])[:, :, None]
             x, logits_here = self.fine(torch.cat([found.channels, earlier, offset], dim=2), found.signs)
-            depths.append(Depths(level, step, logits_here))
-        best = _settled(depths[-1])
-        hidden = hidden_behind(depths[-1], best, found.landings)
+            looked.append(Depths(level, step, logits_here))
+        best = _settled(looked[-1])
+        hidden = hidden_behind(looked[-1], best, found.landings)
         weights, memory = self.blend(x, found.colours, found.landings.seen, hidden, pose, prior.colour)
-        return self._finished(x, weights, memory, found, prior, depths, best, baseline)
+        return self._finished(x, weights, memory, found, prior, looked, best, baseline)
 
     def _finished(
         self,
@@ -283,9 +286,9 @@ class PhotographFeatures(nn.Module):
         """Args: how many."""
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(3, 12, 3, padding=1),
+            nn.Conv2d(3, 16, 3, padding=1),
             nn.ReLU(),
-            nn.Conv2d(12, channels, 3, stride=2, padding=1),
+            nn.Conv2d(16, channels, 3, stride=2, padding=1),
             nn.ReLU(),
             nn.Conv2d(channels, channels, 3, padding=1),
         )
@@ -493,7 +496,7 @@ def next_steps(coarser: Depths, prior: Prior, baseline: Tensor, view: Wanted, co
     """Depths to look at in the next finer level, ``[B, count, H, W]``, the likeliest first.
 
     What its own pixel of the coarser level took for the likeliest, what the next ones did (edges lie between pixels),
-    and, where many are looked at, a little nearer and further, the memory's, and the coarser level's second choice.
+    and, where many are looked at, the memory's, the coarser level's second choice, and a little nearer and further.
     """
     likeliest = _settled(coarser)
     height, width = likeliest.shape[-2:]
@@ -519,8 +522,9 @@ def next_steps(coarser: Depths, prior: Prior, baseline: Tensor, view: Wanted, co
         return torch.cat([own[:, None], other], dim=1)[:, :count]
     steps = [own[:, None], around]
     if count > 4:
-        steps += [(own - 0.4)[:, None], (own + 0.4)[:, None], _remembered(prior, own, baseline)]
+        steps.append(_remembered(prior, own, baseline))
         steps.append(picked(_second(coarser, likeliest), own_row, own_column)[:, None])
+        steps += [(own - 0.4)[:, None], (own + 0.4)[:, None]]
     chosen = torch.cat(steps, dim=1)[:, :count]
     return chosen.clamp(0.0, PLANES - 1.0)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.elastic import WriteRule
 from fsm_ros.memory.model import FastSpatialMemory, Geometry, Precision, Rendering, Views
 from fsm_ros.memory.state import MemoryState
@@ -124,21 +125,22 @@ class StreamObjective(nn.Module):
         rng = torch.Generator()
         rng.manual_seed(episodes.seed)
         chosen = torch.randperm(wanted.cameras.views, generator=rng)[: recalling.views].to(wanted.images.device)
-        small = float(torch.rand((), generator=rng)) < recalling.small_share
+        kind = float(torch.rand((), generator=rng))
         observed = joined(episodes.chunks)
         views = Views(wanted.images[:, chosen], wanted.cameras[chosen], wanted.times[:, chosen])
         truth = episodes.log_inverse_depth[-1] if episodes.log_inverse_depth else None
         truth = None if truth is None else truth[:, chosen]
-        if small:
+        known = _chosen(last, chosen)
+        size = self._memory_size or views.cameras.height
+        if kind < recalling.small_share:
             views, observed = self._sized(views), self._sized(observed)
-            truth = None if truth is None else _thinned(truth, views.cameras.height)
-        geometry = last.geometry
-        known = Rendering(
-            last.images[:, chosen].detach(),
-            None
-            if geometry is None
-            else Geometry(geometry.log_inverse_depth[:, chosen].detach(), geometry.scale[:, chosen].detach()),
-        )
+            truth = None if truth is None else _thinned(truth, size)
+        elif kind < recalling.small_share + recalling.part_share and views.cameras.height > size:
+            factor = views.cameras.height // size
+            top, left = (factor * int(torch.randint(size - size // factor + 1, (), generator=rng)) for _ in range(2))
+            views = _part(views, top, left, size)
+            truth = None if truth is None else truth[..., top : top + size, left : left + size]
+            known = _rendered_part(known, top // factor, left // factor, size // factor)
         task = RecallTask(views, truth, observed, known, episodes.extent_m, episodes.horizon_s)
         return recall_loss(net, task, recalling, rng, bf16=self.memory.precision is Precision.BF16)
 
@@ -193,6 +195,36 @@ class _Scores:
             loss = loss + learn.geometry_weight * torch.cat(self._likelihoods).mean()
         depth = torch.cat(self._depths).mean() if self._depths else torch.full_like(squared_error, torch.nan)
         return loss, squared_error.detach(), depth.detach()
+
+
+def _chosen(rendered: Rendering, views: Tensor) -> Rendering:
+    """Some of the views, as something that is known and not learned."""
+    geometry = rendered.geometry
+    return Rendering(
+        rendered.images[:, views].detach(),
+        None
+        if geometry is None
+        else Geometry(geometry.log_inverse_depth[:, views].detach(), geometry.scale[:, views].detach()),
+    )
+
+
+def _part(views: Views, top: int, left: int, size: int) -> Views:
+    """A square part of views: what a camera with another lens would have seen."""
+    cameras = views.cameras
+    lens = cameras.fxfycxcy - cameras.fxfycxcy.new_tensor([0.0, 0.0, left, top])
+    images = views.images[..., top : top + size, left : left + size]
+    return Views(images, Cameras(lens, cameras.memory_from_camera, size, size), views.times)
+
+
+def _rendered_part(rendered: Rendering, top: int, left: int, size: int) -> Rendering:
+    rows, columns = slice(top, top + size), slice(left, left + size)
+    geometry = rendered.geometry
+    return Rendering(
+        rendered.images[..., rows, columns],
+        None
+        if geometry is None
+        else Geometry(geometry.log_inverse_depth[..., rows, columns], geometry.scale[..., rows, columns]),
+    )
 
 
 def _thinned(depth: Tensor, height: int) -> Tensor:

@@ -17,6 +17,8 @@ from fsm_ros.recall.planes import PLANES, Photographs, Wanted, step_of_depth
 from fsm_ros.training.settings import RecallTraining
 
 _EDGE = 1e-3
+_DEPTHS = ((8, 4, 2), (8, 4, 2), (8, 2), (6, 2), (4, 2))
+"""What a net may be asked for later, where time is short or views are large."""
 _NEAR_M = 0.12
 _NEAR_SHARE = 0.02
 """Views beside the path with more than this share of pixels nearer than that look at the inside of something."""
@@ -63,7 +65,7 @@ def recall_loss(net: RecallNet, task: RecallTask, settings: RecallTraining, rng:
     """
     wanted, photographs, prior = prepared(task, settings, rng)
     with torch.autocast(task.extent_m.device.type, torch.bfloat16, enabled=bf16):
-        recalled = net(wanted, photographs, prior)
+        recalled = net(wanted, photographs, prior, _DEPTHS[int(torch.randint(len(_DEPTHS), (), generator=rng))])
     truth = task.wanted.images.flatten(0, 1)
     known = None
     weight = torch.ones_like(truth[:, 0, 0, 0])
@@ -306,6 +308,6 @@ def _disturbed(pose: Tensor, settings: RecallTraining, strength: Tensor, normal:
     zero = torch.zeros_like(x)
     skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).view(*shape, 3, 3)
     wrong = pose.clone()
-    wrong[..., :3, :3] = torch.linalg.matrix_exp(skew) @ pose[..., :3, :3]
+    wrong[..., :3, :3] = (torch.eye(3, device=skew.device) + skew + 0.5 * skew @ skew) @ pose[..., :3, :3]
     wrong[..., :3, 3] = pose[..., :3, 3] + step
     return wrong

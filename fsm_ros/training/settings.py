@@ -159,6 +159,8 @@ class RecallTraining:
         photographs: keyframes that a view is recalled from, at most.
         views: of each episode that are recalled, at most, drawn from those that are rendered at the end.
         small_share: share of the steps whose views are recalled at the memory's size instead of the clips'.
+        part_share: share of the steps whose views are a part of those of the clips, of the memory's size: another
+            lens than that of the photographs.
         forgotten: range from which the share of the observed views that were not kept is drawn.
         without_memory: share of the steps that know nothing from the memory.
         fewer: share of the views that are recalled from fewer photographs than there are.
@@ -170,6 +172,7 @@ class RecallTraining:
     photographs: int = 4
     views: int = 8
     small_share: float = 0.5
+    part_share: float = 0.15
     forgotten: tuple[float, float] = (0.0, 0.6)
     without_memory: float = 0.1
     fewer: float = 0.2
@@ -184,7 +187,7 @@ class RecallTraining:
         """
         if self.photographs < 1 or self.views < 1:
             raise SettingsError("recall.photographs and recall.views must be positive")
-        for name in ("small_share", "without_memory", "fewer"):
+        for name in ("small_share", "part_share", "without_memory", "fewer"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"recall.{name} must lie in [0, 1], got {getattr(self, name)}")
         if not 0 <= self.forgotten[0] <= self.forgotten[1] < 1:

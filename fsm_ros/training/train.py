@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             start=options.start,
             recall_start=options.recall_start,
             dtype=_DTYPES[options.dtype],
+            score=options.score,
         )
     except (TrainingError, CheckpointError, RecallWeightsError, SourceError, ImportError, OSError, ValueError) as error:
         print(f"train: {error}", file=sys.stderr)
@@ -81,6 +82,7 @@ def train(
     start: str | None = None,
     recall_start: str | None = None,
     dtype: torch.dtype = torch.float16,
+    score: bool = True,
 ) -> None:
     """Train, write ``weights.safetensors``, score what was written, and write its card.
 
@@ -93,6 +95,7 @@ def train(
         start: weights to start from, as :func:`load_checkpoint` takes them; ``None``: from scratch.
         recall_start: weights of recall to start from, as :func:`load_recall` takes them; ``None``: from scratch.
         dtype: of the weights that are written.
+        score: whether what was written is scored and its card written.
 
     Raises:
         TrainingError: the run cannot go on.
@@ -143,7 +146,8 @@ def train(
                 net.load_state_dict(recalled)
                 save_recall(out / "recall.safetensors", net, notes)
             trainer.say(f"wrote {path}")
-            _score_what_was_written(trainer, settings, path, notes, fabric.device)
+            if score:
+                _score_what_was_written(trainer, settings, path, notes, fabric.device)
         fabric.barrier()
     finally:
         trainer.close()
@@ -252,6 +256,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--threads", type=int, default=0, help="CPU threads of each process; 0: PyTorch's choice")
+    parser.add_argument(
+        "--no-score", dest="score", action="store_false", help="neither score what was written nor write its card"
+    )
     parser.add_argument("--dtype", default="fp16", choices=tuple(_DTYPES), help="of the weights that are written")
     return parser
 
