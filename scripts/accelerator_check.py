@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,7 +17,8 @@ from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.memory.consolidation import Consolidation
 from fsm_ros.memory.model import FastSpatialMemory, ModelConfig, Precision, Views
-from fsm_ros.recall.net import Prior, RecallConfig, RecallNet
+from fsm_ros.recall.evidence import Prior
+from fsm_ros.recall.net import RecallConfig, RecallNet
 from fsm_ros.recall.planes import Photographs, Wanted
 from fsm_ros.training.scenes import SceneSettings, SceneSource, Split
 
@@ -51,7 +53,8 @@ def scenes(device: torch.device) -> dict[str, float]:
     """Difference of images and depth between the devices, and frames a second."""
     settings = SceneSettings(frames=16, sensor=0.0)
     clips = [
-        SceneSource(0, Split.CHOOSE, settings, d).clips(range(4), 64, 64, beside=4) for d in (torch.device("cpu"), device)
+        SceneSource(0, Split.CHOOSE, settings, d).clips(range(4), 64, 64, beside=4)
+        for d in (torch.device("cpu"), device)
     ]
     images = (clips[0].images - clips[1].images.cpu()).abs()
     depths = (clips[0].depth_m.log() - clips[1].depth_m.cpu().log()).abs()
@@ -97,16 +100,16 @@ def times(device: torch.device) -> dict[str, float]:
             views = _views(device, size)
             with torch.no_grad():
                 state = model.observe(model.initial_state(1), views, Consolidation())
-                chunk = _timed(lambda: model.observe(state, views, Consolidation()), device, 5)
+                chunk = _timed(partial(model.observe, state, views, Consolidation()), device, 5)
                 one = views.cameras[:1]
-                view = _timed(lambda: model.render(state, one, views.times[:, :1]), device, 10)
+                view = _timed(partial(model.render, state, one, views.times[:, :1]), device, 10)
             found[f"{name}_{precision.value}_chunk_ms"] = 1e3 * chunk
             found[f"{name}_{precision.value}_view_ms"] = 1e3 * view
     net = RecallNet(RecallConfig()).eval().to(device)
     for size in (64, 256):
         inputs = _recall_inputs(device, size)
         with torch.no_grad():
-            found[f"recall_{size}_ms"] = 1e3 * _timed(lambda: net(*inputs), device, 10)
+            found[f"recall_{size}_ms"] = 1e3 * _timed(partial(net, *inputs), device, 10)
     return found
 
 

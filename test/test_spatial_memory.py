@@ -63,7 +63,7 @@ def test_every_chunk_is_counted_and_reported() -> None:
     assert first.failure is None and first.epoch_began is None
     assert len(second.layers) == CONFIG.num_layers
     assert all(layer.update_rms > 0 and math.isfinite(layer.elastic_ratio) for layer in second.layers)
-    assert second.state_bytes == scene_of(memory).atlas.size_bytes > 0
+    assert second.state_bytes == scene_of(memory).size_bytes > scene_of(memory).atlas.size_bytes > 0
     assert (first.places, second.places) == (1, 1)
     assert second.observe_s > 0
     scene = scene_of(memory)

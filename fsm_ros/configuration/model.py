@@ -12,6 +12,8 @@ from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.memory.elastic import AnchorSharing, LayerMemory
 from fsm_ros.memory.model import FastSpatialMemory, MuonPrecision, Precision, Views
+from fsm_ros.recall.checkpoint import load_recall
+from fsm_ros.recall.net import RecallNet
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,13 @@ class LoadedModel:
     Attributes:
         model: on its device.
         prior: anchors and importance of the checkpoint, where the settings ask for them.
+        recall: recalls views from kept photographs, where the settings keep any.
         warm_up_s: seconds that the first observation and view took.
     """
 
     model: FastSpatialMemory
     prior: tuple[LayerMemory, ...] | None
+    recall: RecallNet | None
     warm_up_s: float
 
 
@@ -55,6 +59,7 @@ def load_model(values: Values) -> LoadedModel:
 
     Raises:
         fsm_ros.memory.checkpoint.CheckpointError: weights that cannot be used.
+        fsm_ros.recall.checkpoint.RecallWeightsError: likewise, of recall.
         ValueError: an unknown device or precision.
     """
     if values["model.threads"] > 0:
@@ -69,7 +74,8 @@ def load_model(values: Values) -> LoadedModel:
     shared = values.choice("memory.anchor_sharing", AnchorSharing) is AnchorSharing.SHARED
     started = time.perf_counter()
     _warm_up(model, values["memory.width"], values["memory.height"], values["chunk.views"])
-    return LoadedModel(model, checkpoint.elastic_prior if shared else None, time.perf_counter() - started)
+    recall = load_recall(values["recall.checkpoint"]).to(device) if values["recall.keyframes"] else None
+    return LoadedModel(model, checkpoint.elastic_prior if shared else None, recall, time.perf_counter() - started)
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from fsm_ros.memory.elastic import (
 )
 from fsm_ros.memory.model import MuonPrecision, Precision
 from fsm_ros.memory.rules import RuleKind
-from fsm_ros.spatial.settings import PLASTIC, MemoryMode, MemorySettings, RenderResolution, rule_name
+from fsm_ros.spatial.settings import PLASTIC, MemoryMode, MemorySettings, RenderMethod, RenderResolution, rule_name
 from fsm_ros.stream.keyframes import KeyframePolicy
 
 
@@ -254,6 +254,31 @@ PARAMETERS: tuple[Spec, ...] = (
         choices=words(AnchorSharing),
     ),
     Spec(
+        "recall.checkpoint",
+        "shipped",
+        "Weights of recall: 'shipped', or a .safetensors file.",
+    ),
+    Spec(
+        "recall.keyframes",
+        _MEMORY.keyframes.count,
+        "Photographs that are kept, those that together cover most of what was seen; 0: none, views come from the fast "
+        "weights alone.",
+        "",
+        0,
+        4096,
+    ),
+    Spec("recall.bytes", _MEMORY.keyframes.size_bytes, "Bytes that they may take together.", "B", 0, 2**40),
+    Spec("recall.width", 320, "Columns of a kept photograph at most; none is enlarged.", "px", 8, 4096),
+    Spec("recall.height", 240, "Rows of a kept photograph at most.", "px", 8, 4096),
+    Spec(
+        "recall.photographs",
+        _MEMORY.photographs,
+        "Kept photographs that one view is recalled from, at most; the shipped weights were trained on 4.",
+        "",
+        1,
+        5,
+    ),
+    Spec(
         "cameras",
         [""],
         "Cameras by name: each subscribes below NAME/ (NAME/image_raw, NAME/camera_info); the empty name is image_raw.",
@@ -368,6 +393,13 @@ PARAMETERS: tuple[Spec, ...] = (
         "s",
         0.01,
         3600.0,
+    ),
+    Spec(
+        "render.method",
+        _MEMORY.method.value,
+        "recall: from kept photographs, placed by what the fast weights know, and from the fast weights where no "
+        "photograph saw anything; memory: from the fast weights alone. A request may ask for either.",
+        choices=words(RenderMethod),
     ),
     Spec(
         "render.resolution",

@@ -19,7 +19,8 @@ from fsm_ros.memory.elastic import (
     ImportanceScale,
     ImportanceTiming,
 )
-from fsm_ros.spatial.settings import MemoryMode, MemorySettings, RenderResolution
+from fsm_ros.recall.keyframes import KeyframeLimits
+from fsm_ros.spatial.settings import MemoryMode, MemorySettings, RenderMethod, RenderResolution
 from fsm_ros.stream.intake import IntakeSettings
 from fsm_ros.stream.keyframes import KeyframePolicy
 
@@ -111,6 +112,9 @@ class Values:
             render_resolution=self.choice("render.resolution", RenderResolution),
             max_pixels=self["render.max_pixels"],
             seed=self["memory.seed"],
+            method=self.choice("render.method", RenderMethod),
+            keyframes=KeyframeLimits(self["recall.keyframes"], self["recall.bytes"]),
+            photographs=self["recall.photographs"],
         )
 
     def keyframes(self) -> KeyframePolicy:
@@ -134,4 +138,5 @@ class Values:
             max_future_s=self["input.max_future"],
             max_speed_mps=self["keyframes.max_speed"],
             max_turn_radps=self["keyframes.max_turn"],
+            photograph_size=(self["recall.width"], self["recall.height"]) if self["recall.keyframes"] else None,
         )

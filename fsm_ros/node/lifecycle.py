@@ -35,6 +35,7 @@ from fsm_ros.node.poses import PoseSource
 from fsm_ros.node.requests import INACTIVE, Bridge
 from fsm_ros.node.transitions import refuse_impossible, telling
 from fsm_ros.node.views import ViewServer
+from fsm_ros.recall.checkpoint import RecallWeightsError
 from fsm_ros.spatial.results import Failure, ObserveReport
 from fsm_ros.spatial.settings import rule_name
 from fsm_ros.spatial.spatial_memory import SpatialMemory
@@ -121,8 +122,8 @@ class FsmNode(LifecycleNode):
         values = read(self)
         try:
             loaded = load_model(values)
-            memory = SpatialMemory(loaded.model, values.memory(), loaded.prior)
-        except (CheckpointError, ValueError) as error:
+            memory = SpatialMemory(loaded.model, values.memory(), loaded.prior, loaded.recall)
+        except (CheckpointError, RecallWeightsError, ValueError) as error:
             self.get_logger().error(f"cannot be configured: {error}")
             return TransitionCallbackReturn.FAILURE
         engine = MemoryEngine(memory, values["chunk.queue_size"])

@@ -19,7 +19,7 @@ SHIPPED = "shipped"
 _SHIPPED_FILE = "recall.safetensors"
 
 
-class RecallWeightsError(Exception):
+class RecallWeightsError(ValueError):
     """Weights of recall that cannot be used; the message says which and why."""
 
 

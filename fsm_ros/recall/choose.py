@@ -17,11 +17,11 @@ REMAINING = 0.35
 """Of a point that one keyframe serves perfectly so much is left to be covered: depth wants a second one."""
 TIME_S = 20.0
 """Keyframes that are so far away in time are worth ``LATE_SHARE`` less; further ones are not worth any less."""
-LATE_SHARE = 0.3
+LATE_SHARE = 0.6
 COLUMNS, ROWS = 8, 6
 """Points of a wanted view."""
 GUESSED_DEPTHS = (1.5, 4.0, 16.0)
-"""Without a depth to go by, points lie at so many times the distance to the nearest keyframe that looks the same way."""
+"""Without a depth to go by, points lie so many times as far away as the nearest keyframe that looks the same way."""
 _NEAR = 1e-3
 
 
@@ -96,7 +96,7 @@ def choose(
 
 
 def point_pixels(size: Tensor) -> Tensor:
-    """Where in a view its points lie, ``[..., ROWS, COLUMNS, 2]`` pixels, for sizes ``[..., 2]`` of columns and rows."""
+    """Where its points lie in a view of ``[..., 2]`` columns and rows: ``[..., ROWS, COLUMNS, 2]`` pixels."""
     column = (torch.arange(COLUMNS, device=size.device) + 0.5) / COLUMNS
     row = (torch.arange(ROWS, device=size.device) + 0.5) / ROWS
     grid = torch.stack([column.expand(ROWS, -1), row[:, None].expand(-1, COLUMNS)], dim=-1)
@@ -106,7 +106,9 @@ def point_pixels(size: Tensor) -> Tensor:
 def points_of(wanted: PosedCameras, keyframes: PosedCameras, present: Tensor, depth_m: Tensor | None) -> Tensor:
     """Points of views in the world, ``[B, T, P, 3]``."""
     if depth_m is None:
-        away = (wanted.world_from_camera[:, :, None, :3, 3] - keyframes.world_from_camera[:, None, :, :3, 3]).norm(dim=-1)
+        away = (wanted.world_from_camera[:, :, None, :3, 3] - keyframes.world_from_camera[:, None, :, :3, 3]).norm(
+            dim=-1
+        )
         along = torch.einsum(
             "bti,bni->btn", wanted.world_from_camera[..., :3, 2], keyframes.world_from_camera[..., :3, 2]
         )

@@ -82,7 +82,8 @@ class Photographs:
         """``[B]`` mean distance from the wanted camera, metres; no less than can be told apart."""
         # The wanted camera in the photograph's frame is as far away as the photograph's in the wanted one's.
         away = self.photograph_from_view[..., :3, 3].norm(dim=-1) * self.present
-        return (away.sum(dim=1) / self.present.sum(dim=1).clamp_min(1)).clamp_min(SHORTEST_BASELINE_M)
+        mean: Tensor = away.sum(dim=1) / self.present.sum(dim=1).clamp_min(1)
+        return mean.clamp_min(SHORTEST_BASELINE_M)
 
 
 def ratio_at(step: Tensor) -> Tensor:
@@ -138,9 +139,7 @@ def landings(wanted: Wanted, photographs: Photographs, step: Tensor, baseline_m:
     # No matrix product: autocast and TF32 would round it.
     rays = wanted.rays()
     turned = (pose[:, :, :3, :3, None, None] * rays[:, None, None]).sum(dim=3)
-    x, y, z = (
-        turned[:, :, i, None] + pose[:, :, i, 3, None, None, None] * inverse_depth[:, None] for i in range(3)
-    )
+    x, y, z = (turned[:, :, i, None] + pose[:, :, i, 3, None, None, None] * inverse_depth[:, None] for i in range(3))
     before = z > _NEAR
     safe = torch.where(before, z, torch.ones_like(z))
     fx, fy, cx, cy = (photographs.fxfycxcy[..., i, None, None, None] for i in range(4))

@@ -46,6 +46,23 @@ NOTHING_OBSERVED = Failure(
 
 
 @dataclass(frozen=True)
+class UsedKeyframe:
+    """A kept photograph that a view was recalled from.
+
+    Attributes:
+        number: its own, for as long as the memory lives.
+        stamp_ns: when it was taken.
+        world_from_camera: ``[4, 4]`` rigid, metres.
+        source: which camera of a rig.
+    """
+
+    number: int
+    stamp_ns: int
+    world_from_camera: NDArray[np.float64]
+    source: str
+
+
+@dataclass(frozen=True)
 class Rendered:
     """A view from the memory.
 
@@ -56,6 +73,12 @@ class Rendered:
         chunks_observed: how much the memory had seen.
         render_s: seconds it took.
         warning: empty, or why little is to be expected of this view.
+        depth_m: ``[height, width]`` float32 along the optical axis (REP-118), metres; NaN where it is not known.
+        confidence: ``[height, width]`` float32 in [0, 1]: ``exp(-e / 0.1)`` of the expected error ``e`` of a colour in
+            [0, 1]; 0 for what the fast weights render alone.
+        recalled: share of the view that comes from kept photographs.
+        keyframes: those photographs, the most useful first.
+        epoch: how often the memory frame had been laid anew.
     """
 
     image: NDArray[np.uint8]
@@ -64,6 +87,11 @@ class Rendered:
     chunks_observed: int
     render_s: float
     warning: str = ""
+    depth_m: NDArray[np.float32] | None = None
+    confidence: NDArray[np.float32] | None = None
+    recalled: float = 0.0
+    keyframes: tuple[UsedKeyframe, ...] = ()
+    epoch: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,9 +123,11 @@ class ObserveReport:
         retention_psnr: PSNR of remembered keyframes rendered now, dB; NaN where not measured.
         retention_views: how many keyframes that is the mean over.
         observe_s: seconds to write the chunk, measurements not counted.
-        state_bytes: size of all places of the memory together.
+        state_bytes: size of all places of the memory and of the kept photographs together.
         places: how many there are after the chunk.
         keyframes: the remembered old keyframes, this chunk's not yet among them.
+        kept: photographs that are kept after the chunk.
+        kept_bytes: bytes that they take.
     """
 
     chunk: Chunk
@@ -114,3 +144,5 @@ class ObserveReport:
     state_bytes: int = 0
     places: int = 0
     keyframes: tuple[PosedImage, ...] = ()
+    kept: int = 0
+    kept_bytes: int = 0

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fsm_ros.memory.atlas import Atlas
 from fsm_ros.memory.state import MemoryState
+from fsm_ros.recall.keyframes import KeyframeStore
 from fsm_ros.spatial.results import Failure, ObserveReport
 from fsm_ros.stream.chunker import Chunk
 from fsm_ros.stream.frame import Camera
@@ -25,6 +26,7 @@ class Scene:
         chunks_observed: since the last reset.
         views_observed: since the last reset.
         window: the last chunks (windowed mode).
+        keyframes: photographs that are kept, in the world: a new epoch keeps them.
     """
 
     atlas: Atlas
@@ -35,6 +37,12 @@ class Scene:
     chunks_observed: int = 0
     views_observed: int = 0
     window: tuple[Chunk, ...] = ()
+    keyframes: KeyframeStore = KeyframeStore()
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the fast weights of all places, and of the kept photographs."""
+        return self.atlas.size_bytes + self.keyframes.size_bytes
 
     @property
     def state(self) -> MemoryState:

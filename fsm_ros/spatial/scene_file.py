@@ -21,6 +21,8 @@ from fsm_ros.memory.state import (
     save_memory,
     state_from_tensors,
 )
+from fsm_ros.recall.keyframes import KeyframeStore
+from fsm_ros.spatial.keyframe_file import pack_keyframes, unpack_keyframes
 from fsm_ros.spatial.results import Failure, FailureKind
 from fsm_ros.spatial.scene import Scene
 from fsm_ros.spatial.settings import MemorySettings
@@ -28,8 +30,9 @@ from fsm_ros.stream.chunker import Chunk
 from fsm_ros.stream.frame import Camera, PosedImage
 from fsm_ros.stream.world import MemoryFrame
 
-NOTES_VERSION = 2
-"""Of what is kept beside the weights. 1, which had no number yet, knew one place only."""
+NOTES_VERSION = 3
+"""Of what is kept beside the weights. 1, which had no number yet, knew one place only; 2 kept no photographs."""
+READABLE_VERSIONS = (2, 3)
 _SHARED_PARTS = (".anchor.", ".importance.")
 T = TypeVar("T")
 
@@ -50,6 +53,7 @@ def save_scene(
         Bytes written, or why it could not be.
     """
     window = [frame for chunk in scene.window for frame in chunk.frames]
+    keyframes, photographs = pack_keyframes(scene.keyframes)
     notes = {
         "version": NOTES_VERSION,
         "frame": scene.frame.to_dict(),
@@ -63,8 +67,9 @@ def save_scene(
         "places": [_note_on(place) for place in scene.atlas.places],
         "newest_place": scene.atlas.newest,
         "window_chunks": [len(chunk.frames) for chunk in scene.window],
+        "keyframes": keyframes,
     }
-    attachments = _pack_places(scene.atlas) | _pack("reservoir", reservoir) | _pack("window", window)
+    attachments = photographs | _pack_places(scene.atlas) | _pack("reservoir", reservoir) | _pack("window", window)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return save_memory(path, SavedMemory(scene.state, notes, attachments), fingerprint)
@@ -90,10 +95,11 @@ def load_scene(
     try:
         saved = load_memory(path, blank, fingerprint)
         notes = dict(saved.notes)
-        if notes.get("version", 1) != NOTES_VERSION:
+        if notes.get("version", 1) not in READABLE_VERSIONS:
             raise MemoryFileError(
                 f"{path} is not a memory of this version: its notes are of version {notes.get('version', 1)}, expected "
-                f"{NOTES_VERSION}: load it with the fsm_ros that saved it, or observe the scene anew"
+                f"{' or '.join(map(str, READABLE_VERSIONS))}: load it with the fsm_ros that saved it, or observe the "
+                "scene anew"
             )
         camera = Camera(**_as(dict, notes["camera"]))
         _check_settings(path, notes, camera, settings)
@@ -113,6 +119,9 @@ def load_scene(
             chunks_observed=_as(int, notes["chunks_observed"]),
             views_observed=_as(int, notes["views_observed"]),
             window=tuple(window),
+            keyframes=unpack_keyframes(_as(dict, notes["keyframes"]), saved.attachments)
+            if "keyframes" in notes
+            else KeyframeStore(),
         )
         return scene, _unpack("reservoir", saved.attachments)
     except MemoryFileError as error:

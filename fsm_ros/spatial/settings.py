@@ -10,6 +10,7 @@ from fsm_ros.memory.atlas import AtlasSettings
 from fsm_ros.memory.consolidation import Consolidation
 from fsm_ros.memory.elastic import AnchorSharing, ElasticRule
 from fsm_ros.memory.rules import NamedRule, kind_of
+from fsm_ros.recall.keyframes import KeyframeLimits
 
 PLASTIC = "plastic"
 
@@ -30,6 +31,15 @@ class RenderResolution(Enum):
     """At about the size of the observed views, which the weights know, then resampled to the wanted size."""
     REQUEST = "request"
     """At the wanted size."""
+
+
+class RenderMethod(Enum):
+    """What a view is made of."""
+
+    RECALL = "recall"
+    """Kept photographs where they saw it, the fast weights elsewhere."""
+    MEMORY = "memory"
+    """The fast weights alone."""
 
 
 def rule_name(rule: NamedRule | None) -> str:
@@ -59,6 +69,9 @@ class MemorySettings:
         render_resolution: at which size large views are rendered.
         max_pixels: the largest view that is rendered.
         seed: of the reservoir.
+        method: what views are made of, where a request does not say.
+        keyframes: how many photographs are kept.
+        photographs: how many of them one view is recalled from, at most.
     """
 
     width: int = 64
@@ -78,6 +91,9 @@ class MemorySettings:
     render_resolution: RenderResolution = RenderResolution.MEMORY
     max_pixels: int = 640 * 480
     seed: int = 0
+    method: RenderMethod = RenderMethod.RECALL
+    keyframes: KeyframeLimits = KeyframeLimits()
+    photographs: int = 4
 
     def __post_init__(self) -> None:
         """Check what no other part checks.
@@ -85,7 +101,7 @@ class MemorySettings:
         Raises:
             ValueError: settings that do not go together.
         """
-        for name in ("width", "height", "chunk_views", "window_chunks", "reservoir", "max_pixels"):
+        for name in ("width", "height", "chunk_views", "window_chunks", "reservoir", "max_pixels", "photographs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name, low, is_allowed in (

@@ -7,6 +7,7 @@ memory does.
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fsm_ros.memory import atlas as bank
 from fsm_ros.memory.atlas import Atlas, Place, addresses_of
@@ -23,13 +25,26 @@ from fsm_ros.memory.elastic import LayerMemory
 from fsm_ros.memory.model import FastSpatialMemory, NonFiniteUpdateError
 from fsm_ros.memory.rules import NamedRule, keep_alike
 from fsm_ros.memory.state import MemoryState
-from fsm_ros.spatial.results import NOTHING_OBSERVED, Failure, FailureKind, LayerReport, ObserveReport, Rendered
+from fsm_ros.recall.choose import COLUMNS, ROWS
+from fsm_ros.recall.evidence import Prior
+from fsm_ros.recall.keyframes import Keyframe, KeyframeStore
+from fsm_ros.recall.net import RecallNet
+from fsm_ros.recall.view import WantedView, recall_view, useful_keyframes
+from fsm_ros.spatial.results import (
+    NOTHING_OBSERVED,
+    Failure,
+    FailureKind,
+    LayerReport,
+    ObserveReport,
+    Rendered,
+    UsedKeyframe,
+)
 from fsm_ros.spatial.scene import Scene, failed_report
 from fsm_ros.spatial.scene_file import load_scene, save_scene
-from fsm_ros.spatial.settings import MemoryMode, MemorySettings, RenderResolution
+from fsm_ros.spatial.settings import MemoryMode, MemorySettings, RenderMethod, RenderResolution
 from fsm_ros.spatial.tensors import cameras_of, times_of, views_of
 from fsm_ros.stream.chunker import Chunk
-from fsm_ros.stream.frame import Camera, PosedImage, validate_rigid
+from fsm_ros.stream.frame import Camera, Photograph, PosedImage, validate_rigid
 from fsm_ros.stream.reservoir import KeyframeReservoir
 from fsm_ros.stream.world import ExtentSource, FrameExit, MemoryFrame
 
@@ -47,6 +62,7 @@ class SpatialMemory:
         model: FastSpatialMemory,
         settings: MemorySettings,
         prior: Sequence[LayerMemory] | None = None,
+        recall: RecallNet | None = None,
     ) -> None:
         """Start with nothing observed.
 
@@ -54,6 +70,7 @@ class SpatialMemory:
             model: the weights, on the device that is to be used.
             settings: how the memory is kept.
             prior: see :meth:`fsm_ros.memory.model.FastSpatialMemory.initial_state`.
+            recall: recalls views from kept photographs, on the same device; ``None``: the fast weights render alone.
 
         Raises:
             ValueError: views that cannot be cut into the model's patches.
@@ -67,6 +84,7 @@ class SpatialMemory:
         self._model = model
         self._settings = settings
         self._prior = prior
+        self._recall = recall
         self._fingerprint = model.fingerprint()
         self._reservoir = KeyframeReservoir(settings.reservoir, settings.seed)
         self._scene: Scene | None = None
@@ -130,9 +148,10 @@ class SpatialMemory:
             message = f"the device ran out of memory while observing: use smaller chunks or views ({error})"
             return failed_report(chunk, before, Failure(FailureKind.OUT_OF_MEMORY, message))
         keyframes = self._reservoir.frames
+        scene = replace(scene, keyframes=self._kept(scene, chunk))
         self._scene = scene
         for frame in chunk.frames:
-            self._reservoir.offer(frame)
+            self._reservoir.offer(replace(frame, photograph=None))
         return ObserveReport(
             chunk=chunk,
             failure=None,
@@ -145,9 +164,11 @@ class SpatialMemory:
             retention_psnr=retention,
             retention_views=retention_views,
             observe_s=observe_s,
-            state_bytes=scene.atlas.size_bytes,
+            state_bytes=scene.size_bytes,
             places=len(scene.atlas.places),
             keyframes=keyframes,
+            kept=len(scene.keyframes),
+            kept_bytes=scene.keyframes.size_bytes,
         )
 
     @torch.no_grad()
@@ -156,6 +177,7 @@ class SpatialMemory:
         world_from_camera: NDArray[np.float64],
         stamp_ns: int | None = None,
         camera: Camera | None = None,
+        method: RenderMethod | None = None,
     ) -> Rendered | Failure:
         """A view from anywhere, at any moment. Never changes the memory.
 
@@ -163,6 +185,7 @@ class SpatialMemory:
             world_from_camera: ``[4, 4]`` rigid, optical frame to the frame the memory lives in.
             stamp_ns: the moment; ``None``: the newest observed.
             camera: intrinsics and size; ``None``: those of the newest observed view. Its distortion is left out.
+            method: what it is made of; ``None``: what the settings say.
         """
         scene = self._scene
         if scene is None:
@@ -183,27 +206,47 @@ class SpatialMemory:
         stamp = scene.newest_ns if stamp_ns is None else stamp_ns
         started = self._now()
         try:
-            image = self._rendered(scene, wanted, world_from_camera, stamp)
+            answer = self._rendered(scene, wanted, world_from_camera, stamp, method or self._settings.method)
         except torch.OutOfMemoryError as error:
             return Failure(
                 FailureKind.OUT_OF_MEMORY,
                 f"the device ran out of memory while rendering: ask for a smaller view ({error})",
             )
-        if image is None:
+        if answer is None:
             return Failure(
                 FailureKind.NON_FINITE,
                 "the view has no finite colours: ask for a pose, a time and intrinsics that are less extreme",
             )
-        probe = PosedImage(image, wanted, world_from_camera, stamp)
+        probe = PosedImage(answer.image, wanted, world_from_camera, stamp)
         outside = scene.frame.contains(probe)
-        return Rendered(
-            image,
-            wanted,
-            stamp,
-            scene.chunks_observed,
-            self._now() - started,
-            "" if outside is None else f"the view lies outside of what the memory can know ({outside.value})",
+        return replace(
+            answer,
+            render_s=self._now() - started,
+            warning="" if outside is None else f"the view lies outside of what the memory can know ({outside.value})",
         )
+
+    def known_from(
+        self, world_from_camera: NDArray[np.float64], stamp_ns: int | None, camera: Camera | None, count: int
+    ) -> tuple[Keyframe, ...] | Failure:
+        """The kept photographs that know most of a view, the most useful first; none where nobody saw anything of it.
+
+        Args:
+            world_from_camera: as in :meth:`render`.
+            stamp_ns: likewise.
+            camera: likewise.
+            count: at most so many.
+        """
+        scene = self._scene
+        if scene is None:
+            return NOTHING_OBSERVED
+        try:
+            validate_rigid(world_from_camera)
+        except ValueError as error:
+            return Failure(FailureKind.BAD_REQUEST, f"the wanted pose cannot be used: {error}")
+        wanted = (camera or scene.camera).undistorted()
+        stamp = scene.newest_ns if stamp_ns is None else stamp_ns
+        view = WantedView(wanted.fxfycxcy, wanted.width, wanted.height, world_from_camera, stamp)
+        return tuple(useful_keyframes(scene.keyframes.keyframes, view, None, count))
 
     def save(self, path: Path) -> int | Failure:
         """Write the memory into a file, atomically. Returns its size in bytes."""
@@ -218,6 +261,7 @@ class SpatialMemory:
         if isinstance(loaded, Failure):
             return loaded
         scene, keyframes = loaded
+        scene = replace(scene, keyframes=scene.keyframes.limited(self._settings.keyframes))
         if len(keyframes) > self._settings.reservoir:  # a fair part of a fair sample is a fair sample
             keyframes = tuple(random.Random(self._settings.seed).sample(keyframes, self._settings.reservoir))
         self._reservoir.replace_all(keyframes, seen=scene.views_observed)
@@ -257,6 +301,7 @@ class SpatialMemory:
         fresh = replace(
             self._empty_scene(frame, chunk),
             epoch=scene.epoch + 1,
+            keyframes=scene.keyframes,
             chunks_observed=scene.chunks_observed,
             views_observed=scene.views_observed,
         )
@@ -296,7 +341,8 @@ class SpatialMemory:
             views = views_of(scene.frame, chunk.frames, self.device)
             atlas = bank.observe(self._model, scene.atlas, views, settings.rule, settings.atlas)
         elif mode is MemoryMode.WINDOWED:
-            window = (*scene.window, chunk)[-settings.window_chunks :]
+            bare = Chunk(tuple(replace(frame, photograph=None) for frame in chunk.frames))
+            window = (*scene.window, bare)[-settings.window_chunks :]
             frames = [frame for kept in window for frame in kept.frames]
             views = views_of(scene.frame, frames, self.device)
             tokens_per_view = settings.width * settings.height // self._model.config.patch_size**2
@@ -341,12 +387,44 @@ class SpatialMemory:
     # --- rendering -------------------------------------------------------------------------------------------------
 
     def _rendered(
+        self,
+        scene: Scene,
+        wanted: Camera,
+        world_from_camera: NDArray[np.float64],
+        stamp_ns: int,
+        method: RenderMethod,
+    ) -> Rendered | None:
+        """A view, as far as the fast weights and, where they are asked for, the kept photographs know it.
+
+        Returns:
+            The view; ``None`` where a colour is not finite.
+        """
+        prior = self._from_fast_weights(scene, wanted, world_from_camera, stamp_ns)
+        if prior is None:
+            return None
+        recalled = None
+        if method is RenderMethod.RECALL and self._recall is not None:
+            view = WantedView(wanted.fxfycxcy, wanted.width, wanted.height, world_from_camera, stamp_ns)
+            kept = scene.keyframes.keyframes
+            recalled = recall_view(self._recall, kept, view, prior, self._settings.photographs)
+        if recalled is None:
+            depth = torch.full_like(prior.colour[0, 0], torch.nan)
+            if prior.log_inverse_depth is not None:
+                depth = (-prior.log_inverse_depth[0, 0]).exp()
+            return _answer(prior.colour[0], depth, torch.zeros_like(depth), wanted, stamp_ns, scene)
+        if not recalled.image.isfinite().all():
+            return None
+        answer = _answer(recalled.image, recalled.depth_m, recalled.confidence, wanted, stamp_ns, scene)
+        used = tuple(UsedKeyframe(k.number, k.stamp_ns, k.world_from_camera, k.source) for k in recalled.used)
+        return replace(answer, recalled=float(recalled.share.mean()), keyframes=used)
+
+    def _from_fast_weights(
         self, scene: Scene, wanted: Camera, world_from_camera: NDArray[np.float64], stamp_ns: int
-    ) -> NDArray[np.uint8] | None:
+    ) -> Prior | None:
         """Render with the wanted geometry exactly: whole patches, then cropped or resampled to the wanted size.
 
         Returns:
-            The image; ``None`` where a colour is not finite.
+            Colours and, where the weights tell it, depth in metres, ``[1, ...]``; ``None`` where one is not finite.
         """
         settings, patch = self._settings, self._model.config.patch_size
         shrink = 1.0
@@ -363,18 +441,82 @@ class SpatialMemory:
             device=self.device,
         )
         times = times_of(scene.frame, [stamp_ns], self.device)
-        view = bank.render(self._model, scene.atlas, cameras, times)[0, :, :, :height, :width]
+        rendering = bank.render_all(self._model, scene.atlas, cameras, times)
+        view = rendering.images[0, :, :, :height, :width]
         if not view.isfinite().all():
             return None
-        if (height, width) != (wanted.height, wanted.width):
-            view = torch.nn.functional.interpolate(view, (wanted.height, wanted.width), mode="bicubic").clamp(0, 1)
-        return (view[0].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy()
+        size = (wanted.height, wanted.width)
+        resampled = (height, width) != size
+        if resampled:
+            view = torch.nn.functional.interpolate(view, size, mode="bicubic").clamp(0, 1)
+        geometry = rendering.geometry
+        if geometry is None:
+            return Prior(view)
+        metres = geometry.log_inverse_depth[:, :, :height, :width] - math.log(scene.frame.extent_m)
+        spread = geometry.scale[:, :, :height, :width]
+        if resampled:
+            metres, spread = (torch.nn.functional.interpolate(x, size, mode="bilinear") for x in (metres, spread))
+        return Prior(view, metres, spread)
+
+    def _kept(self, scene: Scene, chunk: Chunk) -> KeyframeStore:
+        """The kept photographs after a chunk."""
+        new = []
+        for frame, depth_m in zip(chunk.frames, self._depths(scene, chunk), strict=True):
+            photograph = frame.photograph or Photograph(frame.image, frame.camera)
+            lens, pose = photograph.camera.fxfycxcy, frame.world_from_camera
+            new.append(Keyframe(0, photograph.image, lens, pose, frame.stamp_ns, frame.source, depth_m))
+        return scene.keyframes.offered(new, self._settings.keyframes)
+
+    def _depths(self, scene: Scene, chunk: Chunk) -> list[NDArray[np.float32] | None]:
+        """About how far away each frame's surroundings are, at the points of a keyframe; as far as anything tells."""
+        if not (self._model.config.geometry and self._settings.keyframes.count):
+            return [None] * len(chunk.frames)
+        first = chunk.frames[0].photograph or chunk.frames[0]
+        # The shape of the photographs, at the number of tokens that the weights know.
+        patch, area = self._model.config.patch_size, self._settings.width * self._settings.height
+        shrink = math.sqrt(area / (first.camera.width * first.camera.height))
+        width, height = (
+            max(1, round(side * shrink / patch)) * patch for side in (first.camera.width, first.camera.height)
+        )
+        lenses = []
+        for frame in chunk.frames:
+            camera = (frame.photograph or frame).camera
+            lenses.append(camera.fxfycxcy * np.array([width / camera.width, height / camera.height] * 2))
+        cameras = cameras_of(
+            scene.frame,
+            np.stack([frame.world_from_camera for frame in chunk.frames]),
+            np.stack(lenses),
+            height=height,
+            width=width,
+            device=self.device,
+        )
+        times = times_of(scene.frame, [frame.stamp_ns for frame in chunk.frames], self.device)
+        geometry = bank.render_all(self._model, scene.atlas, cameras, times).geometry
+        if geometry is None:
+            return [None] * len(chunk.frames)
+        grid = torch.nn.functional.interpolate(geometry.log_inverse_depth, (ROWS, COLUMNS), mode="bilinear")[0]
+        return list((scene.frame.extent_m * (-grid).exp()).float().cpu().numpy())
 
     def _now(self) -> float:
         """Seconds, with everything the device was asked for done."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
+
+
+def _answer(
+    image: Tensor, depth_m: Tensor, confidence: Tensor, camera: Camera, stamp_ns: int, scene: Scene
+) -> Rendered:
+    return Rendered(
+        (image.permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy(),
+        camera,
+        stamp_ns,
+        scene.chunks_observed,
+        render_s=float("nan"),
+        depth_m=depth_m.float().cpu().numpy(),
+        confidence=confidence.float().cpu().numpy(),
+        epoch=scene.epoch,
+    )
 
 
 def _layer_reports(state: MemoryState) -> tuple[LayerReport, ...]:

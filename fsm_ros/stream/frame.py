@@ -68,6 +68,27 @@ class Camera:
 
 
 @dataclass(frozen=True)
+class Photograph:
+    """The same view as a posed image, as sharp as it is kept for recall.
+
+    Attributes:
+        image: ``[height, width, 3]`` uint8, RGB, without distortion.
+        camera: intrinsics of exactly this image.
+    """
+
+    image: NDArray[np.uint8]
+    camera: Camera
+
+    def __post_init__(self) -> None:
+        """Refuse an image that is not the camera's.
+
+        Raises:
+            ValueError: image and camera differ in size, or the image is not RGB uint8.
+        """
+        _check_image(self.image, self.camera)
+
+
+@dataclass(frozen=True)
 class PosedImage:
     """An image, and where and when it was taken.
 
@@ -77,6 +98,7 @@ class PosedImage:
         world_from_camera: ``[4, 4]`` float64, rigid: optical frame to the frame the memory lives in, metres.
         stamp_ns: acquisition time, nanoseconds.
         source: which camera of a rig; free text.
+        photograph: the view at the resolution that is kept for recall, where it is; of the same pose and moment.
     """
 
     image: NDArray[np.uint8]
@@ -84,6 +106,7 @@ class PosedImage:
     world_from_camera: NDArray[np.float64]
     stamp_ns: int
     source: str = "camera"
+    photograph: Photograph | None = None
 
     def __post_init__(self) -> None:
         """Refuse a frame whose parts do not belong together.
@@ -91,17 +114,19 @@ class PosedImage:
         Raises:
             ValueError: image and camera differ in size, the image is not RGB uint8, or the pose is not rigid.
         """
-        expected = (self.camera.height, self.camera.width, 3)
-        if self.image.shape != expected or self.image.dtype != np.uint8:
-            raise ValueError(
-                f"image must be uint8 {expected} like its camera, got {self.image.dtype} {self.image.shape}"
-            )
+        _check_image(self.image, self.camera)
         validate_rigid(self.world_from_camera)
 
     @property
     def position(self) -> NDArray[np.float64]:
         """``[3]`` camera centre in the world, metres."""
         return self.world_from_camera[:3, 3]
+
+
+def _check_image(image: NDArray[np.uint8], camera: Camera) -> None:
+    expected = (camera.height, camera.width, 3)
+    if image.shape != expected or image.dtype != np.uint8:
+        raise ValueError(f"image must be uint8 {expected} like its camera, got {image.dtype} {image.shape}")
 
 
 def validate_rigid(pose: NDArray[np.float64]) -> None:

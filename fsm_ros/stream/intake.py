@@ -38,6 +38,7 @@ class IntakeSettings:
         keyframes: which frames are worth remembering.
         width: columns of rectified frames.
         height: rows of them.
+        photograph_size: columns and rows that the photographs kept for recall have at most; ``None``: none are made.
         chunk_views: keyframes of a full chunk.
         chunk_timeout_s: a partial chunk is given out after this long; 0: never.
         max_future_s: stamps further ahead of the clock are refused.
@@ -53,6 +54,7 @@ class IntakeSettings:
     max_future_s: float
     max_speed_mps: float
     max_turn_radps: float
+    photograph_size: tuple[int, int] | None = None
 
 
 class Intake:
@@ -70,7 +72,7 @@ class Intake:
         self._gate = StampGate(settings.max_future_s)
         self._selector = KeyframeSelector(settings.keyframes)
         self._jumps = JumpDetector(settings.max_speed_mps, settings.max_turn_radps)
-        self._rectifier = Rectifier(settings.width, settings.height)
+        self._rectifier = Rectifier(settings.width, settings.height, settings.photograph_size)
         self._chunker = Chunker(settings.chunk_views, settings.chunk_timeout_s)
 
     @property

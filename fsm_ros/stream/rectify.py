@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fsm_ros.stream.frame import Camera, PosedImage
+from fsm_ros.stream.frame import Camera, Photograph, PosedImage
 from fsm_ros.stream.lens import undistortion_maps, valid_pinhole
 
 CACHED_CAMERAS = 8
@@ -82,6 +82,24 @@ def resize_and_crop(
     return np.array(cropped, dtype=np.uint8), crop.intrinsics(fxfycxcy)
 
 
+def shrunk(image: NDArray[np.uint8], pinhole: Camera, width: int, height: int) -> Photograph:
+    """The whole view, no larger than so many pixels; never enlarged, and nothing is cut off.
+
+    Args:
+        image: ``[h, w, 3]`` uint8.
+        pinhole: its intrinsics, without distortion.
+        width: columns at most.
+        height: rows at most.
+    """
+    scale = min(1.0, width / pinhole.width, height / pinhole.height)
+    columns, rows = max(1, round(pinhole.width * scale)), max(1, round(pinhole.height * scale))
+    if (columns, rows) == (pinhole.width, pinhole.height):
+        return Photograph(np.ascontiguousarray(image), pinhole)
+    small = np.asarray(cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    fx, fy, cx, cy = (pinhole.fxfycxcy * ([columns / pinhole.width, rows / pinhole.height] * 2)).tolist()
+    return Photograph(small, Camera(columns, rows, fx, fy, cx, cy))
+
+
 @dataclass(frozen=True)
 class _Undistortion:
     """What undistorting the frames of one camera needs."""
@@ -99,18 +117,23 @@ class Rectifier:
     ``CACHED_CAMERAS`` cameras are kept.
     """
 
-    def __init__(self, width: int, height: int) -> None:
+    def __init__(self, width: int, height: int, photograph_size: tuple[int, int] | None = None) -> None:
         """Set the size that frames come out in.
 
         Args:
             width: columns.
             height: rows.
+            photograph_size: columns and rows that the whole view is shrunk into beside, as it is kept for recall;
+                ``None``: it is not.
 
         Raises:
             ValueError: a size that is not positive.
         """
         if width <= 0 or height <= 0:
             raise ValueError(f"frames need a positive size, got {width}x{height} pixels")
+        if photograph_size is not None and min(photograph_size) <= 0:
+            raise ValueError(f"photographs need a positive size, got {photograph_size[0]}x{photograph_size[1]} pixels")
+        self._photograph_size = photograph_size
         self.width = width
         self.height = height
         self._undistortions: OrderedDict[Camera, _Undistortion] = OrderedDict()
@@ -127,20 +150,26 @@ class Rectifier:
         Raises:
             ValueError: the lens has the wrong number of coefficients for its model, or cannot be undistorted.
         """
-        image, pinhole = frame.image, frame.camera
-        if frame.camera.is_distorted:
-            undistortion = self._undistortion(frame.camera)
-            # Replicated, as float32 maps may step over the border by a hundredth of a pixel.
-            remapped = cv2.remap(
-                image,
-                undistortion.columns,
-                undistortion.rows,
-                cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REPLICATE,
-            )
-            image, pinhole = np.asarray(remapped, dtype=np.uint8), undistortion.pinhole
+        image, pinhole = self._undistorted(frame)
         cropped, fxfycxcy = resize_and_crop(image, pinhole.fxfycxcy, self.height, self.width)
-        return replace(frame, image=cropped, camera=self._camera(fxfycxcy))
+        photograph = None
+        if self._photograph_size is not None:
+            photograph = shrunk(image, pinhole, *self._photograph_size)
+        return replace(frame, image=cropped, camera=self._camera(fxfycxcy), photograph=photograph)
+
+    def _undistorted(self, frame: PosedImage) -> tuple[NDArray[np.uint8], Camera]:
+        if not frame.camera.is_distorted:
+            return frame.image, frame.camera.undistorted()
+        undistortion = self._undistortion(frame.camera)
+        # Replicated, as float32 maps may step over the border by a hundredth of a pixel.
+        remapped = cv2.remap(
+            frame.image,
+            undistortion.columns,
+            undistortion.rows,
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        return np.asarray(remapped, dtype=np.uint8), undistortion.pinhole
 
     def rectified_camera(self, camera: Camera) -> Camera:
         """The camera that a frame of this camera has after ``rectify``.

@@ -256,7 +256,9 @@ def assemble(
         wanted,
         plan.batch_order,
         tuple(
-            _log_inverse_depth(clips, [p.wanted[i] for p in picks], extent_m) if known and len(picks[0].wanted[i]) else None
+            _log_inverse_depth(clips, [p.wanted[i] for p in picks], extent_m)
+            if known and len(picks[0].wanted[i])
+            else None
             for i in range(plan.chunk_count)
         ),
         extent_m,
@@ -292,7 +294,8 @@ def resized(views: Views, factor: int) -> Views:
     if factor == 1:
         return views
     cameras = views.cameras
-    images = F.avg_pool2d(views.images.flatten(0, 1), factor).unflatten(0, views.images.shape[:2])
+    pooled = F.avg_pool2d(views.images.flatten(0, 1), factor)
+    images = pooled.view(*views.images.shape[:2], *pooled.shape[1:])
     height, width = cameras.height // factor, cameras.width // factor
     return Views(images, Cameras(cameras.fxfycxcy / factor, cameras.memory_from_camera, height, width), views.times)
 

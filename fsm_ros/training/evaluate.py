@@ -21,7 +21,6 @@ from fsm_ros.training.reporting import contact_sheet, write_png
 from fsm_ros.training.scenes import Family, SceneSettings, Split
 from fsm_ros.training.scenes.settings import DEFAULT_FAMILIES
 
-
 NOTHING = "none"
 
 
@@ -73,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="evaluate", description="Score weights on held-out procedural scenes.")
     parser.add_argument("--weights", default="shipped", help="shipped, a file, or hf://... (%(default)s)")
     parser.add_argument(
-        "--recall", default="shipped", help="weights of recall: shipped, a file, or none: the memory alone (%(default)s)"
+        "--recall",
+        default="shipped",
+        help="weights of recall: shipped, a file, or none: the memory alone (%(default)s)",
     )
     parser.add_argument("--photographs", type=int, default=4, help="keyframes a view is recalled from (%(default)s)")
     parser.add_argument("--memory-size", type=int, default=0, help="edge of the memory's own views; 0: --size")

@@ -399,8 +399,8 @@ def conditions(settings: EvaluationSettings, rule: WriteRule | None) -> str:
 def table(evaluation: Evaluation) -> str:
     """The scores as a Markdown table."""
     head = (
-        "| chunks | rendered | nearest observed view | gain | mean colour | first chunk again | newest chunk | memory | "
-        "recall alone | sharpness | depth error | within 5 % | surer half's error | recalled |"
+        "| chunks | rendered | nearest observed view | gain | mean colour | first chunk again | newest chunk | "
+        "memory | recall alone | sharpness | depth error | within 5 % | surer half's error | recalled |"
     )
     lines = [head, "|" + "---|" * 14]
     lines += [

@@ -12,12 +12,13 @@ from torch import Tensor
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.model import Geometry, Rendering, Views
 from fsm_ros.recall.choose import COLUMNS, ROWS, PosedCameras, choose
-from fsm_ros.recall.net import Prior, Recalled, RecallNet
+from fsm_ros.recall.evidence import Prior
+from fsm_ros.recall.net import Recalled, RecallNet
 from fsm_ros.recall.planes import PLANES, Photographs, Wanted, step_of_depth
 from fsm_ros.training.settings import RecallTraining
 
 _EDGE = 1e-3
-_DEPTHS = ((8, 4, 2), (8, 4, 2), (8, 2), (6, 2), (4, 2))
+_DEPTHS = ((4, 4, 2), (4, 2), (4, 2), (6, 4), (8, 2))
 """What a net may be asked for later, where time is short or views are large."""
 _NEAR_M = 0.12
 _NEAR_SHARE = 0.02
@@ -53,7 +54,9 @@ class RecallLoss:
     squared_error: Tensor
 
 
-def recall_loss(net: RecallNet, task: RecallTask, settings: RecallTraining, rng: torch.Generator, *, bf16: bool = False) -> RecallLoss:
+def recall_loss(
+    net: RecallNet, task: RecallTask, settings: RecallTraining, rng: torch.Generator, *, bf16: bool = False
+) -> RecallLoss:
     """Recall and score.
 
     Args:
@@ -151,7 +154,9 @@ def recalled_views(net: RecallNet, task: RecallTask, photographs: int, *, with_m
         parts.append(net(*prepared(part, settings, torch.Generator().manual_seed(0))))
 
     def gathered(name: str) -> Tensor:
-        return torch.stack([getattr(part, name) for part in parts], dim=1).view(scenes, views, -1, *parts[0].colour.shape[2:])
+        return torch.stack([getattr(part, name) for part in parts], dim=1).view(
+            scenes, views, -1, *parts[0].colour.shape[2:]
+        )
 
     return RecalledViews(
         gathered("colour").clamp(0.0, 1.0),

@@ -103,11 +103,19 @@ class EpisodeSettings:
             low, high = getattr(self, name)
             if not 0 < low <= high < math.inf:
                 raise SettingsError(f"episodes.{name} must be a positive range, got {[low, high]}")
-        if self.size < 1 or self.targets < 1 or min(self.targets_per_chunk, self.targets_beside) < 0 or self.max_views < 1:
-            raise SettingsError("episodes.size, targets and max_views must be positive, targets_per_chunk and "
-                "targets_beside at least 0")
+        if (
+            self.size < 1
+            or self.targets < 1
+            or min(self.targets_per_chunk, self.targets_beside) < 0
+            or self.max_views < 1
+        ):
+            raise SettingsError(
+                "episodes.size, targets and max_views must be positive, targets_per_chunk and targets_beside at least 0"
+            )
         if self.memory_size < 0 or (self.memory_size and self.size % self.memory_size):
-            raise SettingsError(f"episodes.memory_size {self.memory_size} must divide episodes.size {self.size}, or be 0")
+            raise SettingsError(
+                f"episodes.memory_size {self.memory_size} must divide episodes.size {self.size}, or be 0"
+            )
         if not 1 < self.stride[0] <= self.stride[1] < math.inf:
             raise SettingsError(f"episodes.stride must be a range above 1, got {list(self.stride)}")
         for counts in (self.chunk_counts, self.first_chunk_counts):

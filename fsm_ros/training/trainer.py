@@ -243,7 +243,7 @@ class Trainer:
     # --- a step ------------------------------------------------------------------------------------------------------
 
     def _train_step(self, progress: float) -> tuple[Tensor, Tensor, int]:
-        """Gradients of one step: its mean errors (memory, recall, depth), the norm of its gradient, how many views it took."""
+        """Gradients of one step: its mean errors (memory, recall, depth), their norm, how many views it took."""
         optimizer = self._settings.optimizer
         edges = optimizer.gradient_loss if progress >= optimizer.gradient_loss_from else 0.0
         share = optimizer.batch // self._fabric.world_size

@@ -65,7 +65,9 @@ def evaluate(job: Job, progress: Progress, is_stopped: Callable[[], bool]) -> Ru
         loaded = load_model(values)
         metrics = ImageMetrics(values["memory.height"], values["memory.width"], job.lpips_weights)
         # One chunk is handed over at a time: nothing is ever dropped.
-        engine = MemoryEngine(SpatialMemory(loaded.model, values.memory(), loaded.prior), queue_capacity=1)
+        engine = MemoryEngine(
+            SpatialMemory(loaded.model, values.memory(), loaded.prior, loaded.recall), queue_capacity=1
+        )
         engine.start()
         try:
             return _Evaluation(job, values, rig, withheld, loaded, engine, metrics).run(progress, is_stopped)

@@ -13,7 +13,7 @@ from fsm_ros.training.scenes.tiles import TILE, find_pairs
 
 
 def render_block(block: FrameBlock, height: int, width: int, samples: int) -> tuple[Tensor, Tensor]:
-    """Images ``[F, 3, height, width]`` float32 in [0, 1], and depth ``[F, height, width]`` along the optical axis, metres.
+    """Images ``[F, 3, height, width]`` float32 in [0, 1], and ``[F, height, width]`` metres along the optical axis.
 
     Args:
         block: what is to be seen; its intrinsics are those of an image `samples` times as large.

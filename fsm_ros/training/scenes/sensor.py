@@ -13,9 +13,7 @@ _WHITE_BALANCE_STOPS = 0.08
 _NOISE = (0.002, 0.02)
 
 
-def expose(
-    images: Tensor, rng: np.random.Generator, strength: float, beside: NDArray[np.int64] | None = None
-) -> None:
+def expose(images: Tensor, rng: np.random.Generator, strength: float, beside: NDArray[np.int64] | None = None) -> None:
     """Exposes a clip in place, with noise.
 
     Args:

@@ -1,0 +1,30 @@
+"""Looking images up, and making them smaller."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def sampled(values: Tensor, grid: Tensor, mode: str) -> Tensor:
+    """``[B, K, C, h, w]`` at ``[B, K, N, H, W, 2]``: ``[B, K, N, C, H, W]``."""
+    batch, views, count, height, width, _ = grid.shape
+    flat = F.grid_sample(
+        values.flatten(0, 1).float(),
+        grid.reshape(batch * views, count * height, width, 2).float(),
+        mode=mode,
+        padding_mode="border",
+        align_corners=False,
+    )
+    return flat.view(batch, views, -1, count, height, width).transpose(2, 3)
+
+
+def pooled(x: Tensor, factor: int) -> Tensor:
+    """``[B, C, H, W]`` with pixels ``factor`` times as large; those at the edges are means of fewer."""
+    pooled: Tensor = F.avg_pool2d(x, factor, ceil_mode=True, count_include_pad=False)
+    return pooled
+
+
+def grouped(x: Tensor, *sizes: int) -> Tensor:
+    """A first dimension that is several: ``[A * B, ...]`` to ``[A, B, ...]``."""
+    return x.reshape(*sizes, *x.shape[1:])

@@ -1,0 +1,164 @@
+"""One view, recalled: which keyframes, at which size, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fsm_ros.recall.choose import COLUMNS, ROWS, PosedCameras, choose
+from fsm_ros.recall.evidence import Prior
+from fsm_ros.recall.keyframes import Keyframe, cameras_of
+from fsm_ros.recall.net import RecallNet, level_count
+from fsm_ros.recall.planes import Photographs, Wanted
+
+NANOSECONDS = 1_000_000_000
+TYPICAL_ERROR = 0.1
+"""A colour whose expected error is so large, of 1, is shown with a confidence of 1/e."""
+LARGEST_LOG_DEPTH_ERROR = 0.7
+"""A depth that is expected to be wrong by a factor of two is not known."""
+
+
+@dataclass(frozen=True, eq=False)
+class WantedView:
+    """What is asked for.
+
+    Attributes:
+        fxfycxcy: ``[4]`` float64 pixels, pixel centres at half-integers.
+        width: columns.
+        height: rows.
+        world_from_camera: ``[4, 4]`` float64 rigid, optical frame to the world, metres.
+        stamp_ns: the moment.
+    """
+
+    fxfycxcy: NDArray[np.float64]
+    width: int
+    height: int
+    world_from_camera: NDArray[np.float64]
+    stamp_ns: int
+
+
+@dataclass(frozen=True, eq=False)
+class RecalledView:
+    """What is known of it.
+
+    Attributes:
+        image: ``[3, height, width]`` float32 in [0, 1], RGB.
+        depth_m: ``[height, width]`` float32 along the optical axis (REP-118), metres; NaN where it is not known.
+        confidence: ``[height, width]`` float32 in [0, 1]: ``exp(-e / TYPICAL_ERROR)`` of the expected error ``e`` of a
+            colour.
+        share: ``[height, width]`` float32 in [0, 1]: how much of it comes from photographs.
+        used: the keyframes that were looked at, the most useful first.
+    """
+
+    image: Tensor
+    depth_m: Tensor
+    confidence: Tensor
+    share: Tensor
+    used: tuple[Keyframe, ...]
+
+
+@torch.no_grad()
+def recall_view(
+    net: RecallNet, keyframes: Sequence[Keyframe], wanted: WantedView, prior: Prior, photographs: int
+) -> RecalledView | None:
+    """Recall one view.
+
+    Args:
+        net: the weights, on the device that is to be used.
+        keyframes: that are kept.
+        wanted: the view.
+        prior: what the memory knows of it, ``[1, ...]`` of the wanted size, metres.
+        photographs: keyframes that are looked at, at most.
+
+    Returns:
+        The view; ``None`` where no keyframe shows anything of it.
+    """
+    used = useful_keyframes(keyframes, wanted, prior, photographs)
+    if not used:
+        return None
+    device = prior.colour.device
+    lens = torch.from_numpy(wanted.fxfycxcy.astype(np.float32))[None].to(device)
+    view = Wanted(lens, wanted.height, wanted.width)
+    recalled = net(view, _photographs(used, wanted, level_count(view), device), prior)
+    share = recalled.share[0, 0]
+    error = recalled.log_error[0, 0].exp()
+    is_known = recalled.log_depth_scale[0, 0] < np.log(LARGEST_LOG_DEPTH_ERROR)
+    depth = (-recalled.log_inverse_depth[0, 0]).exp()
+    return RecalledView(
+        image=recalled.colour[0].clamp(0.0, 1.0),
+        depth_m=torch.where(is_known, depth, torch.full_like(depth, torch.nan)),
+        confidence=(-error / TYPICAL_ERROR).exp(),
+        share=share,
+        used=tuple(used),
+    )
+
+
+def useful_keyframes(
+    keyframes: Sequence[Keyframe], wanted: WantedView, prior: Prior | None, count: int
+) -> list[Keyframe]:
+    """Those that know most of a view, the most useful first; none where nobody saw anything of it.
+
+    Args:
+        keyframes: that are kept.
+        wanted: the view.
+        prior: what the memory knows of it; ``None``: nothing.
+        count: at most so many.
+    """
+    if not keyframes:
+        return []
+    cpu = torch.device("cpu")
+    pose = wanted.world_from_camera.copy()
+    origin = pose[:3, 3].copy()
+    pose[:3, 3] = 0.0
+    size = torch.tensor([[[wanted.width, wanted.height]]], dtype=torch.float32)
+    camera = PosedCameras(
+        torch.from_numpy(wanted.fxfycxcy.astype(np.float32))[None, None],
+        size,
+        torch.from_numpy(pose.astype(np.float32))[None, None],
+    )
+    depth = None
+    if prior is not None and prior.log_inverse_depth is not None:
+        grid = F.interpolate(prior.log_inverse_depth.cpu(), (ROWS, COLUMNS), mode="bilinear", align_corners=False)
+        depth = (-grid).exp()
+    seconds = torch.tensor([[[(k.stamp_ns - wanted.stamp_ns) / NANOSECONDS for k in keyframes]]])
+    present = torch.ones(1, len(keyframes), dtype=torch.bool)
+    chosen = choose(camera, cameras_of(keyframes, origin, cpu), seconds, present, count, depth)
+    numbers, useful = chosen.number[0, 0].tolist(), chosen.present[0, 0].tolist()
+    return [keyframes[number] for number, is_useful in zip(numbers, useful, strict=True) if is_useful]
+
+
+def _photographs(used: Sequence[Keyframe], wanted: WantedView, levels: int, device: torch.device) -> Photographs:
+    """Photographs of about the wanted view's resolution, in frames of one size, ``[1, K, ...]``."""
+    images, lenses, sizes, poses = [], [], [], []
+    for keyframe in used:
+        height, width = keyframe.image.shape[:2]
+        # Finer than wanted is resampled to as fine, or it would flicker; coarser stays as it is.
+        scale = min(1.0, float(wanted.fxfycxcy[0] / keyframe.fxfycxcy[0]))
+        rows, columns = max(2, round(height * scale)), max(2, round(width * scale))
+        image = torch.from_numpy(keyframe.image).to(device).permute(2, 0, 1)[None].float() / 255
+        if (rows, columns) != (height, width):
+            image = F.interpolate(image, (rows, columns), mode="bilinear", antialias=True, align_corners=False)
+        images.append(image)
+        lenses.append(keyframe.fxfycxcy * np.array([columns / width, rows / height] * 2))
+        sizes.append([float(columns), float(rows)])
+        poses.append(np.linalg.inv(keyframe.world_from_camera) @ wanted.world_from_camera)
+    step = 2**levels
+    rows, columns = (-(-max(image.shape[side] for image in images) // step) * step for side in (2, 3))
+    framed = [
+        F.pad(image, (0, columns - image.shape[3], 0, rows - image.shape[2]), mode="replicate") for image in images
+    ]
+    late = [(keyframe.stamp_ns - wanted.stamp_ns) / NANOSECONDS for keyframe in used]
+    return Photographs(
+        images=torch.cat(framed)[None],
+        fxfycxcy=torch.from_numpy(np.stack(lenses).astype(np.float32))[None].to(device),
+        size=torch.tensor([sizes], device=device),
+        photograph_from_view=torch.from_numpy(np.stack(poses).astype(np.float32))[None].to(device),
+        seconds=torch.tensor([late], device=device, dtype=torch.float32),
+        present=torch.ones(1, len(used), dtype=torch.bool, device=device),
+    )
