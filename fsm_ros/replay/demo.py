@@ -29,7 +29,7 @@ from fsm_ros.replay.metrics import mean_colour, nearest, psnr
 from fsm_ros.replay.sheet import contact_sheet
 from fsm_ros.sources.bag_messages import BagError
 from fsm_ros.sources.bags import CameraBag, find_camera, read_posed_images, read_stamps
-from fsm_ros.stream.frame import PosedImage
+from fsm_ros.stream.frame import Camera, Photograph, PosedImage
 from fsm_ros.stream.keyframes import KeyframePolicy, KeyframeSelector
 from fsm_ros.stream.rectify import Rectifier
 
@@ -37,6 +37,8 @@ NODE_READY_S = 120.0
 ANSWERS_S = 300.0
 HORIZON_MARGIN = 1.05
 DEMO_EXTENT_M = 1.0
+CAMERA = "-camera"
+"""Ends the name of a view that was asked for at the size of the kept photographs."""
 
 
 class DemoError(RuntimeError):
@@ -52,6 +54,8 @@ class Comparison:
         truth: what the camera saw.
         rendered: what the memory answered; ``None`` where it refused.
         nearest: the keyframe whose camera stood closest.
+
+    All three at the size that was asked for: the memory's, or that of the kept photographs.
     """
 
     name: str
@@ -89,9 +93,10 @@ def _run(bag_path: Path, options: argparse.Namespace) -> int:
     (out / "demo.yaml").write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
     print(f"{bag_path}: {len(stamps)} frames on {bag.image_topic}, {len(withheld)} withheld", flush=True)
     world = parameters["memory.frame_id"]
-    rectifier = Rectifier(parameters["memory.width"], parameters["memory.height"])
+    photograph_size = (parameters["recall.width"], parameters["recall.height"])
+    rectifier = Rectifier(parameters["memory.width"], parameters["memory.height"], photograph_size)
     truths = [rectifier.rectify(frame) for frame in read_posed_images(bag, world, withheld)]
-    (out / "requests.json").write_text(json.dumps([_request(frame, world) for frame in truths]))
+    (out / "requests.json").write_text(json.dumps([each for frame in truths for each in _requests(frame, world)]))
     played, notes = _play(bag, options)
     keyframes = _keyframes(bag, world, set(stamps) - set(withheld), parameters, rectifier)
     return _report(played, notes, truths, keyframes, options)
@@ -115,6 +120,8 @@ def _parameters(stamps: tuple[int, ...], *, own: bool, overrides: list[str]) -> 
         "memory.frame_id": "map",
         "memory.width": 64,
         "memory.height": 64,
+        "recall.width": 320,
+        "recall.height": 240,
         "memory.horizon": round(HORIZON_MARGIN * (stamps[-1] - stamps[0]) / 1e9, 3),
         "memory.extent": DEMO_EXTENT_M if own else 0.0,
         "input.reliability": "reliable",
@@ -131,10 +138,22 @@ def _parameters(stamps: tuple[int, ...], *, own: bool, overrides: list[str]) -> 
     return parameters
 
 
-def _request(frame: PosedImage, world: str) -> dict[str, Any]:
-    camera = frame.camera
+def _requests(frame: PosedImage, world: str) -> list[dict[str, Any]]:
+    """A view at the memory's size, and at the camera's own."""
+    name = str(frame.stamp_ns)
+    photograph = _photograph(frame)
+    return [_request(frame, name, frame.camera, world), _request(frame, name + CAMERA, photograph.camera, world)]
+
+
+def _photograph(frame: PosedImage) -> Photograph:
+    if frame.photograph is None:
+        raise DemoError("a rectified frame of the demo has no photograph")
+    return frame.photograph
+
+
+def _request(frame: PosedImage, name: str, camera: Camera, world: str) -> dict[str, Any]:
     return {
-        "name": str(frame.stamp_ns),
+        "name": name,
         "frame_id": world,
         "stamp_ns": frame.stamp_ns,
         "position": frame.position.tolist(),
@@ -257,14 +276,15 @@ def _report(
 ) -> int:
     out: Path = options.out
     answers = {answer["name"]: answer for answer in notes["answers"]}
-    comparisons = []
+    comparisons, at_camera = [], []
     for truth in truths:
-        name = str(truth.stamp_ns)
-        rendered = _read_png(out / "views" / f"{name}.png") if answers[name]["success"] else None
-        comparisons.append(Comparison(name, truth.image, rendered, nearest(keyframes, truth).image))
+        name, closest = str(truth.stamp_ns), nearest(keyframes, truth)
+        comparisons.append(Comparison(name, truth.image, _answer(out, answers, name), closest.image))
+        name += CAMERA
+        rendered = _answer(out, answers, name)
+        at_camera.append(Comparison(name, _photograph(truth).image, rendered, _photograph(closest).image))
     flat = mean_colour(keyframes)
     status = notes["statuses"]
-    answered = [c for c in comparisons if c.rendered is not None]
     metrics = {
         "frames_published": played["frames_published"],
         "frames_received": int(status["input"]["frames_received"]),
@@ -275,18 +295,23 @@ def _report(
             for key, value in status["input"].items()
             if key.startswith("refused.")
         },
-        "render_requests": len(comparisons),
-        "render_failures": len(comparisons) - len(answered),
+        "render_requests": len(answers),
+        "render_failures": sum(not answer["success"] for answer in answers.values()),
         "psnr_render": _mean([psnr(c.rendered, c.truth) for c in comparisons if c.rendered is not None]),
         "psnr_nearest": _mean([psnr(c.nearest, c.truth) for c in comparisons]),
         "psnr_mean_colour": _mean([psnr(flat, c.truth) for c in comparisons]),
+        "psnr_render_camera": _mean([psnr(c.rendered, c.truth) for c in at_camera if c.rendered is not None]),
+        "psnr_nearest_camera": _mean([psnr(c.nearest, c.truth) for c in at_camera]),
+        "sharpness": _mean([_sharpness(c.rendered, c.truth) for c in at_camera if c.rendered is not None]),
+        "camera_size": "x".join(map(str, at_camera[0].truth.shape[1::-1])),
         "observe_ms": _percentiles_ms(notes["observe_s"]),
-        "render_ms": _percentiles_ms([a["render_s"] for a in notes["answers"] if a["success"]]),
+        "render_ms": _percentiles_ms([a["render_s"] for a in _named(notes, camera=False)]),
+        "render_camera_ms": _percentiles_ms([a["render_s"] for a in _named(notes, camera=True)]),
         "device": status["device"]["device"],
         "checkpoint": status["device"]["checkpoint"],
     }
     (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    sheet = contact_sheet([(c.truth, c.rendered, c.nearest) for c in comparisons], ("truth", "rendered", "nearest"))
+    sheet = contact_sheet([(c.truth, c.rendered, c.nearest) for c in at_camera], ("truth", "rendered", "nearest"))
     if not cv2.imwrite(str(out / "sheet.png"), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
         raise DemoError(f"{out / 'sheet.png'} could not be written")
     _print_table(metrics)
@@ -294,7 +319,25 @@ def _report(
     for answer in notes["answers"]:
         if not answer["success"]:
             print(f"view {answer['name']} was refused: {answer['message']}", file=sys.stderr)
-    return 0 if len(answered) == len(comparisons) else 1
+    return 0 if all(answer["success"] for answer in answers.values()) else 1
+
+
+def _named(notes: dict[str, Any], *, camera: bool) -> list[dict[str, Any]]:
+    """Answers of one of the two sizes that went well."""
+    return [a for a in notes["answers"] if a["success"] and a["name"].endswith(CAMERA) == camera]
+
+
+def _answer(out: Path, answers: dict[str, Any], name: str) -> NDArray[np.uint8] | None:
+    return _read_png(out / "views" / f"{name}.png") if answers[name]["success"] else None
+
+
+def _sharpness(image: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
+    """Gradient energy over that of the truth: 1 is right, less is blurred."""
+    mine, true = (
+        sum(float(np.square(np.diff(x.astype(np.float64), axis=axis)).mean()) for axis in (0, 1))
+        for x in (image, truth)
+    )
+    return mine / max(true, 1e-9)
 
 
 def _read_png(path: Path) -> NDArray[np.uint8]:
