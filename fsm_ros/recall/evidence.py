@@ -81,7 +81,7 @@ class Evidence:
         """At steps ``[B, N, H, W]``, from features and colours of levels of the pyramid."""
         landed = landings(view, self._photographs, step, self._baseline, colours[1])
         rgb = sampled(colours[0], landed.grid, "bicubic" if colours[1] == 0 else "bilinear")
-        if features[1] == colours[1]:
+        if features[1] == colours[1] or self._photographs.fits(max(features[1], colours[1])):
             grid = landed.grid
         else:
             grid = landings(view, self._photographs, step, self._baseline, features[1]).grid

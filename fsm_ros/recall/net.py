@@ -40,7 +40,7 @@ class RecallConfig:
     coarse: int = 16
     fine: int = 16
     blend: int = 16
-    depths: tuple[int, ...] = (4, 4, 2)
+    depths: tuple[int, ...] = (4, 2, 1)
 
     def __post_init__(self) -> None:
         """Check the numbers.

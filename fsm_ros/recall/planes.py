@@ -77,6 +77,10 @@ class Photographs:
     seconds: Tensor
     present: Tensor
 
+    def fits(self, level: int) -> bool:
+        """Whether the frame consists of whole pixels of a level, and so of all finer ones."""
+        return not any(side % 2**level for side in self.images.shape[-2:])
+
     @property
     def baseline_m(self) -> Tensor:
         """``[B]`` mean distance from the wanted camera, metres; no less than can be told apart."""
