@@ -147,6 +147,8 @@ def memory_message(
         chunks_waiting=engine.chunks_waiting,
         chunks_dropped=engine.chunks_dropped,
         state_size=report.state_bytes,
+        kept=report.kept,
+        kept_size=report.kept_bytes,
         device_memory=torch.cuda.memory_allocated(device) if device.type == "cuda" else 0,
     )
     message.header.frame_id = frame_id
@@ -270,6 +272,7 @@ def _memory(health: Health) -> DiagnosticStatus:
             "retention_psnr": report.retention_psnr,
             "observe_time": report.observe_s,
             "state_size": report.state_bytes,
+            "kept": report.kept,
         }
     return _status("memory", level, message, values)
 

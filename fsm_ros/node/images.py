@@ -96,6 +96,16 @@ def encode(image: NDArray[np.uint8], frame_id: str, stamp: Time) -> Image:
     return message
 
 
+def encode_floats(values: NDArray[np.float32], frame_id: str, stamp: Time) -> Image:
+    """``[height, width]`` as a 32FC1 image, such as depth in metres (REP-118)."""
+    height, width = values.shape
+    image = Image(height=height, width=width, encoding="32FC1", is_bigendian=0, step=4 * width)
+    image.data = array.array("B", np.ascontiguousarray(values, dtype="<f4").tobytes())
+    image.header.frame_id = frame_id
+    image.header.stamp = stamp
+    return image
+
+
 def _decode_compressed(message: CompressedImage) -> NDArray[np.uint8]:
     try:
         # As the camera saw it: its calibration knows nothing of how a viewer should turn the picture.

@@ -32,9 +32,10 @@ from fsm_ros.node.markers import keyframe_markers
 from fsm_ros.node.memory_services import MemoryServices
 from fsm_ros.node.parameters import declare, on_change, read
 from fsm_ros.node.poses import PoseSource
+from fsm_ros.node.recall import RecallServer
 from fsm_ros.node.requests import INACTIVE, Bridge
 from fsm_ros.node.transitions import refuse_impossible, telling
-from fsm_ros.node.views import ViewServer
+from fsm_ros.node.views import ViewPublishers, ViewServer
 from fsm_ros.recall.checkpoint import RecallWeightsError
 from fsm_ros.spatial.results import Failure, ObserveReport
 from fsm_ros.spatial.settings import rule_name
@@ -51,9 +52,7 @@ FRUSTUM_SHARE = 0.1  # of the memory's extent
 class _Publishers:
     """All outputs."""
 
-    image: Publisher
-    camera_info: Publisher
-    transforms: Publisher
+    views: ViewPublishers
     memory: Publisher
     diagnostics: Publisher
     keyframes: Publisher
@@ -69,6 +68,7 @@ class _Configured:
     publishers: _Publishers
     bridge: Bridge
     views: ViewServer
+    recall: RecallServer
     services: MemoryServices
 
 
@@ -130,11 +130,10 @@ class FsmNode(LifecycleNode):
         engine.start()
         out = self._make_publishers()
         bridge = Bridge(self, values["render.timeout"])
-        views = ViewServer(
-            self, engine, bridge, values, (out.image, out.camera_info, out.transforms), self._on_rendered
-        )
+        views = ViewServer(self, engine, bridge, values, out.views, self._on_rendered)
+        recall = RecallServer(self, engine, bridge, values)
         services = MemoryServices(self, engine, bridge, values)
-        self._configured = _Configured(values, engine, FrameLedger(), out, bridge, views, services)
+        self._configured = _Configured(values, engine, FrameLedger(), out, bridge, views, recall, services)
         parameters = sum(p.numel() for p in loaded.model.parameters())
         self.get_logger().info(
             f"configured: {values['model.checkpoint']} ({parameters / 1e6:.1f} M parameters) on {memory.device}, "
@@ -174,6 +173,7 @@ class FsmNode(LifecycleNode):
         self._jumps_told = 0
         ingest.start()
         parts.views.open(poses.lookup)
+        parts.recall.open(poses.lookup)
         parts.services.open(ingest)
         self.get_logger().info(f"active: listening to {', '.join(cameras.topics)} in frame {memory_frame}")
         return super().on_activate(state)
@@ -222,6 +222,7 @@ class FsmNode(LifecycleNode):
         if not worker_ended:
             self.get_logger().warning("the memory worker did not end in time")
         configured.views.destroy()
+        configured.recall.destroy()
         configured.services.destroy()
         for publisher in vars(configured.publishers).values():
             self.destroy_lifecycle_publisher(publisher)
@@ -238,6 +239,7 @@ class FsmNode(LifecycleNode):
         active.ingest.stop()
         parts = self._parts()
         parts.views.close()
+        parts.recall.close()
         parts.services.close()
         parts.bridge.answer_all(INACTIVE)
         active.poses.close()
@@ -358,9 +360,13 @@ class FsmNode(LifecycleNode):
     def _make_publishers(self) -> _Publishers:
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         return _Publishers(
-            image=self.create_lifecycle_publisher(Image, "~/rendered/image", 2),
-            camera_info=self.create_lifecycle_publisher(CameraInfo, "~/rendered/camera_info", 2),
-            transforms=self.create_lifecycle_publisher(TFMessage, "/tf", 100),
+            views=ViewPublishers(
+                image=self.create_lifecycle_publisher(Image, "~/rendered/image", 2),
+                camera_info=self.create_lifecycle_publisher(CameraInfo, "~/rendered/camera_info", 2),
+                depth=self.create_lifecycle_publisher(Image, "~/rendered/depth", 2),
+                confidence=self.create_lifecycle_publisher(Image, "~/rendered/confidence", 2),
+                transforms=self.create_lifecycle_publisher(TFMessage, "/tf", 100),
+            ),
             memory=self.create_lifecycle_publisher(MemoryDiagnostics, "~/memory", 100),
             diagnostics=self.create_lifecycle_publisher(DiagnosticArray, "/diagnostics", 10),
             keyframes=self.create_lifecycle_publisher(MarkerArray, "~/keyframes", latched),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
@@ -54,12 +54,14 @@ class UsedKeyframe:
         stamp_ns: when it was taken.
         world_from_camera: ``[4, 4]`` rigid, metres.
         source: which camera of a rig.
+        camera: its intrinsics.
     """
 
     number: int
     stamp_ns: int
     world_from_camera: NDArray[np.float64]
     source: str
+    camera: Camera
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,8 @@ class Rendered:
     chunks_observed: int
     render_s: float
     warning: str = ""
-    depth_m: NDArray[np.float32] | None = None
-    confidence: NDArray[np.float32] | None = None
+    depth_m: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
+    confidence: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
     recalled: float = 0.0
     keyframes: tuple[UsedKeyframe, ...] = ()
     epoch: int = 0

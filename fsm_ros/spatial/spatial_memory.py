@@ -7,7 +7,6 @@ memory does.
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import Sequence
@@ -17,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fsm_ros.memory import atlas as bank
 from fsm_ros.memory.atlas import Atlas, Place, addresses_of
@@ -25,11 +23,11 @@ from fsm_ros.memory.elastic import LayerMemory
 from fsm_ros.memory.model import FastSpatialMemory, NonFiniteUpdateError
 from fsm_ros.memory.rules import NamedRule, keep_alike
 from fsm_ros.memory.state import MemoryState
-from fsm_ros.recall.choose import COLUMNS, ROWS
-from fsm_ros.recall.evidence import Prior
-from fsm_ros.recall.keyframes import Keyframe, KeyframeStore
+from fsm_ros.recall.keyframes import Keyframe
 from fsm_ros.recall.net import RecallNet
-from fsm_ros.recall.view import WantedView, recall_view, useful_keyframes
+from fsm_ros.recall.view import WantedView, useful_keyframes
+from fsm_ros.spatial.keeping import kept_after
+from fsm_ros.spatial.rendering import rendered
 from fsm_ros.spatial.results import (
     NOTHING_OBSERVED,
     Failure,
@@ -37,14 +35,13 @@ from fsm_ros.spatial.results import (
     LayerReport,
     ObserveReport,
     Rendered,
-    UsedKeyframe,
 )
 from fsm_ros.spatial.scene import Scene, failed_report
 from fsm_ros.spatial.scene_file import load_scene, save_scene
-from fsm_ros.spatial.settings import MemoryMode, MemorySettings, RenderMethod, RenderResolution
-from fsm_ros.spatial.tensors import cameras_of, times_of, views_of
+from fsm_ros.spatial.settings import MemoryMode, MemorySettings, RenderMethod
+from fsm_ros.spatial.tensors import views_of
 from fsm_ros.stream.chunker import Chunk
-from fsm_ros.stream.frame import Camera, Photograph, PosedImage, validate_rigid
+from fsm_ros.stream.frame import Camera, PosedImage, validate_rigid
 from fsm_ros.stream.reservoir import KeyframeReservoir
 from fsm_ros.stream.world import ExtentSource, FrameExit, MemoryFrame
 
@@ -148,7 +145,7 @@ class SpatialMemory:
             message = f"the device ran out of memory while observing: use smaller chunks or views ({error})"
             return failed_report(chunk, before, Failure(FailureKind.OUT_OF_MEMORY, message))
         keyframes = self._reservoir.frames
-        scene = replace(scene, keyframes=self._kept(scene, chunk))
+        scene = replace(scene, keyframes=kept_after(self._model, settings, scene, chunk))
         self._scene = scene
         for frame in chunk.frames:
             self._reservoir.offer(replace(frame, photograph=None))
@@ -206,7 +203,16 @@ class SpatialMemory:
         stamp = scene.newest_ns if stamp_ns is None else stamp_ns
         started = self._now()
         try:
-            answer = self._rendered(scene, wanted, world_from_camera, stamp, method or self._settings.method)
+            answer = rendered(
+                self._model,
+                self._recall,
+                self._settings,
+                scene,
+                wanted,
+                world_from_camera,
+                stamp,
+                method or self._settings.method,
+            )
         except torch.OutOfMemoryError as error:
             return Failure(
                 FailureKind.OUT_OF_MEMORY,
@@ -384,139 +390,11 @@ class SpatialMemory:
         errors = (renders - views.images).square().mean(dim=(2, 3, 4)).clamp_min(1e-10)
         return float((-10 * errors.log10()).mean())
 
-    # --- rendering -------------------------------------------------------------------------------------------------
-
-    def _rendered(
-        self,
-        scene: Scene,
-        wanted: Camera,
-        world_from_camera: NDArray[np.float64],
-        stamp_ns: int,
-        method: RenderMethod,
-    ) -> Rendered | None:
-        """A view, as far as the fast weights and, where they are asked for, the kept photographs know it.
-
-        Returns:
-            The view; ``None`` where a colour is not finite.
-        """
-        prior = self._from_fast_weights(scene, wanted, world_from_camera, stamp_ns)
-        if prior is None:
-            return None
-        recalled = None
-        if method is RenderMethod.RECALL and self._recall is not None:
-            view = WantedView(wanted.fxfycxcy, wanted.width, wanted.height, world_from_camera, stamp_ns)
-            kept = scene.keyframes.keyframes
-            recalled = recall_view(self._recall, kept, view, prior, self._settings.photographs)
-        if recalled is None:
-            depth = torch.full_like(prior.colour[0, 0], torch.nan)
-            if prior.log_inverse_depth is not None:
-                depth = (-prior.log_inverse_depth[0, 0]).exp()
-            return _answer(prior.colour[0], depth, torch.zeros_like(depth), wanted, stamp_ns, scene)
-        if not recalled.image.isfinite().all():
-            return None
-        answer = _answer(recalled.image, recalled.depth_m, recalled.confidence, wanted, stamp_ns, scene)
-        used = tuple(UsedKeyframe(k.number, k.stamp_ns, k.world_from_camera, k.source) for k in recalled.used)
-        return replace(answer, recalled=float(recalled.share.mean()), keyframes=used)
-
-    def _from_fast_weights(
-        self, scene: Scene, wanted: Camera, world_from_camera: NDArray[np.float64], stamp_ns: int
-    ) -> Prior | None:
-        """Render with the wanted geometry exactly: whole patches, then cropped or resampled to the wanted size.
-
-        Returns:
-            Colours and, where the weights tell it, depth in metres, ``[1, ...]``; ``None`` where one is not finite.
-        """
-        settings, patch = self._settings, self._model.config.patch_size
-        shrink = 1.0
-        if settings.render_resolution is RenderResolution.MEMORY:
-            shrink = min(1.0, max(settings.width / wanted.width, settings.height / wanted.height))
-        width, height = (max(1, round(size * shrink)) for size in (wanted.width, wanted.height))
-        scale = np.array([width / wanted.width, height / wanted.height] * 2)
-        cameras = cameras_of(
-            scene.frame,
-            world_from_camera[None],
-            (wanted.fxfycxcy * scale)[None],
-            height=-(-height // patch) * patch,
-            width=-(-width // patch) * patch,
-            device=self.device,
-        )
-        times = times_of(scene.frame, [stamp_ns], self.device)
-        rendering = bank.render_all(self._model, scene.atlas, cameras, times)
-        view = rendering.images[0, :, :, :height, :width]
-        if not view.isfinite().all():
-            return None
-        size = (wanted.height, wanted.width)
-        resampled = (height, width) != size
-        if resampled:
-            view = torch.nn.functional.interpolate(view, size, mode="bicubic").clamp(0, 1)
-        geometry = rendering.geometry
-        if geometry is None:
-            return Prior(view)
-        metres = geometry.log_inverse_depth[:, :, :height, :width] - math.log(scene.frame.extent_m)
-        spread = geometry.scale[:, :, :height, :width]
-        if resampled:
-            metres, spread = (torch.nn.functional.interpolate(x, size, mode="bilinear") for x in (metres, spread))
-        return Prior(view, metres, spread)
-
-    def _kept(self, scene: Scene, chunk: Chunk) -> KeyframeStore:
-        """The kept photographs after a chunk."""
-        new = []
-        for frame, depth_m in zip(chunk.frames, self._depths(scene, chunk), strict=True):
-            photograph = frame.photograph or Photograph(frame.image, frame.camera)
-            lens, pose = photograph.camera.fxfycxcy, frame.world_from_camera
-            new.append(Keyframe(0, photograph.image, lens, pose, frame.stamp_ns, frame.source, depth_m))
-        return scene.keyframes.offered(new, self._settings.keyframes)
-
-    def _depths(self, scene: Scene, chunk: Chunk) -> list[NDArray[np.float32] | None]:
-        """About how far away each frame's surroundings are, at the points of a keyframe; as far as anything tells."""
-        if not (self._model.config.geometry and self._settings.keyframes.count):
-            return [None] * len(chunk.frames)
-        first = chunk.frames[0].photograph or chunk.frames[0]
-        # The shape of the photographs, at the number of tokens that the weights know.
-        patch, area = self._model.config.patch_size, self._settings.width * self._settings.height
-        shrink = math.sqrt(area / (first.camera.width * first.camera.height))
-        width, height = (
-            max(1, round(side * shrink / patch)) * patch for side in (first.camera.width, first.camera.height)
-        )
-        lenses = []
-        for frame in chunk.frames:
-            camera = (frame.photograph or frame).camera
-            lenses.append(camera.fxfycxcy * np.array([width / camera.width, height / camera.height] * 2))
-        cameras = cameras_of(
-            scene.frame,
-            np.stack([frame.world_from_camera for frame in chunk.frames]),
-            np.stack(lenses),
-            height=height,
-            width=width,
-            device=self.device,
-        )
-        times = times_of(scene.frame, [frame.stamp_ns for frame in chunk.frames], self.device)
-        geometry = bank.render_all(self._model, scene.atlas, cameras, times).geometry
-        if geometry is None:
-            return [None] * len(chunk.frames)
-        grid = torch.nn.functional.interpolate(geometry.log_inverse_depth, (ROWS, COLUMNS), mode="bilinear")[0]
-        return list((scene.frame.extent_m * (-grid).exp()).float().cpu().numpy())
-
     def _now(self) -> float:
         """Seconds, with everything the device was asked for done."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
-
-
-def _answer(
-    image: Tensor, depth_m: Tensor, confidence: Tensor, camera: Camera, stamp_ns: int, scene: Scene
-) -> Rendered:
-    return Rendered(
-        (image.permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy(),
-        camera,
-        stamp_ns,
-        scene.chunks_observed,
-        render_s=float("nan"),
-        depth_m=depth_m.float().cpu().numpy(),
-        confidence=confidence.float().cpu().numpy(),
-        epoch=scene.epoch,
-    )
 
 
 def _layer_reports(state: MemoryState) -> tuple[LayerReport, ...]:
