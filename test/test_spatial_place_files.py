@@ -164,7 +164,7 @@ def test_a_file_of_the_version_before_places_is_called_so(memory: SpatialMemory,
         notes["elastic"] = True
 
     message = refusal(memory, rewritten(tmp_path, as_it_was))
-    assert "version 1, expected 2" in message and "observe the scene anew" in message
+    assert "version 1, expected 2 or 3" in message and "observe the scene anew" in message
 
 
 Change = Callable[[dict[str, Any], dict[str, Tensor]], object]

@@ -28,7 +28,7 @@ from tiny_memory import CONFIG, assert_untouched, snapshot, tiny_model
 from torch import Tensor
 
 from fsm_ros.memory.camera import Cameras
-from fsm_ros.memory.model import FastSpatialMemory
+from fsm_ros.memory.model import FastSpatialMemory, Rendering
 from fsm_ros.memory.state import MemoryState
 from fsm_ros.replay.metrics import psnr
 from fsm_ros.spatial.results import Failure, FailureKind, Rendered
@@ -46,11 +46,11 @@ class SpyModel(FastSpatialMemory):
 
     asked: list[Cameras]
 
-    def render(self, state: MemoryState, cameras: Cameras, times: Tensor) -> Tensor:
+    def render_all(self, state: MemoryState, cameras: Cameras, times: Tensor) -> Rendering:
         self.asked.append(cameras)
         column = torch.arange(cameras.width).expand(cameras.height, -1) / 1000
         row = torch.arange(cameras.height)[:, None].expand(-1, cameras.width) / 1000
-        return torch.stack([column, row, torch.zeros_like(row)])[None, None]
+        return Rendering(torch.stack([column, row, torch.zeros_like(column)])[None, None], None)
 
 
 def spied(resolution: RenderResolution, **changes: int) -> tuple[SpatialMemory, list[Cameras]]:
@@ -298,6 +298,6 @@ def test_a_device_without_memory_left_is_a_failure_and_not_the_end(monkeypatch: 
 
     memory = a_memory()
     with monkeypatch.context() as patch:
-        patch.setattr(FastSpatialMemory, "render", fail)
+        patch.setattr(FastSpatialMemory, "render_all", fail)
         assert failure_of(memory.render(at())).kind is FailureKind.OUT_OF_MEMORY
     assert isinstance(memory.render(at()), Rendered)
