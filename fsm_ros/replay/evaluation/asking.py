@@ -13,6 +13,7 @@ from fsm_ros.engine import MemoryEngine
 from fsm_ros.replay.metrics import psnr
 from fsm_ros.sources.rig import Rig, RigFrame
 from fsm_ros.spatial.results import Failure, FailureKind, Rendered
+from fsm_ros.spatial.settings import RenderMethod
 from fsm_ros.stream.frame import PosedImage
 from fsm_ros.stream.intake import Intake
 
@@ -27,7 +28,7 @@ class Asked:
     Attributes:
         frame: the frame; it has a pose.
         chunk: number of the chunk that it belongs to.
-        psnr_when_new: dB, rendered right after that chunk was observed; NaN where it was not.
+        psnr_when_new: dB, rendered by the fast weights right after that chunk was observed; NaN where it was not.
     """
 
     frame: RigFrame
@@ -84,10 +85,10 @@ class Asking:
         """
         return self._truth(frame)
 
-    def render(self, wanted: PosedImage) -> Rendered | Failure:
-        """What the memory holds of a view now."""
+    def render(self, wanted: PosedImage, method: RenderMethod | None = None) -> Rendered | Failure:
+        """What the memory answers for a view now; made of what the parameters say, if nothing else is asked for."""
         answer = self._engine.ask(
-            lambda memory: memory.render(wanted.world_from_camera, wanted.stamp_ns, wanted.camera)
+            lambda memory: memory.render(wanted.world_from_camera, wanted.stamp_ns, wanted.camera, method)
         ).result()
         if isinstance(answer, Rendered):
             self.render_s.append(answer.render_s)
@@ -96,12 +97,15 @@ class Asking:
         return answer
 
     def psnr_now(self, frames: Sequence[RigFrame]) -> list[float]:
-        """PSNR of each view, rendered now, dB; NaN where it cannot be rendered."""
-        return [self.psnr_of(self.truth(frame)) for frame in frames]
+        """PSNR of each observed view, rendered by the fast weights now, dB; NaN where it cannot be rendered.
 
-    def psnr_of(self, wanted: PosedImage) -> float:
+        A kept photograph would be shown as it is, which says nothing of what is forgotten.
+        """
+        return [self.psnr_of(self.truth(frame), RenderMethod.MEMORY) for frame in frames]
+
+    def psnr_of(self, wanted: PosedImage, method: RenderMethod | None = None) -> float:
         """PSNR of a truth, rendered now, dB; NaN where it cannot be rendered."""
-        answer = self.render(wanted)
+        answer = self.render(wanted, method)
         return psnr(answer.image, wanted.image) if isinstance(answer, Rendered) else float("nan")
 
 

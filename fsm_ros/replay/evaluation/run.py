@@ -25,6 +25,7 @@ from fsm_ros.replay.evaluation.settings import check_values
 from fsm_ros.sources.opening import SourceKind, source_kind
 from fsm_ros.sources.rig import Rig, RigFrame, open_rig
 from fsm_ros.sources.source import SourceError
+from fsm_ros.spatial.settings import RenderMethod
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 
 VIEWS_WHEN_CUT_SHORT = 24
@@ -199,7 +200,7 @@ class _Evaluation:
         if report.failure is None:
             self._keyframes += [Asked(frame, number) for frame in step.keyframes]
             self._probe.after_chunk(number, [asked.frame for asked in fresh])
-            seen = [self._asking.psnr_of(frame) for frame in report.chunk.frames]
+            seen = [self._asking.psnr_of(frame, RenderMethod.MEMORY) for frame in report.chunk.frames]
         own = float(np.mean([asked.psnr_when_new for asked in fresh])) if fresh else _NAN
         used = footprint(self._loaded.model.device)
         stamps = [frame.stamp_ns for frame in report.chunk.frames]
@@ -235,7 +236,7 @@ class _Evaluation:
         except (SourceError, ValueError) as error:
             self._broken.append(str(error))
             return None
-        return Asked(frame, chunk, self._asking.psnr_of(truth) if was_observed else _NAN)
+        return Asked(frame, chunk, self._asking.psnr_of(truth, RenderMethod.MEMORY) if was_observed else _NAN)
 
     def _keep_left_over(self) -> None:
         """Withheld frames after the last chunk belong to it."""
