@@ -17,7 +17,8 @@ import pytest
 from numpy.typing import NDArray
 
 pytest.importorskip("rclpy", reason="needs ROS")
-from fsm_ros.replay.sheet import GAP, HEADER  # noqa: E402
+from fsm_ros.replay.demo import CAMERA  # noqa: E402
+from fsm_ros.replay.sheet import GAP, HEADER, TILE_HEIGHT  # noqa: E402
 from fsm_ros.sources.bags import find_camera, read_stamps  # noqa: E402
 from fsm_ros.stream.ledger import Refusal  # noqa: E402
 
@@ -26,6 +27,7 @@ SIZE = 64
 KEYS = {
     *("frames_published", "frames_received", "keyframes", "chunks", "refused", "render_requests", "render_failures"),
     *("psnr_render", "psnr_nearest", "psnr_mean_colour", "observe_ms", "render_ms", "device", "checkpoint"),
+    *("psnr_render_camera", "psnr_nearest_camera", "sharpness", "camera_size", "render_camera_ms"),
 }
 
 
@@ -83,30 +85,40 @@ def check_metrics(metrics: dict[str, Any], frames: int) -> None:
     assert all(count > 0 for count in metrics["refused"].values())
     assert metrics["frames_received"] == metrics["keyframes"] + sum(metrics["refused"].values()), "all accounted for"
     assert metrics["chunks"] >= 1
-    assert metrics["render_requests"] == withheld
+    assert metrics["render_requests"] == 2 * withheld, "at the memory's size and at the camera's"
     assert metrics["render_failures"] == 0
-    for name in ("psnr_render", "psnr_nearest", "psnr_mean_colour"):
+    for name in ("psnr_render", "psnr_nearest", "psnr_mean_colour", "psnr_render_camera", "psnr_nearest_camera"):
         assert 5 < metrics[name] < 60
-    for name in ("observe_ms", "render_ms"):
+    assert 0.1 < metrics["sharpness"] < 2
+    for name in ("observe_ms", "render_ms", "render_camera_ms"):
         assert metrics[name].keys() == {"p50", "p95"}
         assert 0 < metrics[name]["p50"] <= metrics[name]["p95"]
     assert metrics["device"] in ("cpu", "cuda", "cuda:0")
     assert metrics["checkpoint"] == "shipped"
 
 
-def check_sheet(out: Path, comparisons: int) -> NDArray[np.uint8]:
+def _tile(columns: int, rows: int) -> tuple[int, int]:
+    """Columns and rows of a picture on the sheet: small ones are enlarged by a whole number."""
+    scale = max(1, round(TILE_HEIGHT / rows))
+    return columns * scale, rows * scale
+
+
+def check_sheet(out: Path) -> NDArray[np.uint8]:
     """Size and content of the contact sheet; returns the rendered pictures on it, ``[n, h, w, 3]``."""
     sheet = cv2.imread(str(out / "sheet.png"))
     assert sheet is not None
-    tile, groups = 2 * SIZE, min(4, comparisons)
-    group_width = 3 * (tile + GAP) + 2 * GAP
+    metrics = metrics_of(out)
+    comparisons = metrics["render_requests"] // 2
+    columns, rows = map(int, metrics["camera_size"].split("x"))
+    tile_width, tile_height, groups = *_tile(columns, rows), min(4, comparisons)
+    group_width = 3 * (tile_width + GAP) + 2 * GAP
     lines = -(-comparisons // groups)
-    assert sheet.shape == (HEADER + lines * (tile + GAP) + GAP, groups * group_width, 3)
+    assert sheet.shape == (HEADER + lines * (tile_height + GAP) + GAP, groups * group_width, 3)
     pictures = []
     for i in range(comparisons):
-        top, left = HEADER + i // groups * (tile + GAP), i % groups * group_width + GAP
+        top, left = HEADER + i // groups * (tile_height + GAP), i % groups * group_width + GAP
         truth, rendered, nearest = (
-            sheet[top : top + tile, left + column * (tile + GAP) :][:, :tile] for column in range(3)
+            sheet[top : top + tile_height, left + column * (tile_width + GAP) :][:, :tile_width] for column in range(3)
         )
         for picture in (truth, rendered, nearest):
             assert picture.std() > 3, "not blank"
@@ -119,12 +131,14 @@ def test_its_own_room_is_rendered_well_above_the_mean_colour(own: Path) -> None:
     frames = len(read_stamps(find_camera(own / "bag")))
     check_metrics(metrics, frames)
     assert frames >= 100
-    assert metrics["psnr_render"] >= metrics["psnr_mean_colour"] + 2
+    assert metrics["psnr_render"] >= metrics["psnr_nearest"] + 8
+    assert metrics["psnr_render_camera"] >= metrics["psnr_nearest_camera"] + 8
+    assert metrics["sharpness"] > 0.6
     assert metrics["refused"].keys() <= {Refusal.NOT_MOVED.value, Refusal.TOO_SOON.value}
 
 
 def test_its_sheet_shows_every_withheld_view(own: Path) -> None:
-    pictures = check_sheet(own, metrics_of(own)["render_requests"])
+    pictures = check_sheet(own)
     assert len({picture.tobytes() for picture in pictures}) == len(pictures), "each another one"
 
 
@@ -134,7 +148,7 @@ def test_it_keeps_every_answer_and_the_logs(own: Path) -> None:
     assert len(names) == metrics_of(own)["render_requests"] and max(Counter(names).values()) == 1
     for name in names:
         picture = cv2.imread(str(own / "views" / f"{name}.png"))
-        assert picture is not None and picture.shape == (SIZE, SIZE, 3)
+        assert picture is not None and picture.shape == ((240, 320, 3) if name.endswith(CAMERA) else (SIZE, SIZE, 3))
     assert len(notes["observe_s"]) == metrics_of(own)["chunks"]
     assert all(len(layers) > 0 and all(math.isfinite(ratio) for ratio in layers) for layers in notes["elastic_ratio"])
     assert "Traceback" not in logs(own)
@@ -144,5 +158,5 @@ def test_it_keeps_every_answer_and_the_logs(own: Path) -> None:
 def test_a_recorded_bag_is_observed_with_every_frame_accounted_for_and_every_view_answered(recorded: Path) -> None:
     metrics = metrics_of(recorded)
     check_metrics(metrics, len(read_stamps(find_camera(clip()))))
-    check_sheet(recorded, metrics["render_requests"])
+    check_sheet(recorded)
     assert "Traceback" not in logs(recorded)

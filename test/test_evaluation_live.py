@@ -59,7 +59,7 @@ def replayed(bag: Path) -> Iterator[tuple[list[Step], MemoryEngine]]:
     """The recording in process."""
     values = Values.of(PARAMETERS)
     loaded = load_model(values)
-    engine = MemoryEngine(SpatialMemory(loaded.model, values.memory(), loaded.prior), queue_capacity=1)
+    engine = MemoryEngine(SpatialMemory(loaded.model, values.memory(), loaded.prior, loaded.recall), queue_capacity=1)
     engine.start()
     rig = open_rig(bag)
     try:

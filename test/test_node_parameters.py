@@ -38,6 +38,7 @@ NUMBERS = [spec for spec in PARAMETERS if isinstance(spec.default, int | float) 
 COUNTS_AND_SHARES = {
     *("model.threads", "memory.window_chunks", "memory.extent_margin", "memory.reservoir", "memory.retention_views"),
     *("memory.seed", "memory.places", "memory.place_distance", "consolidation.retention"),
+    *("recall.keyframes", "recall.photographs"),
     *("elastic.strength", "elastic.importance_decay", "elastic.anchor_decay"),
 }
 """Numbers that have no unit."""

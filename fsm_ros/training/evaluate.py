@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -64,7 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.sheet is not None:
         write_png(options.sheet, contact_sheet(evaluation.shown))
     if options.json is not None:
-        options.json.write_text(json.dumps([asdict(score) for score in evaluation.scores], indent=1) + "\n")
+        # JSON knows no NaN: what was not measured is null.
+        scores = [
+            {name: None if math.isnan(value) else value for name, value in asdict(score).items()}
+            for score in evaluation.scores
+        ]
+        options.json.write_text(json.dumps(scores, indent=1) + "\n")
     return 0
 
 
