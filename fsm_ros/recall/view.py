@@ -141,7 +141,8 @@ def _photographs(used: Sequence[Keyframe], wanted: WantedView, levels: int, devi
         # Finer than wanted is resampled to as fine, or it would flicker; coarser stays as it is.
         scale = min(1.0, float(wanted.fxfycxcy[0] / keyframe.fxfycxcy[0]))
         rows, columns = max(2, round(height * scale)), max(2, round(width * scale))
-        image = torch.from_numpy(keyframe.image).to(device).permute(2, 0, 1)[None].float() / 255
+        # A copy, as frames of a recording may be read-only.
+        image = torch.tensor(keyframe.image, device=device).permute(2, 0, 1)[None].float() / 255
         if (rows, columns) != (height, width):
             image = F.interpolate(image, (rows, columns), mode="bilinear", antialias=True, align_corners=False)
         images.append(image)
