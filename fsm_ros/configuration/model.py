@@ -13,7 +13,9 @@ from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.memory.elastic import AnchorSharing, LayerMemory
 from fsm_ros.memory.model import FastSpatialMemory, MuonPrecision, Precision, Views
 from fsm_ros.recall.checkpoint import load_recall
+from fsm_ros.recall.evidence import Prior
 from fsm_ros.recall.net import RecallNet
+from fsm_ros.recall.planes import Photographs, Wanted
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,24 @@ def load_model(values: Values) -> LoadedModel:
     started = time.perf_counter()
     _warm_up(model, values["memory.width"], values["memory.height"], values["chunk.views"])
     recall = load_recall(values["recall.checkpoint"]).to(device) if values["recall.keyframes"] else None
+    if recall is not None:
+        _warm_up_recall(recall, values["memory.width"], values["memory.height"], device)
     return LoadedModel(model, checkpoint.elastic_prior if shared else None, recall, time.perf_counter() - started)
+
+
+@torch.no_grad()
+def _warm_up_recall(net: RecallNet, width: int, height: int, device: torch.device) -> None:
+    """Recall a view once, for the same reason."""
+    lens = torch.tensor([width, width, width / 2, height / 2], device=device).float()
+    photographs = Photographs(
+        images=torch.full((1, 2, 3, height, width), 0.5, device=device),
+        fxfycxcy=lens.expand(1, 2, 4),
+        size=torch.tensor([[[width, height]] * 2], device=device).float(),
+        photograph_from_view=torch.eye(4, device=device).expand(1, 2, 4, 4),
+        seconds=torch.zeros(1, 2, device=device),
+        present=torch.ones(1, 2, dtype=torch.bool, device=device),
+    )
+    net(Wanted(lens[None], height, width), photographs, Prior(torch.full((1, 3, height, width), 0.5, device=device)))
 
 
 @torch.no_grad()
