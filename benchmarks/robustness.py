@@ -24,7 +24,9 @@ from fsm_ros.memory.atlas import AtlasSettings
 from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.memory.consolidation import Consolidation
 from fsm_ros.memory.model import FastSpatialMemory, Views
-from fsm_ros.training.episodes import Clip, EpisodePlan, Picks
+from fsm_ros.recall.checkpoint import load_recall
+from fsm_ros.recall.net import RecallNet
+from fsm_ros.training.episodes import Clip, EpisodePlan, Picks, joined
 from fsm_ros.training.evaluation import (
     EvaluationSettings,
     clip_frames,
@@ -35,6 +37,7 @@ from fsm_ros.training.evaluation import (
     psnr,
     remembered,
 )
+from fsm_ros.training.recalling import RecallTask, recalled_views
 from fsm_ros.training.scenes import SceneSettings, Split
 
 CHUNKS = 4
@@ -78,6 +81,7 @@ def main() -> int:
     options = _parse()
     torch.set_num_threads(options.threads)
     memory = load_checkpoint(options.weights).build()
+    recall = None if options.recall == "none" else load_recall(options.recall)
     settings = EvaluationSettings(
         split=Split.REPORT,
         scenes=SceneSettings(difficulty=(0.0, 0.7)),
@@ -87,7 +91,7 @@ def main() -> int:
         atlas=AtlasSettings(places=8),
     )
     clips = held_out_clips(settings, clip_frames(settings, CHUNKS), memory.device)
-    rows = {condition.name: _scores(memory, clips, settings, condition) for condition in CONDITIONS}
+    rows = {condition.name: _scores(memory, recall, clips, settings, condition) for condition in CONDITIONS}
     clean = rows["clean"]
     print("| input | PSNR | against clean |\n|---|---|---|")
     for name, scores in rows.items():
@@ -102,7 +106,11 @@ def main() -> int:
 
 @torch.no_grad()
 def _scores(
-    memory: FastSpatialMemory, clips: list[Clip], settings: EvaluationSettings, condition: Condition
+    memory: FastSpatialMemory,
+    recall: RecallNet | None,
+    clips: list[Clip],
+    settings: EvaluationSettings,
+    condition: Condition,
 ) -> NDArray[np.float64]:
     """Mean PSNR of the held-out views, one number a scene."""
     full = evaluation_picks(settings, CHUNKS)
@@ -123,7 +131,12 @@ def _scores(
         if wanted is None:
             raise ValueError("nothing is asked for")
         told = _with_focal(wanted, condition.focal)
-        scores.append(psnr(rendering(told.cameras, told.times), wanted.images).mean(dim=1))
+        answer = rendering(told.cameras, told.times)
+        images = answer.images
+        if recall is not None and episodes.extent_m is not None and episodes.horizon_s is not None:
+            task = RecallTask(told, None, joined(seen), answer, episodes.extent_m, episodes.horizon_s)
+            images = recalled_views(recall, task, settings.photographs).images
+        scores.append(psnr(images, wanted.images).mean(dim=1))
     return torch.cat(scores).double().numpy()
 
 
@@ -159,6 +172,7 @@ def _blurred(views: Views, sigma_px: float) -> Views:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", default="shipped")
+    parser.add_argument("--recall", default="shipped", help="weights of recall; none: the fast weights alone")
     parser.add_argument("--count", type=int, default=64, help="scenes")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--threads", type=int, default=1)
