@@ -118,9 +118,18 @@ def test_the_matrix_has_a_row_and_a_column_for_each_chunk_with_held_out_views(do
         assert {column for column in range(row + 1) if np.isfinite(matrix.psnr[row, column])} == {
             column for column in measured if column <= row
         }
-    for column in measured - {matrix.chunks[-1]}:  # to the last chunk belongs also what came after it
-        last = [view.render[Metric.PSNR] for view in done.held_out if view.chunk == column]
+
+
+def test_the_matrix_is_of_the_fast_weights_alone_and_the_views_of_what_ships(done: Run, bag: Path) -> None:
+    (chosen,) = settings_of(["configured"], {**QUICK, "render.method": "memory"})
+    alone = run(Job(bag, "drive", chosen, "every:6"))
+    assert np.array_equal(alone.forgetting.psnr, done.forgetting.psnr, equal_nan=True)
+    matrix = alone.forgetting
+    for column in {view.chunk for view in alone.held_out} - {matrix.chunks[-1]}:  # the last has what came after it, too
+        last = [view.render[Metric.PSNR] for view in alone.held_out if view.chunk == column]
         assert matrix.psnr[-1, column] == pytest.approx(np.mean(last), abs=1e-4)
+    shown, rendered = ([view.render[Metric.PSNR] for view in each.held_out] for each in (done, alone))
+    assert np.mean(shown) > np.mean(rendered)
 
 
 def test_chunks_tell_what_the_node_would_publish_and_what_they_cost(done: Run) -> None:
