@@ -18,14 +18,13 @@ import torch
 from torch import Tensor
 
 from fsm_ros.memory.atlas import AtlasSettings
-from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.memory.consolidation import Consolidation
-from fsm_ros.memory.model import Geometry, Rendering, Views
+from fsm_ros.memory.model import FastSpatialMemory, Geometry, Rendering
 from fsm_ros.recall.checkpoint import load_recall
 from fsm_ros.recall.net import RecallNet
 from fsm_ros.recall.planes import Photographs, Wanted, landings, step_of_depth
-from fsm_ros.training.episodes import EpisodePlan, joined
+from fsm_ros.training.episodes import EpisodePlan, Episodes, joined, resized
 from fsm_ros.training.evaluation import (
     EvaluationSettings,
     clip_frames,
@@ -35,7 +34,7 @@ from fsm_ros.training.evaluation import (
     held_out_clips,
     remembered,
 )
-from fsm_ros.training.recalling import RecallTask, recalled_views
+from fsm_ros.training.recalling import RecallTask, posed, recalled_views
 from fsm_ros.training.scenes import SceneSettings, Split
 
 SURE = 0.02
@@ -80,12 +79,14 @@ def main() -> int:
     return 0
 
 
-def _scene(model, net: RecallNet, episodes, settings: EvaluationSettings) -> dict[str, float]:  # noqa: ANN001
+def _scene(
+    model: FastSpatialMemory, net: RecallNet, episodes: Episodes, settings: EvaluationSettings
+) -> dict[str, float]:
     factor = settings.size // settings.memory_size
-    chunks = [_smaller(chunk, factor) for chunk in episodes.chunks]
+    chunks = [resized(chunk, factor) for chunk in episodes.chunks]
     rendering = remembered(model, chunks, Consolidation(), settings.atlas)
     wanted = episodes.wanted[-1]
-    asked = _smaller(wanted, factor)
+    asked = resized(wanted, factor)
     answer = rendering(asked.cameras, asked.times)
     task = RecallTask(
         wanted, episodes.log_inverse_depth[-1], joined(episodes.chunks), answer, episodes.extent_m, episodes.horizon_s
@@ -129,12 +130,6 @@ def _scene(model, net: RecallNet, episodes, settings: EvaluationSettings) -> dic
     return found
 
 
-def _smaller(views: Views, factor: int) -> Views:
-    from fsm_ros.training.episodes import resized
-
-    return resized(views, factor)
-
-
 def _true_geometry(task: RecallTask, answer: Rendering) -> Geometry:
     step = task.log_inverse_depth.shape[-1] // answer.images.shape[-1]
     known = task.log_inverse_depth[..., step // 2 :: step, step // 2 :: step]
@@ -148,22 +143,14 @@ def _evicted(task: RecallTask) -> tuple[RecallTask, Tensor] | None:
     views = (task.wanted.times[0] < middle).nonzero()[:, 0]
     if count < 8 or not len(views):
         return None
-    known = task.memory.geometry
     late = replace(
         task,
-        wanted=_chosen(task.wanted, views),
+        wanted=task.wanted[views],
         log_inverse_depth=task.log_inverse_depth[:, views],
         observed=task.observed[slice(count // 2, None)],
-        memory=Rendering(
-            task.memory.images[:, views],
-            None if known is None else Geometry(known.log_inverse_depth[:, views], known.scale[:, views]),
-        ),
+        memory=task.memory[views],
     )
     return late, views
-
-
-def _chosen(views: Views, numbers: Tensor) -> Views:
-    return Views(views.images[:, numbers], views.cameras[numbers], views.times[:, numbers])
 
 
 def _nearest(task: RecallTask) -> Tensor:
@@ -178,10 +165,10 @@ def _nearest(task: RecallTask) -> Tensor:
 def _seen(task: RecallTask) -> Tensor:
     """``[1, T, H, W]`` whether any photograph's frame holds the point, at its true depth; occlusion left aside."""
     cameras, seen = task.wanted.cameras, task.observed.cameras
-    extent = task.extent_m[:, None, None]
+    from_where, of_seen = (posed(each, task.extent_m).world_from_camera[0] for each in (cameras, seen))
     parts = []
     for view in range(cameras.views):
-        pose = torch.linalg.inv(_metric(seen, extent)[0]) @ _metric(cameras, extent)[0, view]
+        pose = torch.linalg.inv(of_seen) @ from_where[view]
         photographs = Photographs(
             task.observed.images,
             seen.fxfycxcy,
@@ -195,12 +182,6 @@ def _seen(task: RecallTask) -> Tensor:
         view_of = Wanted(cameras.fxfycxcy[:, view], cameras.height, cameras.width)
         parts.append(landings(view_of, photographs, step, photographs.baseline_m, 0).seen.any(dim=1)[:, 0])
     return torch.stack(parts, dim=1)
-
-
-def _metric(cameras: Cameras, extent_m: Tensor) -> Tensor:
-    pose = cameras.memory_from_camera.clone()
-    pose[..., :3, 3] *= extent_m[..., 0, None]
-    return pose
 
 
 def _psnr(images: Tensor, truth: Tensor, where: Tensor | None = None) -> float:

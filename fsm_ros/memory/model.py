@@ -146,6 +146,22 @@ class Rendering:
     images: Tensor
     geometry: Geometry | None
 
+    def __getitem__(self, views: slice | Tensor) -> Rendering:
+        """Some of the views: a slice, or a tensor of their numbers."""
+        known = self.geometry
+        return Rendering(
+            self.images[:, views],
+            None if known is None else Geometry(known.log_inverse_depth[:, views], known.scale[:, views]),
+        )
+
+    def detach(self) -> Rendering:
+        """The same as something that is known and not learned."""
+        known = self.geometry
+        return Rendering(
+            self.images.detach(),
+            None if known is None else Geometry(known.log_inverse_depth.detach(), known.scale.detach()),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Views:
@@ -173,8 +189,8 @@ class Views:
             raise ValueError(f"images must be {expected} like their cameras, got {tuple(self.images.shape)}")
         _check_times(self.times, c)
 
-    def __getitem__(self, views: slice) -> Views:
-        """Some of the views."""
+    def __getitem__(self, views: slice | Tensor) -> Views:
+        """Some of the views: a slice, or a tensor of their numbers."""
         return Views(self.images[:, views], self.cameras[views], self.times[:, views])
 
 

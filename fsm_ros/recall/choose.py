@@ -47,12 +47,10 @@ class Chosen:
     Attributes:
         number: ``[B, T, K]`` which of the scene's keyframes.
         present: ``[B, T, K]`` bool: there may be fewer that are of any use.
-        covered: ``[B, T]`` share of the view's points that some keyframe serves at least half as well as one could.
     """
 
     number: Tensor
     present: Tensor
-    covered: Tensor
 
 
 def choose(
@@ -80,19 +78,16 @@ def choose(
     served = served * (late * present[:, None])[:, :, :, None]
     numbers, useful = [], []
     left = torch.ones_like(served[:, :, 0])
-    best = torch.zeros_like(left)
     free = present[:, None].expand(served.shape[:3]).clone()
     for _ in range(min(count, served.shape[2])):
         gain = (served * left[:, :, None]).sum(dim=-1).masked_fill(~free, -1.0)
         value, number = gain.max(dim=-1, keepdim=True)
         chosen = served.gather(2, number[..., None].expand(-1, -1, 1, served.shape[3])).squeeze(2)
         left = left * (1.0 - (1.0 - REMAINING) * chosen)
-        best = torch.maximum(best, chosen)
         free.scatter_(2, number, False)
         numbers.append(number)
         useful.append(value > 1e-3)
-    number, useful_ = torch.cat(numbers, dim=-1), torch.cat(useful, dim=-1)
-    return Chosen(number, useful_, (best > 0.5).float().mean(dim=-1))
+    return Chosen(torch.cat(numbers, dim=-1), torch.cat(useful, dim=-1))
 
 
 def point_pixels(size: Tensor) -> Tensor:

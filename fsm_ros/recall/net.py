@@ -123,6 +123,7 @@ class RecallNet(nn.Module):
         found = evidence.gather(view, known, step, (features, levels), (pyramid[levels], levels))
         plane = (step / PLANES)[:, :, None]
         logits, volume = self.coarse(torch.cat([found.channels, plane], dim=2), found.signs)
+        planes = torch.cat([logits.log_softmax(dim=1)[:, :, None] / 8, volume], dim=2)
         looked = [Depths(levels, step, logits)]
         for level in range(levels - 1, -1, -1):
             view, known = wanted.at(level), prior.at(level)
@@ -131,9 +132,7 @@ class RecallNet(nn.Module):
             if level >= 1:
                 features = self.photograph(pyramid[level - 1])
             found = evidence.gather(view, known, step, (features, max(level, 1)), (pyramid[level], level))
-            earlier = from_planes(
-                torch.cat([logits.log_softmax(dim=1)[:, :, None] / 8, volume], dim=2), step, 2 ** (levels - level)
-            )
+            earlier = from_planes(planes, step, 2 ** (levels - level))
             offset = (step - step[:, :1])[:, :, None]
             x, logits_here = self.fine(torch.cat([found.channels, earlier, offset], dim=2), found.signs)
             looked.append(Depths(level, step, logits_here))

@@ -127,10 +127,10 @@ class StreamObjective(nn.Module):
         chosen = torch.randperm(wanted.cameras.views, generator=rng)[: recalling.views].to(wanted.images.device)
         kind = float(torch.rand((), generator=rng))
         observed = joined(episodes.chunks)
-        views = Views(wanted.images[:, chosen], wanted.cameras[chosen], wanted.times[:, chosen])
+        views = wanted[chosen]
         truth = episodes.log_inverse_depth[-1] if episodes.log_inverse_depth else None
         truth = None if truth is None else truth[:, chosen]
-        known = _chosen(last, chosen)
+        known = last[chosen].detach()
         size = self._memory_size or views.cameras.height
         if kind < recalling.small_share:
             views, observed = self._sized(views), self._sized(observed)
@@ -195,17 +195,6 @@ class _Scores:
             loss = loss + learn.geometry_weight * torch.cat(self._likelihoods).mean()
         depth = torch.cat(self._depths).mean() if self._depths else torch.full_like(squared_error, torch.nan)
         return loss, squared_error.detach(), depth.detach()
-
-
-def _chosen(rendered: Rendering, views: Tensor) -> Rendering:
-    """Some of the views, as something that is known and not learned."""
-    geometry = rendered.geometry
-    return Rendering(
-        rendered.images[:, views].detach(),
-        None
-        if geometry is None
-        else Geometry(geometry.log_inverse_depth[:, views].detach(), geometry.scale[:, views].detach()),
-    )
 
 
 def _part(views: Views, top: int, left: int, size: int) -> Views:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fsm_ros.memory.camera import Cameras
-from fsm_ros.memory.model import Geometry, Rendering, Views
+from fsm_ros.memory.model import Rendering, Views
 from fsm_ros.recall.choose import COLUMNS, ROWS, PosedCameras, choose
 from fsm_ros.recall.evidence import Prior
 from fsm_ros.recall.net import Recalled, RecallNet
@@ -139,18 +140,7 @@ def recalled_views(net: RecallNet, task: RecallTask, photographs: int, *, with_m
     # A view takes a hundred megabytes: not all at once.
     for first in range(views):
         one = slice(first, first + 1)
-        known = task.memory.geometry
-        part = RecallTask(
-            task.wanted[one],
-            None,
-            task.observed,
-            Rendering(
-                task.memory.images[:, one],
-                None if known is None else Geometry(known.log_inverse_depth[:, one], known.scale[:, one]),
-            ),
-            task.extent_m,
-            task.horizon_s,
-        )
+        part = replace(task, wanted=task.wanted[one], log_inverse_depth=None, memory=task.memory[one])
         parts.append(net(*prepared(part, settings, torch.Generator().manual_seed(0))))
 
     def gathered(name: str) -> Tensor:
@@ -273,10 +263,9 @@ def _scored(recalled: Recalled, truth: Tensor, known: Tensor | None, weight: Ten
     return RecallLoss(loss, mean(error.detach().square()))
 
 
-def _photometric(error: Tensor, mean: object) -> Tensor:
+def _photometric(error: Tensor, mean: Callable[[Tensor], Tensor]) -> Tensor:
     squared = error.square()
-    total: Tensor = mean((squared + _EDGE**2).sqrt()) + 4.0 * mean(squared)  # type: ignore[operator]
-    return total
+    return mean((squared + _EDGE**2).sqrt()) + 4.0 * mean(squared)
 
 
 def _depth_loss(level: int, step: Tensor, logits: Tensor, known: Tensor, baseline: Tensor) -> Tensor:
@@ -304,11 +293,11 @@ def _inverse(pose: Tensor) -> Tensor:
     return inverse
 
 
-def _disturbed(pose: Tensor, settings: RecallTraining, strength: Tensor, normal: object) -> Tensor:
+def _disturbed(pose: Tensor, settings: RecallTraining, strength: Tensor, normal: Callable[..., Tensor]) -> Tensor:
     """Poses ``[B, K, 4, 4]`` that are wrong by so much, ``[B, 1]``."""
     shape = pose.shape[:2]
-    turn = settings.pose_noise_rad * strength[..., None] * normal(*shape, 3)  # type: ignore[operator]
-    step = settings.pose_noise_m * strength[..., None] * normal(*shape, 3)  # type: ignore[operator]
+    turn = settings.pose_noise_rad * strength[..., None] * normal(*shape, 3)
+    step = settings.pose_noise_m * strength[..., None] * normal(*shape, 3)
     x, y, z = turn.unbind(-1)
     zero = torch.zeros_like(x)
     skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).view(*shape, 3, 3)
