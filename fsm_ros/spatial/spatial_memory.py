@@ -184,13 +184,9 @@ class SpatialMemory:
             camera: intrinsics and size; ``None``: those of the newest observed view. Its distortion is left out.
             method: what it is made of; ``None``: what the settings say.
         """
-        scene = self._scene
-        if scene is None:
-            return NOTHING_OBSERVED
-        try:
-            validate_rigid(world_from_camera)
-        except ValueError as error:
-            return Failure(FailureKind.BAD_REQUEST, f"the wanted pose cannot be used: {error}")
+        scene = self._asked_of(world_from_camera)
+        if isinstance(scene, Failure):
+            return scene
         wanted = (camera or scene.camera).undistorted()
         patch = self._model.config.patch_size
         # The model renders whole patches: a side counts as one at least, or a view one pixel high would be no limit.
@@ -242,13 +238,9 @@ class SpatialMemory:
             camera: likewise.
             count: at most so many.
         """
-        scene = self._scene
-        if scene is None:
-            return NOTHING_OBSERVED
-        try:
-            validate_rigid(world_from_camera)
-        except ValueError as error:
-            return Failure(FailureKind.BAD_REQUEST, f"the wanted pose cannot be used: {error}")
+        scene = self._asked_of(world_from_camera)
+        if isinstance(scene, Failure):
+            return scene
         wanted = (camera or scene.camera).undistorted()
         stamp = scene.newest_ns if stamp_ns is None else stamp_ns
         view = WantedView(wanted.fxfycxcy, wanted.width, wanted.height, world_from_camera, stamp)
@@ -273,6 +265,16 @@ class SpatialMemory:
         self._reservoir.replace_all(keyframes, seen=scene.views_observed)
         self._scene = scene
         return scene
+
+    def _asked_of(self, world_from_camera: NDArray[np.float64]) -> Scene | Failure:
+        """The scene that a pose is asked of, or why it cannot be."""
+        if self._scene is None:
+            return NOTHING_OBSERVED
+        try:
+            validate_rigid(world_from_camera)
+        except ValueError as error:
+            return Failure(FailureKind.BAD_REQUEST, f"the wanted pose cannot be used: {error}")
+        return self._scene
 
     # --- writing ---------------------------------------------------------------------------------------------------
 
