@@ -21,8 +21,10 @@ from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio as torch_psnr
 
 from fsm_ros.replay.evaluation import lpips
-from fsm_ros.replay.evaluation.metrics import BETAS, ImageMetrics, scale_count
+from fsm_ros.replay.evaluation.metrics import ImageMetrics
 from fsm_ros.replay.evaluation.results import Metric
+from fsm_ros.training import similarity
+from fsm_ros.training.similarity import BETAS, scale_count
 
 Image = NDArray[np.uint8]
 
@@ -139,6 +141,21 @@ def test_ms_ssim_is_that_of_an_independent_implementation(truth: Image, image: I
     count = scale_count(*truth.shape[:2])
     betas = [beta / sum(BETAS[:count]) for beta in BETAS[:count]]
     assert measured(image, truth)[Metric.MS_SSIM] == pytest.approx(ms_ssim(truth, image, betas), abs=1e-4)
+
+
+def test_many_images_at_once_are_each_as_alike_as_alone() -> None:
+    truths, images = zip(*(PAIRS[name] for name in ("natural, small", "negative")), strict=True)
+    tensors = [torch.from_numpy(np.stack(many)).permute(0, 3, 1, 2) / 255.0 for many in (images, truths)]
+    ssim, ms_ssim = similarity.ssim(*tensors), similarity.ms_ssim(*tensors)
+    for place, (image, truth) in enumerate(zip(images, truths, strict=True)):
+        alone = measured(image, truth)
+        assert float(ssim[place]) == pytest.approx(alone[Metric.SSIM], abs=1e-6)
+        assert float(ms_ssim[place]) == pytest.approx(alone[Metric.MS_SSIM], abs=1e-6)
+
+
+def test_what_the_window_does_not_fit_into_is_not_alike_and_not_different() -> None:
+    small = torch.rand(2, 3, 10, 40)
+    assert bool(similarity.ssim(small, small).isnan().all()) and bool(similarity.ms_ssim(small, small).isnan().all())
 
 
 @pytest.mark.parametrize(

@@ -9,30 +9,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
 from fsm_ros.replay.evaluation.lpips import SMALLEST_EDGE, Lpips
 from fsm_ros.replay.evaluation.results import Metric
 from fsm_ros.replay.metrics import psnr
-
-SIGMA = 1.5
-"""Of the Gaussian window, pixels (Wang et al. 2004)."""
-WINDOW = 11
-"""Its edge, pixels."""
-_BORDER = WINDOW // 2
-BETAS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""Exponents of the scales of MS-SSIM, the finest first (Wang et al. 2003, section 3.2)."""
-FEWEST_SCALES = 2
+from fsm_ros.training.similarity import BETAS, FEWEST_SCALES, SIGMA, WINDOW, exponents, ms_ssim, ssim
 
 
 class ImageMetrics:
     """Compares images of one size by PSNR, SSIM, MS-SSIM and, where its weights were given, LPIPS.
 
-    SSIM is that of Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", IEEE
-    Transactions on Image Processing, 2004: mean over the channels and over the pixels whose whole window lies within
-    the image. MS-SSIM is that of Wang et al., "Multi-scale Structural Similarity for Image Quality Assessment",
-    Asilomar, 2003. Its window has to fit into the coarsest scale, so that views smaller than 176 pixels have fewer than
-    its five scales, with the first exponents brought to a sum of 1. Negative contrast is counted as 0.
+    SSIM and MS-SSIM are those of `fsm_ros.training.similarity`; views smaller than 176 pixels have fewer than the five
+    scales of MS-SSIM.
     """
 
     def __init__(self, height: int, width: int, lpips_weights: Path | None = None) -> None:
@@ -53,8 +41,7 @@ class ImageMetrics:
         self._shape = (height, width, 3)
         shortest = min(height, width)
         self._ssim = shortest >= WINDOW
-        scales = scale_count(height, width)
-        self._betas = tuple(beta / sum(BETAS[:scales]) for beta in BETAS[:scales])
+        self._betas = exponents(height, width)
         self._lpips = Lpips(lpips_weights) if lpips_weights is not None and shortest >= SMALLEST_EDGE else None
         self.told: Mapping[Metric, str] = self._tell()
         """What each metric is that is measured, in words."""
@@ -77,9 +64,9 @@ class ImageMetrics:
         found = {Metric.PSNR: psnr(image, truth)}
         a, b = _tensor(image), _tensor(truth)
         if self._ssim:
-            found[Metric.SSIM] = _similarity(a, b)
+            found[Metric.SSIM] = float(ssim(a, b))
         if self._betas:
-            found[Metric.MS_SSIM] = _similarity_at_scales(a, b, self._betas)
+            found[Metric.MS_SSIM] = float(ms_ssim(a, b))
         if self._lpips is not None:
             found[Metric.LPIPS] = self._lpips.distance(a, b)
         return found
@@ -119,44 +106,10 @@ class ImageMetrics:
         return tuple(notes)
 
 
-def scale_count(height: int, width: int) -> int:
-    """How many scales MS-SSIM has at a size: as many as its window fits into, at most 5; 0 for fewer than 2."""
-    shortest = min(height, width)
-    fitting = sum(shortest // 2**scale >= WINDOW for scale in range(len(BETAS)))
-    return fitting if fitting >= FEWEST_SCALES else 0
-
-
 def _tensor(image: NDArray[np.uint8]) -> Tensor:
     """``[1, 3, height, width]`` float32 in [0, 1]."""
     # In float64 the convolutions of a 256x256 view take twenty times as long, for digits beyond the fifth.
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float().div(255.0)[None]
-
-
-def _similarity(a: Tensor, b: Tensor) -> float:
-    """SSIM of two ``[1, 3, height, width]`` tensors."""
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
-    _, everywhere = structural_similarity_index_measure(
-        a, b, sigma=SIGMA, kernel_size=WINDOW, data_range=1.0, return_full_image=True
-    )
-    # The plain mean of torchmetrics counts windows that hang over the border, filled up by reflection: in small views
-    # that makes hundredths.
-    return float(everywhere[..., _BORDER:-_BORDER, _BORDER:-_BORDER].double().mean())
-
-
-def _similarity_at_scales(a: Tensor, b: Tensor, betas: tuple[float, ...]) -> float:
-    """MS-SSIM of two ``[1, 3, height, width]`` tensors: contrast and structure at all scales, SSIM at the coarsest."""
-    # Not torchmetrics' own function: at the coarsest scale, mostly border, it counts windows that hang over it.
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
-    product = 1.0
-    for beta in betas[:-1]:
-        _, contrast = structural_similarity_index_measure(
-            a, b, sigma=SIGMA, kernel_size=WINDOW, data_range=1.0, return_contrast_sensitivity=True
-        )
-        product *= max(float(contrast.mean()), 0.0) ** beta
-        a, b = avg_pool2d(a, 2), avg_pool2d(b, 2)
-    return float(product * max(_similarity(a, b), 0.0) ** betas[-1])
 
 
 def _check_torchmetrics() -> None:
