@@ -9,10 +9,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_memory import tiny_model
+from tiny_memory import CONFIG, tiny_model
 
 from fsm_ros.memory.atlas import AtlasSettings
 from fsm_ros.memory.consolidation import Consolidation
+from fsm_ros.memory.model import FastSpatialMemory
+from fsm_ros.recall.net import RecallConfig, RecallNet
 from fsm_ros.stream.rigid import distance_m, turn_rad
 from fsm_ros.training.evaluate import main
 from fsm_ros.training.evaluation import (
@@ -86,6 +88,34 @@ def test_what_else_is_evaluated_changes_nothing() -> None:
     alone = evaluate(tiny_model(), replace(SETTINGS, chunk_counts=(3,)), None)
     among = evaluate(tiny_model(), replace(SETTINGS, chunk_counts=(1, 3, 9)), None)
     assert among.score(3) == alone.score(3)
+
+
+def test_what_ships_is_told_beside_the_memory_alone_in_pictures_and_in_depth() -> None:
+    """Of a net that learned nothing, which is a plane sweep, and of a memory with a geometry head."""
+    settings = replace(SETTINGS, count=2, size=32, memory_size=16, chunk_counts=(3,))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        memory = FastSpatialMemory(replace(CONFIG, geometry=True)).eval()
+        net = RecallNet(RecallConfig(features=4, coarse=4, fine=4, blend=4)).eval()
+    [both] = evaluate(memory, settings, None, recall=net).scores
+    [alone] = evaluate(memory, settings, None).scores
+    assert both.memory == pytest.approx(alone.rendered, abs=1e-3) and both.rendered > both.memory
+    assert both.ssim > alone.ssim and both.ms_ssim > alone.ms_ssim
+    assert 0.0 <= both.recalled <= 1.0 and both.depth_error != both.memory_depth_error
+    assert both.memory_depth_error > 0.0 and alone.memory_depth_error > 0.0
+    for name in ("alone", "depth_error", "depth_close", "sure_error", "recalled"):
+        assert np.isfinite(getattr(both, name)) and np.isnan(getattr(alone, name))
+
+
+def test_views_too_small_for_a_similarity_at_several_scales_have_none() -> None:
+    [score] = evaluate(tiny_model(), replace(SETTINGS, count=1, chunk_counts=(1,)), None).scores
+    assert np.isnan(score.ms_ssim) and np.isfinite(score.ssim)
+
+
+@pytest.mark.parametrize("memory_size", [-1, 5, 32])
+def test_the_memory_s_views_are_a_whole_part_of_the_others(memory_size: int) -> None:
+    with pytest.raises(ValueError, match="must go into that of all views, 16"):
+        replace(SETTINGS, memory_size=memory_size)
 
 
 def test_pictures_are_of_the_first_scenes_after_all_chunks() -> None:

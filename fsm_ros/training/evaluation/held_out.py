@@ -1,0 +1,97 @@
+"""Scenes that are held out, and which of their frames are observed and asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fsm_ros.stream.rigid import camera_distance_m
+from fsm_ros.stream.world import MemoryFrame
+from fsm_ros.training.episodes import Clip, EpisodePlan, Episodes, Picks, assemble
+from fsm_ros.training.evaluation.settings import EvaluationSettings
+from fsm_ros.training.scenes import Clips, SceneSource
+from fsm_ros.training.supply import split_clips
+
+SHORTEST_CHUNKS = 4
+"""Clips are long enough for so many chunks at least."""
+STRIDE = 4
+"""Every fourth frame is observed, which is about as far apart as keyframes are; what lies halfway is asked for."""
+SAMPLES = 2
+"""Rays along each side of a pixel."""
+
+HeldOut = Mapping[int, Sequence[Clip]]
+"""Held-out clips by their number of frames."""
+
+
+def trace_held_out(settings: EvaluationSettings, device: torch.device) -> HeldOut:
+    """The clips of an evaluation, all kept: for settings that are evaluated again and again."""
+    lengths = {clip_frames(settings, count) for count in settings.chunk_counts}
+    return {frames: held_out_clips(settings, frames, device) for frames in lengths}
+
+
+def clip_frames(settings: EvaluationSettings, chunk_count: int) -> int:
+    """Frames of the clips that a number of chunks is evaluated on, whatever else is evaluated with it.
+
+    A clip's way and time are planned for all its frames: in a longer clip the same few chunks would be an easier task.
+    """
+    return STRIDE * settings.chunk_views * max(chunk_count, SHORTEST_CHUNKS)
+
+
+def scene_source(settings: EvaluationSettings, frames: int, device: torch.device) -> SceneSource:
+    """Where the clips of an evaluation come from, numbered from 0."""
+    scenes = replace(settings.scenes, frames=frames, sensor=0.0)
+    return SceneSource(settings.seed, settings.split, scenes, device)
+
+
+def held_out_clips(settings: EvaluationSettings, frames: int, device: torch.device) -> list[Clip]:
+    """The clips of an evaluation, of so many frames."""
+    source = scene_source(settings, frames, device)
+    clips: list[Clip] = []
+    for first in range(0, settings.count, settings.batch):
+        numbers = range(first, min(first + settings.batch, settings.count))
+        batch: Clips = source.clips(numbers, settings.size, settings.size, samples=SAMPLES)
+        clips += split_clips(batch)
+    return clips
+
+
+def evaluation_picks(settings: EvaluationSettings, chunk_count: int) -> Picks:
+    """Every `STRIDE`-th frame observed, and held-out frames spread over the stretch, each halfway between two."""
+    views = settings.chunk_views * chunk_count
+    observed = STRIDE * np.arange(views)
+    unseen = observed[:-1] + STRIDE // 2
+    spread = np.unique(np.linspace(0, len(unseen) - 1, min(settings.targets, len(unseen))).round().astype(np.int64))
+    return Picks(observed, asked_at_the_end(unseen[spread], chunk_count))
+
+
+def asked_at_the_end(frames: NDArray[np.int64], chunk_count: int) -> tuple[NDArray[np.int64], ...]:
+    """Frames that are asked for after the last of so many chunks, as `Picks` takes them."""
+    nothing = np.empty(0, dtype=np.int64)
+    return (*[nothing] * (chunk_count - 1), frames)
+
+
+def episodes_of(
+    clips: Sequence[Clip], picks: Sequence[Picks], plan: EpisodePlan, settings: EvaluationSettings
+) -> Episodes:
+    """Episodes with the memory's frame laid around the first chunk, as a node does."""
+    frames = [
+        MemoryFrame.around(
+            clip.world_from_camera[pick.observed[: plan.chunk_views]],
+            start_ns=int(clip.stamps_ns[pick.observed[0]]),
+            extent_m=settings.extent_m,
+            horizon_s=settings.horizon_s,
+        )
+        for clip, pick in zip(clips, picks, strict=True)
+    ]
+    return assemble(clips, picks, frames, plan)
+
+
+def nearest_frames(clip: Clip, observed: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For every wanted frame the observed one whose camera stood closest, a radian counting like a metre."""
+    poses = clip.world_from_camera
+    distances = [[camera_distance_m(poses[seen], poses[number]) for seen in observed] for number in wanted]
+    closest: NDArray[np.int64] = observed[np.argmin(distances, axis=1)]
+    return closest

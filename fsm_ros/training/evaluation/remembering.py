@@ -1,0 +1,65 @@
+"""Memories of held-out scenes, written chunk by chunk, and what they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fsm_ros.memory.atlas import Atlas, AtlasSettings, observe, render_all
+from fsm_ros.memory.camera import Cameras
+from fsm_ros.memory.elastic import WriteRule
+from fsm_ros.memory.model import FastSpatialMemory, Geometry, Rendering, Views
+from fsm_ros.memory.state import MemoryState
+
+
+@dataclass(frozen=True, eq=False)
+class Remembered:
+    """What a model remembers of ``B`` scenes; called, it renders views of them.
+
+    Attributes:
+        model: the weights.
+        state: of all scenes together, where each has one place.
+        atlases: one a scene, where there may be several places.
+    """
+
+    model: FastSpatialMemory
+    state: MemoryState | None = None
+    atlases: tuple[Atlas, ...] = ()
+
+    def __call__(self, cameras: Cameras, times: Tensor) -> Rendering:
+        """Views ``[B, V, ...]`` at memory times ``[B, V]``."""
+        if self.state is not None:
+            return self.model.render_all(self.state, cameras, times)
+        each = [render_all(self.model, a, cameras.scene(i), times[i : i + 1]) for i, a in enumerate(self.atlases)]
+        geometries = [one.geometry for one in each if one.geometry is not None]
+        images = torch.cat([one.images for one in each])
+        if not geometries:
+            return Rendering(images, None)
+        medians, scales = zip(*((one.log_inverse_depth, one.scale) for one in geometries), strict=True)
+        return Rendering(images, Geometry(torch.cat(medians), torch.cat(scales)))
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the fast weights of all scenes, and of what is kept about them."""
+        return self.state.size_bytes if self.state is not None else sum(atlas.size_bytes for atlas in self.atlases)
+
+
+def remembered(
+    memory: FastSpatialMemory, chunks: Sequence[Views], rule: WriteRule | None, settings: AtlasSettings
+) -> Remembered:
+    """Observe chunks of ``B`` scenes."""
+    scenes = chunks[0].cameras.batch
+    if settings.places == 1:
+        state = memory.initial_state(scenes)
+        for chunk in chunks:
+            state = memory.observe(state, chunk, rule)
+        return Remembered(memory, state)
+    atlases = [Atlas(memory.initial_state(1)) for _ in range(scenes)]
+    for chunk in chunks:
+        for i, atlas in enumerate(atlases):
+            one = Views(chunk.images[i : i + 1], chunk.cameras.scene(i), chunk.times[i : i + 1])
+            atlases[i] = observe(memory, atlas, one, rule, settings)
+    return Remembered(memory, atlases=tuple(atlases))

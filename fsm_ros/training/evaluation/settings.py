@@ -1,0 +1,84 @@
+"""What is evaluated, and how that is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fsm_ros.memory.atlas import AtlasSettings
+from fsm_ros.memory.elastic import WriteRule
+from fsm_ros.memory.rules import rule_as_plain
+from fsm_ros.training.scenes import SceneSettings, Split
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What is evaluated.
+
+    Attributes:
+        seed: of the scenes.
+        split: of the scenes; `Split.CHOOSE` for decisions, `Split.REPORT` for what is told.
+        scenes: which scenes; ``frames`` is replaced by what a number of chunks needs, and ``sensor`` by a clean one.
+        count: how many scenes.
+        size: edge of the views, pixels.
+        chunk_views: views of a chunk.
+        chunk_counts: numbers of chunks after which all views so far are asked for.
+        targets: held-out views of a scene and chunk count, spread over what was observed.
+        horizon_s: seconds of the memory's time axis.
+        extent_m: metres of a memory unit, 0: read from the first chunk, as a node does by default.
+        batch: scenes at once.
+        atlas: how many places a memory has.
+        memory_size: edge of the views that the memory observes and renders, a whole part of ``size``; 0: the same.
+        photographs: keyframes that a view is recalled from, at most.
+    """
+
+    seed: int = 0
+    split: Split = Split.CHOOSE
+    scenes: SceneSettings = SceneSettings()
+    count: int = 16
+    size: int = 64
+    chunk_views: int = 4
+    chunk_counts: tuple[int, ...] = (1, 2, 4)
+    targets: int = 8
+    horizon_s: float = 60.0
+    extent_m: float = 4.0
+    batch: int = 8
+    atlas: AtlasSettings = AtlasSettings()
+    memory_size: int = 0
+    photographs: int = 4
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            ValueError: nothing to evaluate, or a memory whose views are no whole part of the others.
+        """
+        counts = (self.count, self.size, self.chunk_views, self.targets, self.batch)
+        if min(counts) < 1 or not self.chunk_counts or min(self.chunk_counts) < 1:
+            raise ValueError("an evaluation needs at least one scene, pixel, view, target and chunk")
+        if min(self.chunk_counts) * self.chunk_views < 2:
+            raise ValueError("between the views of an evaluation something is held out: observe at least two")
+        if self.memory_size < 0 or self.size % (self.memory_size or self.size):
+            raise ValueError(
+                f"the edge of the memory's views must go into that of all views, {self.size}, got {self.memory_size}"
+            )
+
+    @property
+    def factor(self) -> int:
+        """Pixels of a view along one of the memory's."""
+        return self.size // (self.memory_size or self.size)
+
+
+def conditions(settings: EvaluationSettings, rule: WriteRule | None) -> str:
+    """What the scores are of, in a line."""
+    written = "plain LaCT" if rule is None else ", ".join(str(value) for value in rule_as_plain(rule).values())
+    places = settings.atlas.places
+    extent = f"{settings.extent_m:g} m" if settings.extent_m else "automatic"
+    total = sum(weight for _, weight in settings.scenes.families)
+    shares = [(family.value, weight / total) for family, weight in settings.scenes.families if weight > 0]
+    families = ", ".join(f"{share:.0%} {name}" for name, share in shares)
+    low, high = settings.scenes.difficulty
+    return (
+        f"{settings.count} scenes of the split {settings.split.value} ({families}; difficulty {low:g} to {high:g}; "
+        f"seed {settings.seed}), {settings.size}x{settings.size} pixels, chunks of {settings.chunk_views} views, "
+        f"extent {extent}; streaming order, {places} place{'s' * (places > 1)}, rule: {written}"
+    )
