@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import rclpy
 from ament_index_python.packages import get_package_prefix
@@ -226,6 +227,24 @@ def test_render_view_writes_a_view_of_a_wanted_size(robot: Robot, tmp_path: Path
     done = render_view(*wanted, "--output", tmp_path / "view.png", domain_id=robot.domain_id)
     assert done.returncode == 0, done.stderr
     assert size_of(tmp_path / "view.png") == (96, 40)
+
+
+def test_render_view_writes_depth_and_confidence_beside_the_colours(robot: Robot, tmp_path: Path) -> None:
+    depth, confidence = tmp_path / "depth.tiff", tmp_path / "confidence.tif"
+    files = ["--output", tmp_path / "view.png", "--depth", depth, "--confidence", confidence]
+    done = render_view("--frame", "camera_optical_frame", "--size", 96, 40, *files, domain_id=robot.domain_id)
+    assert done.returncode == 0, done.stderr
+    metres, sureness = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (depth, confidence))
+    assert metres.shape == sureness.shape == (40, 96) and metres.dtype == sureness.dtype == np.float32
+    assert ((metres > 0) | np.isnan(metres)).all() and np.isfinite(metres).any()
+    assert sureness.min() >= 0 and 0 < sureness.max() <= 1
+    assert size_of(tmp_path / "view.png") == (96, 40)
+
+
+def test_render_view_asks_for_the_fast_weights_alone(robot: Robot, tmp_path: Path) -> None:
+    done = render_view("--method", "memory", "--output", tmp_path / "view.png", domain_id=robot.domain_id)
+    assert done.returncode == 0, done.stderr
+    assert "0% from 0 photographs" in done.stdout
 
 
 def test_render_view_says_why_there_is_no_view(robot: Robot, tmp_path: Path) -> None:

@@ -123,6 +123,8 @@ def test_where_no_level_camera_can_look_is_refused(target: tuple[float, float, f
         ["--time", "nan"],
         ["--time", "inf"],
         ["--time", "1e12"],
+        ["--depth", "depth.png"],
+        ["--confidence", "confidence"],
     ],
     ids=" ".join,
 )

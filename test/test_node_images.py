@@ -18,7 +18,14 @@ from builtin_interfaces.msg import Time  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
 from fsm_ros.node import images  # noqa: E402
-from fsm_ros.node.images import ImageRefusedError, check_message, decode, encode  # noqa: E402
+from fsm_ros.node.images import (  # noqa: E402
+    ImageRefusedError,
+    check_message,
+    decode,
+    decode_floats,
+    encode,
+    encode_floats,
+)
 from fsm_ros.stream.ledger import Refusal  # noqa: E402
 
 RED, GREEN, BLUE, WHITE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (100, 100, 100)
@@ -132,6 +139,24 @@ def test_an_image_that_was_encoded_here_decodes_to_itself() -> None:
 def test_encoding_then_decoding_changes_nothing(height: int, width: int, seed: int) -> None:
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     assert np.array_equal(decode(encode(pixels, "", Time())), pixels)
+
+
+def test_numbers_come_back_as_they_were_sent_unknown_ones_too() -> None:
+    metres = np.array([[0.25, np.nan, 1e9], [np.inf, -1.0, 0.1]], dtype=np.float32)
+    message = encode_floats(metres, "camera", Time(sec=3))
+    assert (message.height, message.width, message.step, message.encoding) == (2, 3, 12, "32FC1")
+    assert (message.header.frame_id, message.header.stamp.sec) == ("camera", 3)
+    assert np.array_equal(decode_floats(message), metres, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("encoding", "rgb8"), ("is_bigendian", 1), ("step", 16), ("data", array.array("B", b"1234"))]
+)
+def test_numbers_of_another_layout_are_refused(field: str, value: object) -> None:
+    message = encode_floats(np.ones((2, 3), dtype=np.float32), "", Time())
+    setattr(message, field, value)
+    with pytest.raises(ImageRefusedError):
+        decode_floats(message)
 
 
 # --- rows and their padding -------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from node_harness import CHUNK_VIEWS, DEADLINE_S, POLL_S, NodeProcess, Robot, ac
 from rclpy.action import ActionClient
 
 from fsm_ros_msgs.action import RenderTrajectory
+from fsm_ros_msgs.srv import Recall
 
 CONFIGURE, CLEANUP = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP
 ACTIVATE, DEACTIVATE = Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE
@@ -120,7 +121,9 @@ def test_a_camera_of_an_impossible_name_is_refused_and_can_be_corrected(fresh: R
 def test_while_it_is_inactive_requests_are_answered_so(fresh: Robot) -> None:
     Camera(fresh).stream(1)
     bring(fresh, "inactive")
-    for answer in (fresh.render(pose_in("map")), fresh.reset(), fresh.pause(True), fresh.save("it"), fresh.load("it")):
+    recalled = fresh.ask(Recall, f"{fresh.name}/recall", Recall.Request(pose=pose_in("map")))
+    others = (fresh.reset(), fresh.pause(True), fresh.save("it"), fresh.load("it"))
+    for answer in (fresh.render(pose_in("map")), recalled, *others):
         assert not answer.success
         assert "not active" in answer.message
     bring(fresh, "active")

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from action_msgs.msg import GoalStatus
 from geometry_msgs.msg import PoseStamped
 from node_camera import Camera, camera_info, pose_in
 from node_harness import Robot, active_node
+from rclpy.action import ActionClient
 from sensor_msgs.msg import Image
 
+from fsm_ros_msgs.action import RenderTrajectory
 from fsm_ros_msgs.srv import Recall, RenderView
 
 FACING = (-0.5, 0.5, -0.5, 0.5)
@@ -80,6 +83,55 @@ def test_depth_and_confidence_are_published_beside_the_image(robot: Robot) -> No
 
     robot.wait_until(both, "depth and confidence of a rendered view")
     assert {image.encoding for images in heard.values() for image in images} == {"32FC1"}
+
+
+# --- trajectories ----------------------------------------------------------------------------------------------------
+
+
+def travelled(robot: Robot, **goal: object) -> tuple[list[RenderTrajectory.Feedback], int, RenderTrajectory.Result]:
+    """The views of a trajectory, how it ended, and what it said."""
+    client = ActionClient(robot.node, RenderTrajectory, "/fsm/render_trajectory")
+    robot.wait_until(client.server_is_ready, "the action")
+    views: list[RenderTrajectory.Feedback] = []
+    wanted = RenderTrajectory.Goal(**goal)
+    handle = robot.result(client.send_goal_async(wanted, feedback_callback=lambda m: views.append(m.feedback)))
+    answer = robot.result(handle.get_result_async())
+    robot.wait_until(lambda: len(views) == answer.result.views_rendered, "every view")
+    client.destroy()
+    return views, answer.status, answer.result
+
+
+def test_each_view_of_a_trajectory_tells_what_the_same_view_tells_alone(robot: Robot) -> None:
+    poses = [from_the_camera(robot), pose_in("map", (100.0, 0.0, 0.0))]
+    views, status, result = travelled(robot, poses=poses, camera_info=camera_info(80, 60))
+    assert status == GoalStatus.STATUS_SUCCEEDED, result.message
+    assert views[0].recalled > 0 and views[0].keyframes and "outside" in views[1].message
+    for pose, view in zip(poses, views, strict=True):
+        alone: RenderView.Response = robot.render(pose, camera_info=camera_info(80, 60))
+        assert alone.success, alone.message
+        for name in ("message", "image", "camera_info", "chunks_observed", "recalled", "keyframes", "epoch"):
+            assert getattr(view, name) == getattr(alone, name), name
+        # NaN is where depth is not known, and equals nothing.
+        assert np.array_equal(floats_of(view.depth), floats_of(alone.depth), equal_nan=True)
+        assert np.array_equal(floats_of(view.confidence), floats_of(alone.confidence))
+        assert view.depth.header == view.confidence.header == view.image.header
+        assert view.render_time > 0
+
+
+def test_a_trajectory_of_the_fast_weights_alone_can_be_asked_for(robot: Robot) -> None:
+    views, status, _ = travelled(robot, poses=[from_the_camera(robot)] * 2, method="memory")
+    assert status == GoalStatus.STATUS_SUCCEEDED
+    assert [(view.recalled, len(view.keyframes)) for view in views] == [(0.0, 0)] * 2
+    assert not any(floats_of(view.confidence).any() for view in views)
+
+
+def test_a_trajectory_of_an_unknown_method_is_aborted_with_those_that_are_known(robot: Robot) -> None:
+    views, status, result = travelled(robot, poses=[from_the_camera(robot)], method="magic")
+    assert status == GoalStatus.STATUS_ABORTED and not views
+    assert "magic" in result.message and "recall, memory" in result.message
+
+
+# --- the photographs -------------------------------------------------------------------------------------------------
 
 
 def test_the_photographs_that_know_a_place_are_told_with_and_without_pixels(robot: Robot) -> None:

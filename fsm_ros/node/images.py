@@ -106,6 +106,23 @@ def encode_floats(values: NDArray[np.float32], frame_id: str, stamp: Time) -> Im
     return image
 
 
+def decode_floats(message: Image) -> NDArray[np.float32]:
+    """The values of a 32FC1 image without padding, as :func:`encode_floats` makes it; ``[height, width]`` float32.
+
+    Raises:
+        ImageRefusedError: it is of another kind, or cut short.
+    """
+    if message.encoding != "32FC1" or message.is_bigendian or message.step != 4 * message.width:
+        raise ImageRefusedError(
+            Refusal.UNSUPPORTED_ENCODING,
+            f"expected little-endian 32FC1 in rows of {4 * message.width} bytes, found {message.encoding!r} in rows of "
+            f"{message.step}",
+        )
+    check_message(message)
+    values = np.frombuffer(message.data, "<f4", count=message.width * message.height)
+    return values.reshape(message.height, message.width).astype(np.float32)
+
+
 def _decode_compressed(message: CompressedImage) -> NDArray[np.uint8]:
     try:
         # As the camera saw it: its calibration knows nothing of how a viewer should turn the picture.

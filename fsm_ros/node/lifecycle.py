@@ -27,6 +27,7 @@ from fsm_ros.memory.checkpoint import CheckpointError
 from fsm_ros.node.cameras import CameraSubscriptions
 from fsm_ros.node.conversions import ns_to_stamp
 from fsm_ros.node.diagnostics import Health, RecentTroubles, Troubles, diagnostic_array, memory_message
+from fsm_ros.node.gate import ViewGate
 from fsm_ros.node.ingest import Ingest
 from fsm_ros.node.markers import keyframe_markers
 from fsm_ros.node.memory_services import MemoryServices
@@ -35,7 +36,8 @@ from fsm_ros.node.poses import PoseSource
 from fsm_ros.node.recall import RecallServer
 from fsm_ros.node.requests import INACTIVE, Bridge
 from fsm_ros.node.transitions import refuse_impossible, telling
-from fsm_ros.node.views import ViewPublishers, ViewServer
+from fsm_ros.node.view_messages import ViewPublishers
+from fsm_ros.node.views import ViewServer
 from fsm_ros.recall.checkpoint import RecallWeightsError
 from fsm_ros.spatial.results import Failure, ObserveReport
 from fsm_ros.spatial.settings import rule_name
@@ -67,6 +69,7 @@ class _Configured:
     ledger: FrameLedger
     publishers: _Publishers
     bridge: Bridge
+    gate: ViewGate
     views: ViewServer
     recall: RecallServer
     services: MemoryServices
@@ -130,10 +133,11 @@ class FsmNode(LifecycleNode):
         engine.start()
         out = self._make_publishers()
         bridge = Bridge(self, values["render.timeout"])
-        views = ViewServer(self, engine, bridge, values, out.views, self._on_rendered)
-        recall = RecallServer(self, engine, bridge, values)
+        gate = ViewGate(engine, bridge, values["memory.frame_id"])
+        views = ViewServer(self, gate, values["render.frame_id"], out.views, self._on_rendered)
+        recall = RecallServer(self, gate, values["recall.photographs"])
         services = MemoryServices(self, engine, bridge, values)
-        self._configured = _Configured(values, engine, FrameLedger(), out, bridge, views, recall, services)
+        self._configured = _Configured(values, engine, FrameLedger(), out, bridge, gate, views, recall, services)
         parameters = sum(p.numel() for p in loaded.model.parameters())
         self.get_logger().info(
             f"configured: {values['model.checkpoint']} ({parameters / 1e6:.1f} M parameters) on {memory.device}, "
@@ -172,8 +176,7 @@ class FsmNode(LifecycleNode):
         self._active = _Active(poses, ingest, cameras, RecentTroubles(), timers)
         self._jumps_told = 0
         ingest.start()
-        parts.views.open(poses.lookup)
-        parts.recall.open(poses.lookup)
+        parts.gate.open(poses.lookup)
         parts.services.open(ingest)
         self.get_logger().info(f"active: listening to {', '.join(cameras.topics)} in frame {memory_frame}")
         return super().on_activate(state)
@@ -238,8 +241,7 @@ class FsmNode(LifecycleNode):
         active.cameras.close()
         active.ingest.stop()
         parts = self._parts()
-        parts.views.close()
-        parts.recall.close()
+        parts.gate.close()
         parts.services.close()
         parts.bridge.answer_all(INACTIVE)
         active.poses.close()

@@ -7,14 +7,12 @@ from geometry_msgs.msg import Point, Pose, Quaternion
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 
-from fsm_ros.configuration.values import Values
-from fsm_ros.engine import MemoryEngine
 from fsm_ros.node.calibration import info_from_camera
 from fsm_ros.node.conversions import matrix_to_transform, ns_to_stamp
+from fsm_ros.node.gate import ViewGate
 from fsm_ros.node.images import encode
-from fsm_ros.node.requests import INACTIVE, Bridge, PoseLookup, parse_view
 from fsm_ros.spatial.rendering import used_keyframe
-from fsm_ros.spatial.results import NOTHING_OBSERVED, Failure, UsedKeyframe
+from fsm_ros.spatial.results import Failure, UsedKeyframe
 from fsm_ros_msgs.msg import RecalledKeyframe
 from fsm_ros_msgs.srv import Recall
 
@@ -23,32 +21,20 @@ MOST = 256
 
 
 class RecallServer:
-    """Tells which kept photographs know a place; there from configure to cleanup, and serves while it is open."""
+    """Tells which kept photographs know a place; there from configure to cleanup."""
 
-    def __init__(self, node: LifecycleNode, engine: MemoryEngine, bridge: Bridge, values: Values) -> None:
-        """Refuse requests, until opened.
+    def __init__(self, node: LifecycleNode, gate: ViewGate, count: int) -> None:
+        """Serve what the gate lets through.
 
         Args:
             node: where the service lives.
-            engine: who owns the memory.
-            bridge: how to await it.
-            values: the node's parameters.
+            gate: to the memory.
+            count: photographs that are told of where a request names no number.
         """
         self._node = node
-        self._engine = engine
-        self._bridge = bridge
-        self._lookup: PoseLookup | None = None
-        self._memory_frame = values["memory.frame_id"]
-        self._count = values["recall.photographs"]
-        self._service = node.create_service(Recall, "~/recall", self._recall, callback_group=bridge.group)
-
-    def open(self, lookup: PoseLookup) -> None:
-        """Serve, with poses from there."""
-        self._lookup = lookup
-
-    def close(self) -> None:
-        """Refuse requests from now on."""
-        self._lookup = None
+        self._gate = gate
+        self._count = count
+        self._service = node.create_service(Recall, "~/recall", self._recall, callback_group=gate.bridge.group)
 
     def destroy(self) -> None:
         """Take the service away."""
@@ -62,30 +48,27 @@ class RecallServer:
         else:
             response.success = True
             response.keyframes = found
-        scene = self._engine.memory.scene
+        scene = self._gate.scene
         if scene is not None:
             response.kept = len(scene.keyframes)
             response.epoch = scene.epoch
         return response
 
     async def _answer(self, request: Recall.Request) -> list[RecalledKeyframe] | Failure:
-        if self._lookup is None:
-            return INACTIVE
-        if self._engine.memory.scene is None:
-            return NOTHING_OBSERVED
-        wanted = parse_view(request.pose, request.scene_time, request.camera_info, self._lookup, self._memory_frame)
-        if isinstance(wanted, Failure):
-            return wanted
         count = min(int(request.count) or self._count, MOST)
-        known = await self._bridge.wait(
-            self._engine.ask(
-                lambda memory: memory.known_from(wanted.world_from_camera, wanted.stamp_ns, wanted.camera, count)
-            )
+        answer = await self._gate.ask(
+            request.pose,
+            request.scene_time,
+            request.camera_info,
+            lambda memory, view: memory.known_from(view.world_from_camera, view.stamp_ns, view.camera, count),
         )
-        if isinstance(known, Failure):
-            return known
+        if isinstance(answer, Failure):
+            return answer
+        _, known = answer
         return [
-            keyframe_message(used_keyframe(keyframe), keyframe.image if request.images else None, self._memory_frame)
+            keyframe_message(
+                used_keyframe(keyframe), keyframe.image if request.images else None, self._gate.memory_frame
+            )
             for keyframe in known
         ]
 

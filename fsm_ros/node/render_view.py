@@ -1,6 +1,6 @@
-"""The console script `render_view`: asks a running memory for one view and saves it as a PNG.
+"""The console script `render_view`: asks a running memory for one view and saves it, with its depth where wanted.
 
-render_view --position 1 0 0.5 --look-at 3 0 0.5 --output view.png
+render_view --position 1 0 0.5 --look-at 3 0 0.5 --output view.png --depth depth.tiff --confidence confidence.tiff
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from rclpy.node import Node
 
 from fsm_ros.node.calibration import info_from_camera
 from fsm_ros.node.conversions import matrix_to_transform, ns_to_stamp
-from fsm_ros.node.images import decode
+from fsm_ros.node.images import decode, decode_floats
 from fsm_ros.stream.frame import Camera
 from fsm_ros_msgs.srv import RenderView
 
 UP = np.array([0.0, 0.0, 1.0])  # REP-103: z up in map and odom
+FLOAT_FILES = (".tiff", ".tif")
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 
@@ -88,7 +89,10 @@ def _request(options: argparse.Namespace) -> RenderView.Request:
     if options.quaternion is not None:
         q = stamped.pose.orientation
         q.x, q.y, q.z, q.w = options.quaternion
-    request = RenderView.Request(pose=stamped)
+    for path in (options.depth, options.confidence):
+        if path is not None and path.suffix.lower() not in FLOAT_FILES:
+            raise ValueError(f"{path} cannot hold numbers with fractions: let it end in {' or '.join(FLOAT_FILES)}")
+    request = RenderView.Request(pose=stamped, method=options.method)
     if options.time is not None:
         if not math.isfinite(options.time):
             raise ValueError(f"--time must be finite, got {options.time}")
@@ -119,12 +123,17 @@ def _ask(node: Node, request: RenderView.Request, options: argparse.Namespace) -
         return EXIT_FAILED
     if response.message:
         print(f"render_view: {response.message}", file=sys.stderr)
-    if not cv2.imwrite(str(options.output), cv2.cvtColor(decode(response.image), cv2.COLOR_RGB2BGR)):
-        print(f"render_view: {options.output} could not be written", file=sys.stderr)
-        return EXIT_FAILED
+    files = {options.output: cv2.cvtColor(decode(response.image), cv2.COLOR_RGB2BGR)}
+    for path, image in ((options.depth, response.depth), (options.confidence, response.confidence)):
+        if path is not None:
+            files[path] = decode_floats(image)
+    for path, pixels in files.items():
+        if not cv2.imwrite(str(path), pixels):
+            print(f"render_view: {path} could not be written", file=sys.stderr)
+            return EXIT_FAILED
     print(
         f"{options.output}: {response.image.width}x{response.image.height}, {response.chunks_observed} chunks, "
-        f"{1e3 * response.render_time:.1f} ms"
+        f"{response.recalled:.0%} from {len(response.keyframes)} photographs, {1e3 * response.render_time:.1f} ms"
     )
     return 0
 
@@ -149,7 +158,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--fov", type=float, default=70.0, help="horizontal field of view with --size, degrees")
     parser.add_argument("--node", default="/fsm", help="the memory node")
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds")
-    parser.add_argument("--output", type=Path, default=Path("view.png"))
+    parser.add_argument("--method", default="", help="recall or memory; default: what the parameter render.method says")
+    parser.add_argument("--output", type=Path, default=Path("view.png"), help="its colours (%(default)s)")
+    parser.add_argument("--depth", type=Path, help="TIFF for its depth: float32, metres, NaN where it is not known")
+    parser.add_argument("--confidence", type=Path, help="TIFF for how far its colours can be trusted: float32, 0 to 1")
     return parser.parse_args(rclpy.utilities.remove_ros_args(["render_view", *arguments])[1:])
 
 

@@ -3,103 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import PoseStamped, TransformStamped
+from geometry_msgs.msg import PoseStamped
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.lifecycle import LifecycleNode
-from rclpy.lifecycle.publisher import LifecyclePublisher
-from sensor_msgs.msg import CameraInfo, Image
-from tf2_msgs.msg import TFMessage
+from sensor_msgs.msg import CameraInfo
 
-from fsm_ros.configuration.values import Values
-from fsm_ros.engine import MemoryEngine
-from fsm_ros.node.calibration import info_from_camera
-from fsm_ros.node.conversions import matrix_to_transform, ns_to_stamp
-from fsm_ros.node.images import encode, encode_floats
-from fsm_ros.node.recall import keyframe_message
-from fsm_ros.node.requests import INACTIVE, Bridge, PoseLookup, ViewRequest, parse_view
-from fsm_ros.spatial.results import NOTHING_OBSERVED, Failure, FailureKind, Rendered
+from fsm_ros.node.gate import ViewGate
+from fsm_ros.node.view_messages import ViewMessages, ViewPublishers, messages_of, publish, tell
+from fsm_ros.spatial.results import Failure, FailureKind
 from fsm_ros.spatial.settings import RenderMethod
 from fsm_ros_msgs.action import RenderTrajectory
 from fsm_ros_msgs.srv import RenderView
 
 
-@dataclass(frozen=True)
-class ViewPublishers:
-    """Where everything about a rendered view goes."""
-
-    image: LifecyclePublisher
-    camera_info: LifecyclePublisher
-    depth: LifecyclePublisher
-    confidence: LifecyclePublisher
-    transforms: LifecyclePublisher
-
-
-@dataclass(frozen=True)
-class ViewMessages:
-    """A rendered view, as messages of one stamp and frame."""
-
-    image: Image
-    camera_info: CameraInfo
-    depth: Image
-    confidence: Image
-
-
 class ViewServer:
-    """Answers requests for views, and publishes every view that it renders.
-
-    It is there from configure to cleanup, and serves while it is open: a request that is under way when the node is
-    deactivated still needs a service to be answered through.
-    """
+    """Answers requests for views, and publishes every view that it renders; there from configure to cleanup."""
 
     def __init__(
         self,
         node: LifecycleNode,
-        engine: MemoryEngine,
-        bridge: Bridge,
-        values: Values,
+        gate: ViewGate,
+        view_frame: str,
         publishers: ViewPublishers,
         on_rendered: Callable[[float], None],
     ) -> None:
-        """Refuse requests, until opened.
+        """Serve what the gate lets through.
 
         Args:
             node: where the service and the action live.
-            engine: who renders.
-            bridge: how to await it.
-            values: the node's parameters.
+            gate: to the memory.
+            view_frame: name of the optical frame of rendered views.
             publishers: of what is rendered.
             on_rendered: told the seconds that a view took.
         """
         self._node = node
-        self._engine = engine
-        self._bridge = bridge
-        self._lookup: PoseLookup | None = None
-        self._memory_frame = values["memory.frame_id"]
-        self._view_frame = values["render.frame_id"]
+        self._gate = gate
+        self._view_frame = view_frame
         self._publishers = publishers
         self._on_rendered = on_rendered
-        self._service = node.create_service(RenderView, "~/render", self._render, callback_group=bridge.group)
+        self._service = node.create_service(RenderView, "~/render", self._render, callback_group=gate.bridge.group)
         self._action = ActionServer(
             node,
             RenderTrajectory,
             "~/render_trajectory",
             execute_callback=self._render_trajectory,
-            goal_callback=lambda _: GoalResponse.REJECT if self._lookup is None else GoalResponse.ACCEPT,
+            goal_callback=lambda _: GoalResponse.ACCEPT if gate.is_open else GoalResponse.REJECT,
             cancel_callback=lambda _: CancelResponse.ACCEPT,
-            callback_group=bridge.group,
+            callback_group=gate.bridge.group,
         )
-
-    def open(self, lookup: PoseLookup) -> None:
-        """Serve, with poses from there."""
-        self._lookup = lookup
-
-    def close(self) -> None:
-        """Refuse requests from now on."""
-        self._lookup = None
 
     def destroy(self) -> None:
         """Take the service and the action away."""
@@ -111,22 +65,11 @@ class ViewServer:
         if isinstance(view, Failure):
             response.success = False
             response.message = view.message
-            scene = self._engine.memory.scene
+            scene = self._gate.scene
             response.chunks_observed = 0 if scene is None else scene.chunks_observed
             return response
-        rendered, messages = view
         response.success = True
-        response.message = rendered.warning
-        response.camera_info = messages.camera_info
-        response.chunks_observed = rendered.chunks_observed
-        response.recalled = rendered.recalled
-        response.epoch = rendered.epoch
-        response.keyframes = [keyframe_message(each, None, self._memory_frame) for each in rendered.keyframes]
-        response.render_time = rendered.render_s
-        if not request.omit_image:
-            response.image = messages.image
-            response.depth = messages.depth
-            response.confidence = messages.confidence
+        tell(response, view, self._gate.memory_frame, pixels=not request.omit_image)
         return response
 
     async def _render_trajectory(self, goal: ServerGoalHandle) -> RenderTrajectory.Result:
@@ -147,62 +90,35 @@ class ViewServer:
                 goal.canceled()
                 result.message = f"canceled after {index} of {len(request.poses)} views"
                 return result
-            view = await self._view(pose, scene_time, request.camera_info, "")
+            view = await self._view(pose, scene_time, request.camera_info, request.method)
             if isinstance(view, Failure):
                 result.message = f"view {index}: {view.message}"
                 goal.abort()
                 return result
-            _, messages = view
-            goal.publish_feedback(
-                RenderTrajectory.Feedback(view=index, image=messages.image, camera_info=messages.camera_info)
-            )
+            feedback = RenderTrajectory.Feedback(view=index)
+            tell(feedback, view, self._gate.memory_frame, pixels=True)
+            goal.publish_feedback(feedback)
             result.views_rendered = index + 1
         result.success = True
         goal.succeed()
         return result
 
-    async def _view(
-        self, pose: PoseStamped, scene_time: Time, info: CameraInfo, method: str
-    ) -> tuple[Rendered, ViewMessages] | Failure:
-        if self._lookup is None:
-            return INACTIVE
-        if self._engine.memory.scene is None:
-            return NOTHING_OBSERVED
+    async def _view(self, pose: PoseStamped, scene_time: Time, info: CameraInfo, method: str) -> ViewMessages | Failure:
         made_of = _method(method)
         if isinstance(made_of, Failure):
             return made_of
-        wanted = parse_view(pose, scene_time, info, self._lookup, self._memory_frame)
-        if isinstance(wanted, Failure):
-            return wanted
-        rendered = await self._bridge.wait(
-            self._engine.ask(
-                lambda memory: memory.render(wanted.world_from_camera, wanted.stamp_ns, wanted.camera, made_of)
-            )
+        answer = await self._gate.ask(
+            pose,
+            scene_time,
+            info,
+            lambda memory, view: memory.render(view.world_from_camera, view.stamp_ns, view.camera, made_of),
         )
-        if isinstance(rendered, Failure):
-            return rendered
+        if isinstance(answer, Failure):
+            return answer
+        wanted, rendered = answer
         self._on_rendered(rendered.render_s)
-        return rendered, self._publish(rendered, wanted)
-
-    def _publish(self, rendered: Rendered, wanted: ViewRequest) -> ViewMessages:
-        stamp = ns_to_stamp(rendered.stamp_ns)
-        transform = TransformStamped(
-            child_frame_id=self._view_frame, transform=matrix_to_transform(wanted.world_from_camera)
-        )
-        transform.header.frame_id = self._memory_frame
-        transform.header.stamp = stamp
-        messages = ViewMessages(
-            encode(rendered.image, self._view_frame, stamp),
-            info_from_camera(rendered.camera, self._view_frame, stamp),
-            encode_floats(rendered.depth_m, self._view_frame, stamp),
-            encode_floats(rendered.confidence, self._view_frame, stamp),
-        )
-        out = self._publishers
-        out.transforms.publish(TFMessage(transforms=[transform]))
-        out.camera_info.publish(messages.camera_info)
-        out.image.publish(messages.image)
-        out.depth.publish(messages.depth)
-        out.confidence.publish(messages.confidence)
+        messages = messages_of(rendered, self._view_frame)
+        publish(messages, wanted.world_from_camera, self._gate.memory_frame, self._publishers)
         return messages
 
 
