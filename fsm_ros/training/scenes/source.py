@@ -121,7 +121,7 @@ class SceneSource:
         if len(drawn) != len(indices):
             raise ValueError(f"{len(indices)} clips need as many drawn scenes, got {len(drawn)}")
         ways = [scene.way for scene in drawn]
-        worlds = Worlds([scene.spec for scene in drawn], self._bank, self._texels)
+        worlds = self.worlds_of([scene.spec for scene in drawn])
         numbers = list(indices)
         frames = self.settings.frames + beside
         extra = [self._beside(number, scene, beside) for number, scene in zip(numbers, drawn, strict=True)]
@@ -170,7 +170,11 @@ class SceneSource:
 
     def worlds(self, indices: Sequence[int]) -> Worlds:
         """The scenes of the clips, to be rendered at any pose and time."""
-        return Worlds([scene.spec for scene in self.draw(indices)], self._bank, self._texels)
+        return self.worlds_of([scene.spec for scene in self.draw(indices)])
+
+    def worlds_of(self, specs: Sequence[SceneSpec]) -> Worlds:
+        """Scenes that were made of drawn ones, in numbers, to be rendered at any pose and time."""
+        return Worlds(specs, self._bank, self._texels)
 
     def trajectories(self, indices: Sequence[int]) -> list[Trajectory]:
         """The cameras' ways of the clips."""
