@@ -46,6 +46,7 @@ def make_run(
     lpips: bool = False,
     device: bool = False,
     nearest_shift: int = 5,
+    photographs_add: float | None = None,
 ) -> Run:
     """One run: a camera drives an arc past a wall; renders are blurred, and the older the worse.
 
@@ -61,6 +62,8 @@ def make_run(
         lpips: whether that metric was measured.
         device: whether there was an accelerator.
         nearest_shift: pixels between a view and its nearest keyframe.
+        photographs_add: dB that renders are better by than what the fast weights alone render; None where that is what
+            was asked for.
     """
     noise = np.random.default_rng(seed + sum(recording.encode()))
     count = chunks * HELD_OUT_A_CHUNK if views is None else views
@@ -87,6 +90,11 @@ def make_run(
         )
         for number, image in enumerate(truth)
     )
+    if photographs_add is not None:
+        held_out = tuple(
+            replace(view, memory={Metric.PSNR: view.render[Metric.PSNR] - photographs_add, Metric.SSIM: 0.5})
+            for view in held_out
+        )
     return Run(
         recording=recording,
         recording_told=f"/camera/image_raw (raw, {size[1]}x{size[0]}), /tf: map to camera_optical_frame",
@@ -110,7 +118,13 @@ def make_run(
         chunks=tuple(_chunk(number, chunks, skill, device, noise) for number in range(chunks)),
         held_out=held_out,
         observed=tuple(
-            replace(view, baselines={}, where=None, render={**view.render, Metric.PSNR: view.render[Metric.PSNR] + 1.5})
+            replace(
+                view,
+                baselines={},
+                memory={},
+                where=None,
+                render={**view.render, Metric.PSNR: view.render[Metric.PSNR] + 1.5},
+            )
             for view in held_out
         ),
         forgetting=_matrix(chunks if count else 0, skill, noise),

@@ -115,3 +115,11 @@ def test_what_was_fitted_on_the_truth_is_never_the_best() -> None:
     rows = summary([run])
     (psnr,) = [column for column in quality_columns([run]) if column.title == "PSNR"]
     assert [rows[place].title for place in psnr.best(rows)] == ["one"]
+
+
+def test_what_kept_photographs_add_to_the_fast_weights_is_told_where_it_is_known() -> None:
+    told = findings([make_run(setting="both", photographs_add=2.5), make_run(setting="other", skill=0.1)])
+    assert any(sentence.endswith("kept photographs add 2.50 ± 0.00 dB.") for sentence in told)
+    assert any("kept photographs cost 1.00" in sentence for sentence in findings([make_run(photographs_add=-1.0)]))
+    assert any("no clear difference (0.00" in sentence for sentence in findings([make_run(photographs_add=0.0)]))
+    assert not any("kept photographs" in sentence for sentence in findings([make_run()]))

@@ -130,6 +130,8 @@ def test_the_matrix_is_of_the_fast_weights_alone_and_the_views_of_what_ships(don
         assert matrix.psnr[-1, column] == pytest.approx(np.mean(last), abs=1e-4)
     shown, rendered = ([view.render[Metric.PSNR] for view in each.held_out] for each in (done, alone))
     assert np.mean(shown) > np.mean(rendered)
+    assert [view.memory for view in done.held_out] == [view.render for view in alone.held_out], "beside what ships"
+    assert not any(view.memory for view in (*alone.held_out, *done.observed)), "nothing is measured twice"
 
 
 def test_chunks_tell_what_the_node_would_publish_and_what_they_cost(done: Run) -> None:
@@ -144,7 +146,7 @@ def test_chunks_tell_what_the_node_would_publish_and_what_they_cost(done: Run) -
         assert 0 < chunk.host_bytes <= chunk.host_peak_bytes
         assert chunk.device_peak_bytes == 0
     assert done.stream_s > sum(chunk.observe_s for chunk in done.chunks)
-    assert len(done.render_s) >= len(done.held_out) + len(done.observed)
+    assert len(done.render_s) == len(done.held_out) + len(done.observed), "of what ships, and of nothing that measures"
 
 
 def test_views_between_keyframes_lie_inside_the_path_and_tell_how_far_they_are(done: Run) -> None:

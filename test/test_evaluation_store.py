@@ -32,11 +32,11 @@ def job(bag: Path, setting: str = "configured", hold_out: str = "every:6", **cha
 
 @pytest.fixture
 def done() -> Run:
-    return make_run()
+    return make_run(photographs_add=2.0)
 
 
 def figures(found: Run) -> list[object]:
-    return [(v.render, v.psnr_when_new, v.baselines, v.where) for v in found.held_out] + [
+    return [(v.render, v.psnr_when_new, v.memory, v.baselines, v.where) for v in found.held_out] + [
         v.render for v in found.observed
     ]
 

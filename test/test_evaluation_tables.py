@@ -108,7 +108,7 @@ def test_what_was_not_measured_is_null(folder: Path) -> None:
 
 def test_json_has_a_format_and_everything_but_pictures(runs: list[Run], folder: Path) -> None:
     content = strict((folder / "metrics.json").read_text(encoding="utf-8"))
-    assert content["format"] == 1
+    assert content["format"] == 2
     assert len(content["summary"]) == len(summary(runs))
     assert set(content["runs"][0]) == set(vars(runs[0])) - {"pictures"}
     assert content["runs"][0]["values"]["memory.mode"] == "elastic"
@@ -120,6 +120,26 @@ def test_tables_of_nothing_rendered_have_their_columns_and_no_rows(tmp_path: Pat
         table = parquet.read_table(tmp_path / f"{name}.parquet")
         assert table.num_rows == 0 and table.num_columns >= 5
     assert strict((tmp_path / "metrics.json").read_text())["runs"][0]["complete"] is False
+
+
+def test_the_fast_weights_alone_are_told_beside_what_ships_where_these_are_two(tmp_path: Path) -> None:
+    both, alone = make_run(setting="both", photographs_add=3.0), make_run(setting="memory")
+    rows = summary([both, alone])
+    assert rows[0].memory[Metric.PSNR].value == pytest.approx(rows[0].quality[Metric.PSNR].value - 3.0)
+    assert not any(row.memory for row in rows[1:])
+    (column,) = [column for column in quality_columns([both, alone]) if column.title == "fast weights alone"]
+    assert [column.text(row) for row in rows[1:]] == ["–"] * 4
+    assert column.text(rows[0]) in summary_text([both, alone]) and column.text(rows[0]) in summary_markdown([both])
+    assert not [column for column in quality_columns([alone]) if column.title == "fast weights alone"]
+    write_tables(tmp_path, [both, alone])
+    told = strict((tmp_path / "metrics.json").read_text(encoding="utf-8"))
+    assert told["summary"][0]["memory"]["psnr"]["value"] == rows[0].memory[Metric.PSNR].value
+    frames = parquet.read_table(tmp_path / "frames.parquet").to_pylist()
+    views = [view for run in told["runs"] for view in run["held_out"]]
+    assert [row["memory_psnr"] for row in frames] == [view["memory"].get("psnr") for view in views]
+    assert frames[0]["memory_ssim"] == 0.5 and frames[0]["memory_ms_ssim"] is frames[-1]["memory_psnr"] is None
+    write_tables(tmp_path, [alone])
+    assert "memory_psnr" not in parquet.read_table(tmp_path / "frames.parquet").column_names
 
 
 def test_plain_refuses_what_has_no_place_in_json() -> None:

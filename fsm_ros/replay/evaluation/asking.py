@@ -68,7 +68,7 @@ class Asking:
         """
         self._engine = engine
         self.render_s: list[float] = []
-        """Seconds that each render took."""
+        """Seconds that each render took that was made as the parameters say."""
 
         @lru_cache(maxsize=asked_again + NEIGHBOURS_KEPT)
         def truth(frame: RigFrame) -> PosedImage:
@@ -91,7 +91,8 @@ class Asking:
             lambda memory: memory.render(wanted.world_from_camera, wanted.stamp_ns, wanted.camera, method)
         ).result()
         if isinstance(answer, Rendered):
-            self.render_s.append(answer.render_s)
+            if method is None:
+                self.render_s.append(answer.render_s)
         elif answer.kind in (FailureKind.STOPPED, FailureKind.INTERNAL):
             raise RuntimeError(f"the memory does not answer: {answer.message}")
         return answer

@@ -83,10 +83,22 @@ _METRICS = {
     Metric.LPIPS: (3, "", Better.LOWER, "learned perceptual distance, lower is better"),
 }
 
+_MEMORY_ALONE = Column(
+    "fast weights alone",
+    "dB",
+    "PSNR of the same views as the fast weights alone render them, where what ships has kept photographs as well",
+    2,
+    Better.HIGHER,
+    lambda row: row.memory.get(Metric.PSNR, Mean()).value,
+    lambda row: row.memory.get(Metric.PSNR, Mean()).error,
+)
+
 
 def quality_columns(runs: Sequence[Run]) -> list[Column]:
     """How good the answers are, and what became of them: one column for each metric that was measured, and so on."""
     found = [_metric_column(metric) for metric in measured_metrics(runs)]
+    if any(view.memory for run in runs for view in run.held_out):
+        found.append(_MEMORY_ALONE)
     return found + [
         Column(
             "forgetting",

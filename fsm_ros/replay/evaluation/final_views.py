@@ -12,9 +12,10 @@ from scipy.spatial.transform import Rotation
 from fsm_ros.replay.evaluation import baselines
 from fsm_ros.replay.evaluation.asking import Asked, Asking, pose_of
 from fsm_ros.replay.evaluation.metrics import ImageMetrics
-from fsm_ros.replay.evaluation.results import Baseline, Pictures, ViewResult
+from fsm_ros.replay.evaluation.results import Baseline, Metric, Pictures, ViewResult
 from fsm_ros.replay.evaluation.whereabouts import ObservedPath
 from fsm_ros.spatial.results import Failure, Rendered
+from fsm_ros.spatial.settings import RenderMethod
 from fsm_ros.stream.frame import PosedImage
 
 GoesOn = Callable[[int], bool]
@@ -24,7 +25,15 @@ GoesOn = Callable[[int], bool]
 class FinalViews:
     """Asks for views, and compares them with the truth and with answers that need no memory."""
 
-    def __init__(self, asking: Asking, metrics: ImageMetrics, keyframes: Sequence[Asked], first_ns: int) -> None:
+    def __init__(
+        self,
+        asking: Asking,
+        metrics: ImageMetrics,
+        keyframes: Sequence[Asked],
+        first_ns: int,
+        *,
+        from_photographs: bool = False,
+    ) -> None:
         """Prepare.
 
         Args:
@@ -32,8 +41,11 @@ class FinalViews:
             metrics: how they are compared.
             keyframes: all that was observed, in its order; at least one.
             first_ns: the recording's first moment, nanoseconds.
+            from_photographs: whether views are recalled from kept photographs: what the fast weights alone render is
+                then measured beside them.
         """
         self._asking, self._metrics, self._keyframes, self._first_ns = asking, metrics, keyframes, first_ns
+        self._from_photographs = from_photographs
         self._poses = np.stack([pose_of(kept.frame) for kept in keyframes])
         self._stamps_ns = np.array([kept.frame.stamp_ns for kept in keyframes], dtype=np.int64)
         self._cameras = [kept.frame.camera for kept in keyframes]
@@ -56,6 +68,7 @@ class FinalViews:
             images = self._answers(wanted)
             views[place] = replace(
                 self._view(asked[place], wanted, answer),
+                memory=self._of_fast_weights(wanted) if self._from_photographs else {},
                 baselines={which: self._metrics.measure(image, wanted.image) for which, image in images.items()},
                 where=self._path.locate(wanted.world_from_camera, wanted.stamp_ns),
             )
@@ -91,6 +104,12 @@ class FinalViews:
         last = baselines.last_index(self._stamps_ns, self._cameras, wanted.stamp_ns, wanted.source)
         return baselines.answers_from(near, self._keyframe(last), wanted)
 
+    def _of_fast_weights(self, wanted: PosedImage) -> dict[Metric, float]:
+        return self._measured(self._asking.render(wanted, RenderMethod.MEMORY), wanted)
+
+    def _measured(self, answer: Rendered | Failure, wanted: PosedImage) -> dict[Metric, float]:
+        return self._metrics.measure(answer.image, wanted.image) if isinstance(answer, Rendered) else {}
+
     def _keyframe(self, number: int) -> PosedImage:
         return self._asking.truth(self._keyframes[number].frame)
 
@@ -105,7 +124,7 @@ class FinalViews:
             chunk=asked.chunk,
             position=(x, y, z),
             quaternion=(float(turn[0]), float(turn[1]), float(turn[2]), float(turn[3])),
-            render=self._metrics.measure(answer.image, wanted.image) if isinstance(answer, Rendered) else {},
+            render=self._measured(answer, wanted),
             psnr_when_new=asked.psnr_when_new,
             warning=answer.warning if isinstance(answer, Rendered) else f"not rendered: {answer.message}",
         )

@@ -27,7 +27,13 @@ def findings(runs: Sequence[Run]) -> list[str]:
     if not ranked:
         return []
     best = ranked[0]
-    found = [_best(ranked), _against_nearest(best, runs), _bound(best, runs), _forgetting(runs)]
+    found = [
+        _best(ranked),
+        _from_photographs(best),
+        _against_nearest(best, runs),
+        _bound(best, runs),
+        _forgetting(runs),
+    ]
     found += [*_untouched(runs), _beyond(best)]
     return [sentence for sentence in found if sentence]
 
@@ -53,6 +59,21 @@ def _sureness(difference: Mean, best: str, second: str) -> str:
     ahead, behind = (best, second) if difference.value > 0 else (second, best)
     size = Mean(abs(difference.value), difference.error, difference.count)
     return f" On the same views {ahead} leads {behind} by {_told(size)}."
+
+
+def _from_photographs(best: Run) -> str:
+    """What the kept photographs add to the fast weights, on the same views."""
+    gain = _paired(best, _render, best, _of_fast_weights)
+    if not np.isfinite(gain.value):
+        return ""
+    alone = _told(mean(map(_of_fast_weights, best.held_out)))
+    size = _told(Mean(abs(gain.value), gain.error, gain.count))
+    if np.isfinite(gain.error) and abs(gain.value) <= _SURE * gain.error:
+        return (
+            f"The fast weights alone render these views at {alone}: kept photographs make no clear difference ({size})."
+        )
+    verb = "add" if gain.value >= 0 else "cost"
+    return f"The fast weights alone render these views at {alone}: kept photographs {verb} {size}."
 
 
 def _against_nearest(best: Run, runs: Sequence[Run]) -> str:
@@ -163,6 +184,10 @@ def _psnr(run: Run) -> Mean:
 
 def _render(view: ViewResult) -> float:
     return view.render.get(Metric.PSNR, np.nan)
+
+
+def _of_fast_weights(view: ViewResult) -> float:
+    return view.memory.get(Metric.PSNR, np.nan)
 
 
 def _of(which: Baseline) -> Callable[[ViewResult], float]:

@@ -87,6 +87,8 @@ class ViewResult:
         quaternion: x, y, z, w: the optical frame's orientation in the memory's TF frame.
         render: how alike render and truth are; a metric that could not be measured is absent.
         psnr_when_new: dB, rendered by the fast weights right after its own chunk was observed; NaN where it was not.
+        memory: how alike what the fast weights alone render and the truth are; empty where `render` is that already,
+            and for observed views.
         baselines: the same for answers that need no memory; empty for observed views.
         where: relative to what was observed; None for observed views.
         warning: what the memory said of the request; mostly empty.
@@ -101,6 +103,7 @@ class ViewResult:
     quaternion: tuple[float, float, float, float]
     render: Mapping[Metric, float]
     psnr_when_new: float = float("nan")
+    memory: Mapping[Metric, float] = field(default_factory=dict)
     baselines: Mapping[Baseline, Mapping[Metric, float]] = field(default_factory=dict)
     where: Whereabouts | None = None
     warning: str = ""
@@ -243,7 +246,7 @@ class Run:
         observed: the keyframes, or evenly chosen ones of a long stream.
         forgetting: the matrix.
         path: of the cameras.
-        render_s: seconds that each render of a single view took.
+        render_s: seconds that each render of a single view took, made as the parameters say.
         stream_s: seconds that the stream took, reading, decoding and observing, without what only measures.
         pictures: of the held-out views.
         provenance: where the numbers come from.

@@ -182,7 +182,8 @@ class _Evaluation:
             progress.advance()
             return done < VIEWS_WHEN_CUT_SHORT or not is_stopped()
 
-        views = FinalViews(self._asking, self._metrics, self._keyframes, self._first_ns)
+        recalls = self._loaded.recall is not None and self._values.memory().method is RenderMethod.RECALL
+        views = FinalViews(self._asking, self._metrics, self._keyframes, self._first_ns, from_photographs=recalls)
         held_out, pictures = views.held_out(asked, goes_on)
         observed = views.observed(seen, goes_on)
         complete = complete and len(held_out) + len(observed) == len(asked) + len(seen)

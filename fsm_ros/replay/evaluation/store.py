@@ -19,7 +19,7 @@ from fsm_ros.replay.evaluation.replacing import replacing
 from fsm_ros.replay.evaluation.results import Baseline, ForgettingMatrix, Pictures, Run
 from fsm_ros.replay.evaluation.tables import plain
 
-FORMAT = 2
+FORMAT = 3
 _NOTES = "run.json"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -56,6 +56,7 @@ class SummaryRow:
         baseline: which one; None for the memory.
         views: held-out views.
         quality: mean over the held-out views, after the whole stream, of each metric that was measured.
+        memory: the same of what the fast weights alone render, where what ships is recalled from kept photographs.
         average_forgetting: dB, see `fsm_ros.replay.evaluation.forgetting`.
         backward_transfer: dB, likewise.
         gap: dB: observed views minus held-out ones, after the whole stream.
@@ -82,6 +83,7 @@ class SummaryRow:
     baseline: Baseline | None
     views: int
     quality: Mapping[Metric, Mean]
+    memory: Mapping[Metric, Mean] = field(default_factory=dict)
     average_forgetting: float = NAN
     backward_transfer: float = NAN
     gap: float = NAN
@@ -188,16 +190,20 @@ def mean(values: Iterable[float]) -> Mean:
 
 def render_quality(views: Sequence[ViewResult]) -> dict[Metric, Mean]:
     """How good the memory's answers are, for each metric that was measured."""
-    return {
-        metric: mean(view.render.get(metric, NAN) for view in views)
-        for metric in Metric
-        if any(metric in view.render for view in views)
-    }
+    return _means([view.render for view in views])
+
+
+def memory_quality(views: Sequence[ViewResult]) -> dict[Metric, Mean]:
+    """How good what the fast weights alone render is, for each metric that was measured; empty where nothing was."""
+    return _means([view.memory for view in views])
 
 
 def baseline_quality(views: Sequence[ViewResult], which: Baseline) -> dict[Metric, Mean]:
     """How good a baseline's answers are, for each metric that was measured."""
-    scores = [view.baselines.get(which, {}) for view in views]
+    return _means([view.baselines.get(which, {}) for view in views])
+
+
+def _means(scores: Sequence[Mapping[Metric, float]]) -> dict[Metric, Mean]:
     return {
         metric: mean(score.get(metric, NAN) for score in scores)
         for metric in Metric
@@ -220,6 +226,7 @@ def _row(run: Run) -> SummaryRow:
         baseline=None,
         views=len(run.held_out),
         quality=quality,
+        memory=memory_quality(run.held_out),
         average_forgetting=average_forgetting(run.forgetting),
         backward_transfer=backward_transfer(run.forgetting),
         gap=observed.value - quality.get(Metric.PSNR, Mean()).value,

@@ -18,7 +18,7 @@ from fsm_ros.replay.evaluation.replacing import replacing
 from fsm_ros.replay.evaluation.results import Baseline, ChunkResult, Metric, Pictures, Run, ViewResult, Whereabouts
 from fsm_ros.replay.evaluation.summary import measured_baselines, measured_metrics, summary
 
-FORMAT = 1
+FORMAT = 2
 METRICS_FILE = "metrics.json"
 TABLES = ("frames", "chunks", "forgetting")
 
@@ -114,6 +114,9 @@ def frames_table(runs: Sequence[Run]) -> Table:
         columns[f"quaternion_{axis}"] = (float, _entry("quaternion", index))
     for metric in found:
         columns[metric.value] = (float, _render(metric))
+    if any(view.memory for run in runs for view in run.held_out):
+        for metric in found:
+            columns[f"memory_{metric.value}"] = (float, _memory(metric))
     columns["psnr_when_new"] = (float, lambda view: view.psnr_when_new)
     for which in baselines:
         for metric in found:
@@ -165,6 +168,10 @@ def _entry(name: str, index: int) -> Callable[[ViewResult], object]:
 
 def _render(metric: Metric) -> Callable[[ViewResult], object]:
     return lambda view: view.render.get(metric)
+
+
+def _memory(metric: Metric) -> Callable[[ViewResult], object]:
+    return lambda view: view.memory.get(metric)
 
 
 def _baseline(which: Baseline, metric: Metric) -> Callable[[ViewResult], object]:
