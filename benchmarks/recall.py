@@ -1,8 +1,9 @@
 """What the fast weights add to the photographs, and the photographs to them: ``python benchmarks/recall.py --help``.
 
 Held-out procedural scenes, observed in chunks as a node observes them. Held-out views are recalled with and without the
-memory, with fewer photographs, with true depth, inside and outside what moves, at moments when the camera was
-elsewhere, after the photographs of their place are gone, and from as many photographs as the memory's bytes would hold.
+memory, with fewer photographs, with true depth, from beside the path, inside and outside what moves, at moments when
+the camera was elsewhere, after the photographs of their place are gone, and from as many photographs as the memory's
+bytes would hold.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ Figure = tuple[float, float]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = _parser().parse_args(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
     settings = EvaluationSettings(
         split=Split(options.split),
         count=options.count,
@@ -44,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     source = scene_source(settings, frames, weights.memory.device)
     found: list[Rows] = []
     with torch.no_grad():
-        for number, clip in enumerate(held_out_clips(settings, frames, weights.memory.device)):
+        for number, clip in enumerate(held_out_clips(settings, frames, weights.memory.device, beside=settings.targets)):
             found.append(rows_of(observed_scene(weights, source, number, clip, options.chunks, settings), weights))
     figures = over_scenes(found)
     print(tables(figures))
@@ -107,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--count", type=int, default=16, help="scenes (%(default)s)")
     parser.add_argument("--chunks", type=int, default=4, help="chunks of 4 views (%(default)s)")
     parser.add_argument("--size", type=int, default=64, help="edge of the views and photographs, pixels (%(default)s)")
+    parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0: as many as it takes by itself")
     parser.add_argument("--json", type=Path, help="write the figures")
     return parser
 

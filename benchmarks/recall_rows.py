@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 import torch
 from recall_scene import (
+    Question,
     Scene,
     Weights,
     after_eviction,
     at_another_moment,
+    beside_the_path,
     best_plane,
     in_one_place,
     knowing_depth,
@@ -37,6 +39,7 @@ def rows_of(scene: Scene, weights: Weights) -> Rows:
     return {
         **_whole_views(scene, weights, both, alone),
         **_parts(scene, answers),
+        **_beside(scene, weights),
         **_another_moment(scene, weights),
         **_evicted(scene, weights),
         **_bytes(scene, weights, alone.images),
@@ -75,25 +78,34 @@ def _parts(scene: Scene, answers: Mapping[str, Tensor]) -> Rows:
     }
 
 
+def _beside(scene: Scene, weights: Weights) -> Rows:
+    beside = beside_the_path(scene)
+    if beside is None:
+        return {}
+    answers = _answers(beside, weights, "nearest keyframe")
+    return {f"beside the path: {name}": _picture(images, beside.task.wanted.images) for name, images in answers.items()}
+
+
 def _another_moment(scene: Scene, weights: Weights) -> Rows:
-    other = at_another_moment(scene)
-    truth = other.task.wanted.images
-    answers = {
-        "both": weights.both(other.task).images,
-        "without the memory": weights.alone(other.task).images,
-        "memory": other.memory,
-        "photograph from there": other.photograph,
-    }
-    whole = {f"at another moment: {name}": _picture(images, truth) for name, images in answers.items()}
-    changed = {
-        f"at another moment, where it looks different: {name}": {PSNR: psnr_where(images, truth, other.changed)}
-        for name, images in answers.items()
-    }
+    other, seconds_apart = at_another_moment(scene)
+    answers, truth = _answers(other, weights, "photograph from there"), other.task.wanted.images
+    different = "at another moment, where it looks different"
     return {
-        **whole,
-        **changed,
+        **{f"at another moment: {name}": _picture(images, truth) for name, images in answers.items()},
+        **{
+            f"{different}: {name}": {PSNR: psnr_where(images, truth, other.changed)} for name, images in answers.items()
+        },
         "at another moment: share of pixels that look different": _share(other.changed),
-        "at another moment: seconds from that of the photograph": {VALUE: other.seconds_apart},
+        "at another moment: seconds from that of the photograph": {VALUE: seconds_apart},
+    }
+
+
+def _answers(question: Question, weights: Weights, photograph: str) -> Mapping[str, Tensor]:
+    return {
+        "both": weights.both(question.task).images,
+        "without the memory": weights.alone(question.task).images,
+        "memory": question.memory,
+        photograph: question.photograph,
     }
 
 
@@ -101,13 +113,7 @@ def _evicted(scene: Scene, weights: Weights) -> Rows:
     late = after_eviction(scene)
     if late is None:
         return {}
-    answers = {
-        "both": weights.both(late.task).images,
-        "without the memory": weights.alone(late.task).images,
-        "memory": late.memory,
-        "nearest kept keyframe": late.nearest,
-    }
-    truth = late.task.wanted.images
+    answers, truth = _answers(late, weights, "nearest kept keyframe"), late.task.wanted.images
     return {f"after eviction: {name}": _picture(images, truth) for name, images in answers.items()}
 
 

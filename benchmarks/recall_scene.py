@@ -12,14 +12,14 @@ from torch import Tensor
 
 from fsm_ros.memory.atlas import AtlasSettings
 from fsm_ros.memory.consolidation import Consolidation
-from fsm_ros.memory.model import FastSpatialMemory, Geometry, Rendering, Views
+from fsm_ros.memory.model import FastSpatialMemory, Geometry, Rendering
 from fsm_ros.recall.net import RecallNet
 from fsm_ros.recall.planes import Photographs, Wanted, landings, step_of_depth
 from fsm_ros.replay.evaluation.baselines import warped
 from fsm_ros.stream.frame import Camera, PosedImage
 from fsm_ros.training.episodes import Clip, EpisodePlan, Picks, resized
 from fsm_ros.training.evaluation import EvaluationSettings, episodes_of, remembered
-from fsm_ros.training.evaluation.held_out import evaluation_picks, nearest_frames
+from fsm_ros.training.evaluation.held_out import asked_at_the_end, evaluation_picks, nearest_frames
 from fsm_ros.training.evaluation.moments import at_other_moments
 from fsm_ros.training.evaluation.moving import changed_pixels, moving_pixels
 from fsm_ros.training.evaluation.run import Asked, ask, enlarged, task_of
@@ -28,6 +28,8 @@ from fsm_ros.training.scenes import SceneSource
 
 SURE = 0.02
 """Scale of the Laplace distribution around a depth that is known."""
+NEAR_M, NEAR_SHARE = 0.12, 0.02
+"""A view with more than this share of pixels nearer than that looks at the inside of something."""
 RULE = Consolidation()
 
 
@@ -104,60 +106,61 @@ def observed_scene(
 
 
 @dataclass(frozen=True, eq=False)
-class OtherMoment:
-    """Views from observed poses at moments when the camera was elsewhere.
+class Question:
+    """Further views of a scene; nothing is observed anew.
 
     Attributes:
         task: to be recalled.
         memory: ``[1, T, 3, H, W]`` what the memory answers.
-        photograph: ``[1, T, 3, H, W]`` what was seen from there, at its own moment.
-        changed: ``[1, T, H, W]`` where that is another picture than the truth.
-        seconds_apart: mean of how far the moments lie apart.
+        photograph: ``[1, T, 3, H, W]`` what was observed nearest to there.
     """
 
     task: RecallTask
     memory: Tensor
     photograph: Tensor
-    changed: Tensor
-    seconds_apart: float
+
+    @property
+    def changed(self) -> Tensor:
+        """``[1, T, H, W]`` where the truth is another picture than the photograph from the same place."""
+        return changed_pixels(self.photograph, self.task.wanted.images)
 
 
-def at_another_moment(scene: Scene) -> OtherMoment:
-    """Nothing is observed anew: the memory is asked once more."""
-    settings, asked = scene.settings, scene.asked
-    other = at_other_moments(scene.source, scene.number, scene.clip, scene.pick, settings.targets)
-    plan = EpisodePlan(settings.chunk_views, len(scene.pick.wanted))
-    episodes = episodes_of([other.clip], [other.pick], plan, settings)
-    wanted = _wanted(episodes.wanted[-1])
+def at_another_moment(scene: Scene) -> tuple[Question, float]:
+    """Views from observed poses when the camera was elsewhere, and how many seconds lie between, on average."""
+    other = at_other_moments(scene.source, scene.number, scene.clip, scene.pick, scene.settings.targets)
+    question = _question(scene, other.clip, other.pick.wanted[-1], other.seen)
+    return question, float(other.seconds_apart.mean())
+
+
+def beside_the_path(scene: Scene) -> Question | None:
+    """Views from beside the path; nothing where all of them look at the inside of something."""
+    clip = scene.clip
+    if clip.depth_m is None or not clip.beside:
+        return None
+    inside = (clip.depth_m[clip.path_frames :] < NEAR_M).float().mean(dim=(1, 2)) > NEAR_SHARE
+    frames = clip.path_frames + np.flatnonzero(~inside.cpu().numpy())
+    if not len(frames):
+        return None
+    return _question(scene, clip, frames, nearest_frames(clip, scene.pick.observed, frames))
+
+
+def _question(scene: Scene, clip: Clip, frames: NDArray[np.int64], photographs: NDArray[np.int64]) -> Question:
+    settings, chunks = scene.settings, len(scene.pick.wanted)
+    pick = Picks(scene.pick.observed, asked_at_the_end(frames, chunks))
+    episodes = episodes_of([clip], [pick], EpisodePlan(settings.chunk_views, chunks), settings)
+    wanted = episodes.wanted[-1]
+    if wanted is None:
+        raise ValueError("nothing is asked for")
     small = resized(wanted, settings.factor)
-    answer = asked.remembered(small.cameras, small.times)
-    photograph = scene.images(other.seen)
-    return OtherMoment(
-        task_of(episodes, wanted, answer),
-        enlarged(answer.images, wanted),
-        photograph,
-        changed_pixels(photograph, wanted.images),
-        float(other.seconds_apart.mean()),
-    )
+    answer = scene.asked.remembered(small.cameras, small.times)
+    return Question(task_of(episodes, wanted, answer), enlarged(answer.images, wanted), scene.images(photographs))
 
 
-@dataclass(frozen=True, eq=False)
-class Evicted:
-    """Views of the first half of a stream, with the photographs of that half gone; the memory saw all.
+def after_eviction(scene: Scene) -> Question | None:
+    """Views of the first half of the stream, with the photographs of that half gone; the memory saw all.
 
-    Attributes:
-        task: to be recalled from what is left.
-        memory: ``[1, T, 3, H, W]`` what the memory answers.
-        nearest: ``[1, T, 3, H, W]`` the photograph that is left whose camera stood closest.
+    Nothing, where the stream is too short to have two halves.
     """
-
-    task: RecallTask
-    memory: Tensor
-    nearest: Tensor
-
-
-def after_eviction(scene: Scene) -> Evicted | None:
-    """Nothing, where the stream is too short to have two halves."""
     task, observed = scene.task, scene.pick.observed
     half = len(observed) // 2
     early = np.flatnonzero(scene.clip.stamps_ns[scene.wanted] < scene.clip.stamps_ns[observed[half]])
@@ -165,11 +168,8 @@ def after_eviction(scene: Scene) -> Evicted | None:
         return None
     views = torch.from_numpy(early)
     nearest = nearest_frames(scene.clip, observed[half:], scene.wanted[early])
-    return Evicted(
-        replace(_of_views(task, views), observed=task.observed[half:]),
-        scene.asked.memory[:, views],
-        scene.images(nearest),
-    )
+    late = replace(_of_views(task, views), observed=task.observed[half:])
+    return Question(late, scene.asked.memory[:, views], scene.images(nearest))
 
 
 def knowing_depth(task: RecallTask) -> RecallTask:
@@ -247,9 +247,3 @@ def _known(task: RecallTask) -> Tensor:
     if task.log_inverse_depth is None:
         raise ValueError("the depth of procedural scenes is known")
     return task.log_inverse_depth
-
-
-def _wanted(views: Views | None) -> Views:
-    if views is None:
-        raise ValueError("nothing is asked for")
-    return views

@@ -47,6 +47,7 @@ def test_the_best_plane_knows_the_truth_and_the_nearest_keyframe_does_not(
 @pytest.mark.parametrize(
     "question",
     [
+        "beside the path",
         "at another moment",
         "at another moment, where it looks different",
         "after eviction",

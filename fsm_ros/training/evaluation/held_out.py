@@ -47,13 +47,13 @@ def scene_source(settings: EvaluationSettings, frames: int, device: torch.device
     return SceneSource(settings.seed, settings.split, scenes, device)
 
 
-def held_out_clips(settings: EvaluationSettings, frames: int, device: torch.device) -> list[Clip]:
-    """The clips of an evaluation, of so many frames."""
+def held_out_clips(settings: EvaluationSettings, frames: int, device: torch.device, *, beside: int = 0) -> list[Clip]:
+    """The clips of an evaluation, of so many frames on the path, and so many beside it."""
     source = scene_source(settings, frames, device)
     clips: list[Clip] = []
     for first in range(0, settings.count, settings.batch):
         numbers = range(first, min(first + settings.batch, settings.count))
-        batch: Clips = source.clips(numbers, settings.size, settings.size, samples=SAMPLES)
+        batch: Clips = source.clips(numbers, settings.size, settings.size, samples=SAMPLES, beside=beside)
         clips += split_clips(batch)
     return clips
 
