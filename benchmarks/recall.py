@@ -26,7 +26,7 @@ from fsm_ros.training.evaluation import EvaluationSettings, clip_frames, held_ou
 from fsm_ros.training.scenes import SceneSettings, Split
 
 Figure = tuple[float, float]
-"""Mean over the scenes that have something to measure, and its standard error."""
+"""Mean over the scenes that have something to measure, and its standard error; NaN of a single one."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,13 +82,15 @@ def _mean(values: Sequence[float]) -> Figure:
     finite = np.array([value for value in values if np.isfinite(value)])
     if not len(finite):
         return float("nan"), float("nan")
-    return float(finite.mean()), float(finite.std() / np.sqrt(max(1, len(finite) - 1)))
+    error = float(finite.std() / np.sqrt(len(finite) - 1)) if len(finite) > 1 else float("nan")
+    return float(finite.mean()), error
 
 
 def _text(figure: Figure | None, digits: int) -> str:
     if figure is None or not np.isfinite(figure[0]):
         return ""
-    return f"{figure[0]:.{digits}f} ± {figure[1]:.{digits}f}"
+    mean, error = (f"{value:.{digits}f}" for value in figure)
+    return f"{mean} ± {error}" if np.isfinite(figure[1]) else mean
 
 
 def _plain(figures: Mapping[str, Mapping[str, Figure]]) -> Mapping[str, Mapping[str, Mapping[str, float | None]]]:

@@ -96,3 +96,4 @@ def test_scenes_without_something_to_measure_are_left_out_of_its_mean(benchmark:
     assert np.isnan(figures["b"]["value"]).all()
     lines = benchmark.tables(figures).splitlines()
     assert "| a | 21.00 ± 1.00 |  |  |" in lines and "| b |  |" in lines
+    assert "| a | 20.00 |  |  |" in benchmark.tables(benchmark.over_scenes(found[:1])).splitlines()
