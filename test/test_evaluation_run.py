@@ -23,6 +23,7 @@ from fsm_ros.replay.evaluation.progress import Silent
 from fsm_ros.replay.evaluation.results import Baseline, Metric, Novelty, PathSide, Provenance, Run
 from fsm_ros.replay.evaluation.run import EvaluationError, check, evaluate
 from fsm_ros.replay.evaluation.settings import settings_of
+from fsm_ros.replay.evaluation.summary import summary
 from fsm_ros.replay.metrics import psnr
 from fsm_ros.sources.rig import Rig, RigFrame
 from fsm_ros.sources.source import SourceError
@@ -131,7 +132,9 @@ def test_the_matrix_is_of_the_fast_weights_alone_and_the_views_of_what_ships(don
     shown, rendered = ([view.render[Metric.PSNR] for view in each.held_out] for each in (done, alone))
     assert np.mean(shown) > np.mean(rendered)
     assert [view.memory for view in done.held_out] == [view.render for view in alone.held_out], "beside what ships"
-    assert not any(view.memory for view in (*alone.held_out, *done.observed)), "nothing is measured twice"
+    assert [view.memory for view in done.observed] == [view.render for view in alone.observed]
+    assert not any(view.memory for view in (*alone.held_out, *alone.observed)), "nothing is measured twice"
+    assert summary([done])[0].gap == pytest.approx(summary([alone])[0].gap), "no kept photograph makes a gap"
 
 
 def test_chunks_tell_what_the_node_would_publish_and_what_they_cost(done: Run) -> None:

@@ -127,6 +127,7 @@ def test_the_fast_weights_alone_are_told_beside_what_ships_where_these_are_two(t
     rows = summary([both, alone])
     assert rows[0].memory[Metric.PSNR].value == pytest.approx(rows[0].quality[Metric.PSNR].value - 3.0)
     assert not any(row.memory for row in rows[1:])
+    assert rows[0].gap == pytest.approx(1.5), "of the fast weights, too"
     (column,) = [column for column in quality_columns([both, alone]) if column.title == "fast weights alone"]
     assert [column.text(row) for row in rows[1:]] == ["–"] * 4
     assert column.text(rows[0]) in summary_text([both, alone]) and column.text(rows[0]) in summary_markdown([both])

@@ -119,7 +119,7 @@ def quality_columns(runs: Sequence[Run]) -> list[Column]:
         Column(
             "gap",
             "dB",
-            "overfitting: observed views minus held-out ones after the whole stream",
+            "overfitting: observed views minus held-out ones after the whole stream, both by the fast weights alone",
             2,
             Better.NEITHER,
             lambda row: row.gap,

@@ -68,7 +68,6 @@ class FinalViews:
             images = self._answers(wanted)
             views[place] = replace(
                 self._view(asked[place], wanted, answer),
-                memory=self._of_fast_weights(wanted) if self._from_photographs else {},
                 baselines={which: self._metrics.measure(image, wanted.image) for which, image in images.items()},
                 where=self._path.locate(wanted.world_from_camera, wanted.stamp_ns),
             )
@@ -126,6 +125,7 @@ class FinalViews:
             quaternion=(float(turn[0]), float(turn[1]), float(turn[2]), float(turn[3])),
             render=self._measured(answer, wanted),
             psnr_when_new=asked.psnr_when_new,
+            memory=self._of_fast_weights(wanted) if self._from_photographs else {},
             warning=answer.warning if isinstance(answer, Rendered) else f"not rendered: {answer.message}",
         )
 

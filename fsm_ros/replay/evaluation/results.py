@@ -87,8 +87,7 @@ class ViewResult:
         quaternion: x, y, z, w: the optical frame's orientation in the memory's TF frame.
         render: how alike render and truth are; a metric that could not be measured is absent.
         psnr_when_new: dB, rendered by the fast weights right after its own chunk was observed; NaN where it was not.
-        memory: how alike what the fast weights alone render and the truth are; empty where `render` is that already,
-            and for observed views.
+        memory: how alike what the fast weights alone render and the truth are; empty where `render` is that already.
         baselines: the same for answers that need no memory; empty for observed views.
         where: relative to what was observed; None for observed views.
         warning: what the memory said of the request; mostly empty.
