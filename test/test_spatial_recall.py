@@ -26,6 +26,7 @@ from tiny_memory import tiny_model
 
 from fsm_ros.memory.state import load_memory, save_memory
 from fsm_ros.recall.checkpoint import load_recall
+from fsm_ros.recall.choose import COLUMNS, ROWS
 from fsm_ros.recall.keyframes import KeyframeLimits
 from fsm_ros.spatial.results import Failure, FailureKind, Rendered
 from fsm_ros.spatial.settings import MemorySettings, RenderMethod
@@ -151,10 +152,28 @@ def test_kept_photographs_are_saved_and_come_back(tmp_path: Path) -> None:
     loaded(other, saved(memory, tmp_path / "room.safetensors"))
     for kept, back in zip(scene_of(memory).keyframes.keyframes, scene_of(other).keyframes.keyframes, strict=True):
         assert (kept.number, kept.stamp_ns, kept.source) == (back.number, back.stamp_ns, back.source)
-        for name in ("image", "fxfycxcy", "world_from_camera", "depth_m"):
+        for name in ("image", "fxfycxcy", "world_from_camera", "depth_m", "doubts"):
             assert np.array_equal(getattr(kept, name), getattr(back, name))
     assert scene_of(other).keyframes.next_number == scene_of(memory).keyframes.next_number
     assert np.array_equal(answered(memory, withheld[0]).image, answered(other, withheld[0]).image)
+
+
+def test_what_is_out_of_date_is_saved_and_files_of_before_doubt_nothing(tmp_path: Path) -> None:
+    memory, other, older = small_memory(), small_memory(), small_memory()
+    observe_all(memory, [apart(0)])
+    scene = scene_of(memory)
+    doubts = np.arange(ROWS * COLUMNS, dtype=np.uint8).reshape(ROWS, COLUMNS) % 3
+    kept = replace(scene.keyframes, keyframes=tuple(each.doubted(doubts) for each in scene.keyframes.keyframes))
+    memory._scene = replace(scene, keyframes=kept)
+    for each in loaded(other, saved(memory, tmp_path / "new.safetensors")).keyframes.keyframes:
+        assert np.array_equal(each.doubts, doubts) and each.outdated.sum() == (doubts == 2).sum()
+
+    def as_before(_: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        del tensors[next(name for name in tensors if name.endswith("keyframes.doubts"))]
+
+    loaded(older, rewritten(memory, tmp_path / "old.safetensors", as_before))
+    assert scene_of(older).keyframes.keyframes
+    assert not any(each.doubts.any() for each in scene_of(older).keyframes.keyframes)
 
 
 def test_a_smaller_limit_holds_for_what_is_loaded_too(tmp_path: Path) -> None:
@@ -201,6 +220,8 @@ DAMAGED: dict[str, Callable[[dict[str, torch.Tensor]], object]] = {
     "a pose that is none": lambda tensors: _changed(tensors, "keyframes.poses", lambda t: t * 2),
     "two of one number": lambda tensors: _changed(tensors, "keyframes.numbers", lambda t: t * 0),
     "depths of another grid": lambda tensors: _changed(tensors, "keyframes.depths_m", lambda t: t[:, :2]),
+    "doubts of another kind": lambda tensors: _changed(tensors, "keyframes.doubts", lambda t: t.float()),
+    "doubts of another grid": lambda tensors: _changed(tensors, "keyframes.doubts", lambda t: t[:, :2]),
     "fewer stamps": lambda tensors: _changed(tensors, "keyframes.stamps_ns", lambda t: t[:1]),
 }
 

@@ -130,10 +130,8 @@ def serve(points: Tensor, from_where: Tensor, wanted: PosedCameras, keyframes: P
         wanted: ``[B, T, ...]`` the cameras that look at them.
         keyframes: ``[B, N, ...]``.
     """
-    rotation = keyframes.world_from_camera[:, None, :, None, :3, :3]
-    origin = keyframes.world_from_camera[:, None, :, None, :3, 3]
-    ray = points[:, :, None] - origin
-    x, y, z = (rotation * ray[..., None]).sum(dim=-2).unbind(-1)
+    ray = points[:, :, None] - keyframes.world_from_camera[:, None, :, None, :3, 3]
+    x, y, z = (ray @ keyframes.world_from_camera[:, None, :, :3, :3]).unbind(-1)
     before = z > _NEAR
     safe = torch.where(before, z, torch.ones_like(z))
     fx, fy, cx, cy = (keyframes.fxfycxcy[:, None, :, None, i] for i in range(4))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -11,14 +12,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fsm_ros.recall.choose import COLUMNS, ROWS, PosedCameras, points_of, serve
+from fsm_ros.recall.contradiction import THUMBNAIL_BYTES, Sights, testimony, thumbnail
 
 OLDER = 0.85
 """What an older keyframe shows of a surface counts so much: of two that show the same the newer one stays."""
 SAME_PLACE_M = 0.01
 SAME_DIRECTION_RAD = 0.01
 """A keyframe from where an older one was taken takes its place: a camera that stands fills no memory."""
+ENOUGH_DOUBTS = 2
+"""So many more of the chunks that came later must contradict a point than agree with it before it is out of date."""
+MOST_DOUBTS = 4
+"""More are not counted, so that a point which is right again is soon believed again."""
+MOST_OUTDATED = 0.5
+"""A keyframe of whose points a larger share is out of date goes."""
 GUESSED_M = 2.0
 """Where nothing tells how far away a keyframe's surroundings are: so far, or as far as keyframes are spread."""
+
+_SOME = np.s_[::2, ::2]
+"""A quarter of the points says as much of what is missed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +45,8 @@ class Keyframe:
         source: which camera of a rig.
         depth_m: ``[ROWS, COLUMNS]`` float32, about how far away what it shows is, along the optical axis, at the
             middles of a grid of so many cells; ``None`` where nothing told.
+        doubts: ``[ROWS, COLUMNS]`` uint8, by how many more of the chunks that came later its points were contradicted
+            than confirmed.
     """
 
     number: int
@@ -43,12 +56,30 @@ class Keyframe:
     stamp_ns: int
     source: str = "camera"
     depth_m: NDArray[np.float32] | None = None
+    doubts: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((ROWS, COLUMNS), dtype=np.uint8))
 
     @property
     def size_bytes(self) -> int:
-        """Bytes that it takes."""
+        """Bytes that it takes, its thumbnail included."""
         depth = 0 if self.depth_m is None else self.depth_m.nbytes
-        return self.image.nbytes + self.fxfycxcy.nbytes + self.world_from_camera.nbytes + depth
+        others = self.fxfycxcy.nbytes + self.world_from_camera.nbytes + self.doubts.nbytes
+        return self.image.nbytes + THUMBNAIL_BYTES + others + depth
+
+    @property
+    def outdated(self) -> NDArray[np.bool_]:
+        """``[ROWS, COLUMNS]`` at which points it shows what is no longer so."""
+        return self.doubts >= ENOUGH_DOUBTS
+
+    @cached_property
+    def thumbnail(self) -> NDArray[np.uint8]:
+        """See :func:`fsm_ros.recall.contradiction.thumbnail`."""
+        return thumbnail(self.image)
+
+    def doubted(self, doubts: NDArray[np.uint8]) -> Keyframe:
+        """The same photograph with other doubts."""
+        other = replace(self, doubts=doubts)
+        vars(other)["thumbnail"] = self.thumbnail  # made once
+        return other
 
 
 @dataclass(frozen=True)
@@ -97,24 +128,24 @@ class KeyframeStore:
         return sum(keyframe.size_bytes for keyframe in self.keyframes)
 
     def offered(self, new: Sequence[Keyframe], limits: KeyframeLimits) -> KeyframeStore:
-        """The store after some keyframes came; their numbers are given here.
+        """The store after the keyframes of a chunk came; their numbers are given here.
 
-        A new one takes the place of an older one of the same view. Where there are too many, those go that are missed
-        least: what they show others show as well, from the same side, as sharp, and newer. A keyframe that alone takes
-        more bytes than there may be is not kept.
+        A new one takes the place of an older one of the same view. What new ones contradict counts no longer, and a
+        keyframe of which little else is left goes. Where there are still too many, those go that are missed least: what
+        they show others show as well, from the same side, as sharp, and newer. A keyframe that alone takes more bytes
+        than there may be is not kept.
 
         Args:
             new: in the order of time.
             limits: how much is kept.
         """
         fitting = [keyframe for keyframe in new if keyframe.size_bytes <= limits.size_bytes] if limits.count else []
-        kept = list(self.keyframes)
-        number = self.next_number
-        for keyframe in fitting:
+        numbered = [replace(keyframe, number=self.next_number + i) for i, keyframe in enumerate(fitting)]
+        kept = [old for old in _doubted(self.keyframes, numbered) if old.outdated.mean() <= MOST_OUTDATED]
+        for keyframe in numbered:
             kept = [old for old in kept if not _is_same_view(old, keyframe)]
-            kept.append(replace(keyframe, number=number))
-            number += 1
-        return KeyframeStore(tuple(_thinned(kept, limits)), number)
+            kept.append(keyframe)
+        return KeyframeStore(tuple(_thinned(kept, limits)), self.next_number + len(numbered))
 
     def limited(self, limits: KeyframeLimits) -> KeyframeStore:
         """The store with no more than there may be."""
@@ -132,6 +163,36 @@ def cameras_of(keyframes: Sequence[Keyframe], origin: NDArray[np.float64], devic
     )
 
 
+def _doubted(kept: Sequence[Keyframe], new: Sequence[Keyframe]) -> list[Keyframe]:
+    """Kept keyframes after new ones said which of their points are still so, as far as both know how far away."""
+    after = list(kept)
+    witnesses = [keyframe for keyframe in new if keyframe.depth_m is not None]
+    since = min((keyframe.stamp_ns for keyframe in witnesses), default=None)
+    if since is None:
+        return after
+    judged = [i for i, old in enumerate(kept) if old.depth_m is not None and old.stamp_ns < since]
+    if not judged:
+        return after
+    said = testimony(_sights(witnesses), _sights([kept[i] for i in judged]))
+    changes = np.sign(said.contradicting - said.agreeing)
+    for i, change in zip(judged, changes, strict=True):
+        doubts = (kept[i].doubts + change).clip(0, MOST_DOUBTS).astype(np.uint8)
+        if not np.array_equal(doubts, kept[i].doubts):
+            after[i] = kept[i].doubted(doubts)
+    return after
+
+
+def _sights(keyframes: Sequence[Keyframe]) -> Sights:
+    sizes = np.array([[k.image.shape[1], k.image.shape[0]] * 2 for k in keyframes], dtype=np.float64)
+    unknown = np.full((ROWS, COLUMNS), np.nan, dtype=np.float32)
+    return Sights(
+        np.stack([k.fxfycxcy for k in keyframes]) / sizes,
+        np.stack([k.world_from_camera for k in keyframes]),
+        np.stack([k.thumbnail for k in keyframes]),
+        np.stack([unknown if k.depth_m is None else k.depth_m for k in keyframes]),
+    )
+
+
 def _thinned(kept: list[Keyframe], limits: KeyframeLimits) -> list[Keyframe]:
     size = sum(keyframe.size_bytes for keyframe in kept)
     if len(kept) <= limits.count and size <= limits.size_bytes:
@@ -139,15 +200,17 @@ def _thinned(kept: list[Keyframe], limits: KeyframeLimits) -> list[Keyframe]:
     if limits.count == 0:
         return []
     missed = _missed(kept)
-    alive = list(range(len(kept)))
-    while len(alive) > limits.count or size > limits.size_bytes:
-        here = missed[alive][:, alive]
-        here[np.arange(len(alive)), np.arange(len(alive))] = 0.0
-        worth = (1.0 - here.max(axis=1)).mean(axis=1)
+    np.einsum("nnp->np", missed)[:] = 0.0
+    current = ~np.stack([keyframe.outdated[_SOME].ravel() for keyframe in kept])
+    alive = np.ones(len(kept), dtype=np.bool_)
+    while alive.sum() > limits.count or size > limits.size_bytes:
+        worth = (current * (1.0 - missed.max(axis=1))).mean(axis=1)
         # On a tie the oldest goes.
-        dropped = alive.pop(int(np.argmin(worth)))
+        dropped = int(np.argmin(np.where(alive, worth, np.inf)))
+        alive[dropped] = False
+        missed[:, dropped] = 0.0
         size -= kept[dropped].size_bytes
-    return [kept[i] for i in alive]
+    return [kept[i] for i in np.flatnonzero(alive)]
 
 
 def _missed(kept: Sequence[Keyframe]) -> NDArray[np.float32]:
@@ -158,22 +221,23 @@ def _missed(kept: Sequence[Keyframe]) -> NDArray[np.float32]:
     depths = torch.from_numpy(np.stack([unknown if k.depth_m is None else k.depth_m for k in kept]))[None]
     present = torch.ones(1, len(kept), dtype=torch.bool)
     points = points_of(cameras, cameras, present, depths.float()).view(1, len(kept), ROWS, COLUMNS, 3)
-    # A quarter of the points says as much.
-    points = points[:, :, ::2, ::2].flatten(2, 3)
+    points = points[:, :, _SOME[0], _SOME[1]].flatten(2, 3)
     served = serve(points, cameras.world_from_camera[..., :3, 3], cameras, cameras)[0]
     stamps = torch.tensor([keyframe.stamp_ns for keyframe in kept])
     older = (stamps[None, :] < stamps[:, None])[..., None]
-    values: NDArray[np.float32] = torch.where(older, OLDER * served, served).numpy()
+    current = torch.tensor([1.0 - float(keyframe.outdated.mean()) for keyframe in kept])[:, None]
+    values: NDArray[np.float32] = (current * torch.where(older, OLDER * served, served)).numpy()
     return values
 
 
 def _is_same_view(old: Keyframe, new: Keyframe) -> bool:
     """Whether a newer keyframe shows what an older one shows, from the same place through the same lens."""
-    if old.image.shape != new.image.shape or not np.allclose(old.fxfycxcy, new.fxfycxcy):
+    step = old.world_from_camera[:3, 3] - new.world_from_camera[:3, 3]
+    if step @ step > SAME_PLACE_M**2:  # most are elsewhere, and this is told soonest
         return False
-    step = np.linalg.norm(old.world_from_camera[:3, 3] - new.world_from_camera[:3, 3])
     cosine = 0.5 * (np.trace(old.world_from_camera[:3, :3].T @ new.world_from_camera[:3, :3]) - 1.0)
-    return bool(step < SAME_PLACE_M and np.arccos(np.clip(cosine, -1.0, 1.0)) < SAME_DIRECTION_RAD)
+    turned = np.arccos(np.clip(cosine, -1.0, 1.0)) > SAME_DIRECTION_RAD
+    return not turned and old.image.shape == new.image.shape and np.allclose(old.fxfycxcy, new.fxfycxcy)
 
 
 def _tensor(values: NDArray[np.float64], device: torch.device) -> Tensor:

@@ -31,6 +31,7 @@ def pack_keyframes(store: KeyframeStore) -> tuple[dict[str, object], dict[str, T
         f"{PREFIX}.poses": torch.from_numpy(np.stack([keyframe.world_from_camera for keyframe in store.keyframes])),
         f"{PREFIX}.stamps_ns": torch.tensor([keyframe.stamp_ns for keyframe in store.keyframes], dtype=torch.int64),
         f"{PREFIX}.depths_m": torch.from_numpy(np.stack(depths)),
+        f"{PREFIX}.doubts": torch.from_numpy(np.stack([keyframe.doubts for keyframe in store.keyframes])),
     }
     return note, tensors
 
@@ -52,11 +53,15 @@ def unpack_keyframes(note: Mapping[str, object], tensors: Mapping[str, Tensor]) 
         return KeyframeStore((), next_number)
     numbers, stamps = (tensors[f"{PREFIX}.{name}"].tolist() for name in ("numbers", "stamps_ns"))
     lenses, poses, depths = (tensors[f"{PREFIX}.{name}"].numpy() for name in ("fxfycxcy", "poses", "depths_m"))
+    # Files of before doubted nothing.
+    doubts = tensors.get(f"{PREFIX}.doubts", torch.zeros(len(depths), ROWS, COLUMNS, dtype=torch.uint8)).numpy()
+    if doubts.shape != (len(depths), ROWS, COLUMNS) or doubts.dtype != np.uint8:
+        raise ValueError(f"doubts about kept photographs must be uint8 {ROWS}x{COLUMNS}, found {doubts.shape}")
     if len(set(numbers)) != len(numbers) or max(numbers) >= next_number:
         raise ValueError("kept photographs have numbers of their own, below the next one")
     keyframes = []
-    for i, (number, lens, pose, stamp, depth, source) in enumerate(
-        zip(numbers, lenses, poses, stamps, depths, sources, strict=True)
+    for i, (number, lens, pose, stamp, depth, doubt, source) in enumerate(
+        zip(numbers, lenses, poses, stamps, depths, doubts, sources, strict=True)
     ):
         image = tensors[f"{PREFIX}.{i}.image"].numpy()
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape) < 1:
@@ -67,5 +72,5 @@ def unpack_keyframes(note: Mapping[str, object], tensors: Mapping[str, Tensor]) 
             raise ValueError(f"the depths of kept photograph {i} must be {ROWS}x{COLUMNS}, found {depth.shape}")
         validate_rigid(pose)
         known = bool(np.isfinite(depth).all())
-        keyframes.append(Keyframe(number, image, lens, pose, stamp, source, depth if known else None))
+        keyframes.append(Keyframe(number, image, lens, pose, stamp, source, depth if known else None, doubt))
     return KeyframeStore(tuple(keyframes), next_number)
