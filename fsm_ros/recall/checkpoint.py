@@ -17,6 +17,8 @@ from fsm_ros.recall.net import RecallConfig, RecallNet
 
 SHIPPED = "shipped"
 _SHIPPED_FILE = "recall.safetensors"
+_BEFORE = {"side": 32, "fusion": 0}
+"""What files that do not say it were made with."""
 
 
 class RecallWeightsError(ValueError):
@@ -40,7 +42,7 @@ def load_recall(source: str) -> RecallNet:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}
             stated = json.loads((file.metadata() or {})["recall"])
-        stated["depths"] = tuple(stated["depths"])
+        stated = {**_BEFORE, **stated, "depths": tuple(stated["depths"])}
         net = RecallNet(RecallConfig(**stated))
         net.load_state_dict(tensors)
     except (SafetensorError, OSError) as error:

@@ -16,6 +16,7 @@ TYPICAL_VARIANCE = 8e-4
 """Of colours in [0, 1] over photographs that show the same point."""
 UNSEEN_DISAGREEMENT = 3.0
 """What a point counts that fewer than two photographs saw."""
+_SHORTEST_M = 0.01
 
 
 def evidence_channels(features: int) -> int:
@@ -80,21 +81,28 @@ class Evidence:
     ) -> Found:
         """At steps ``[B, N, H, W]``, from features and colours of levels of the pyramid."""
         landed = landings(view, self._photographs, step, self._baseline, colours[1])
-        rgb = sampled(colours[0], landed.grid, "bicubic" if colours[1] == 0 else "bilinear")
-        if features[1] == colours[1] or self._photographs.fits(max(features[1], colours[1])):
-            grid = landed.grid
-        else:
-            grid = landings(view, self._photographs, step, self._baseline, features[1]).grid
-        looks = sampled(features[0], grid, "bilinear")
+        both = self._looked_up(view, step, features, colours, landed.grid)
+        rgb = both[:, :, :, -3:]
         weight = landed.seen * self._importance[:, :, None, None, None]
         weight = (weight / weight.sum(dim=1, keepdim=True).clamp_min(1e-6))[:, :, :, None]
-        colour, colour_deviation = _moments(rgb, weight)
-        look, look_deviation = _moments(looks, weight)
+        mean, deviation = _moments(both, weight)
+        colour, colour_deviation = mean[:, :, -3:], deviation[:, :, -3:]
         share = landed.seen.to(rgb).mean(dim=1)[:, :, None]
         unlike = (colour - prior.colour[:, None]).abs() * (share > 0)
-        channels = [look, colour, look_deviation, colour_deviation, unlike, share, *self._prior(prior, step)]
-        signs = torch.stack([_disagreement(colour_deviation, landed.seen), channels[6][:, :, 0]], dim=2)
-        return Found(torch.cat(channels, dim=2), signs, rgb, landed)
+        of_memory = self._prior(prior, step)
+        signs = torch.stack([_disagreement(colour_deviation, landed.seen), of_memory[0][:, :, 0]], dim=2)
+        return Found(torch.cat([mean, deviation, unlike, share, *of_memory], dim=2), signs, rgb, landed)
+
+    def _looked_up(
+        self, view: Wanted, step: Tensor, features: tuple[Tensor, int], colours: tuple[Tensor, int], grid: Tensor
+    ) -> Tensor:
+        """Features, then colours, ``[B, K, N, C + 3, H, W]``."""
+        if features[1] == colours[1]:
+            return sampled(torch.cat([features[0], colours[0]], dim=2), grid, "bilinear")
+        rgb = sampled(colours[0], grid, "bicubic" if colours[1] == 0 else "bilinear")
+        if not self._photographs.fits(max(features[1], colours[1])):
+            grid = landings(view, self._photographs, step, self._baseline, features[1]).grid
+        return torch.cat([sampled(features[0], grid, "bilinear"), rgb], dim=3)
 
     def _prior(self, prior: Prior, step: Tensor) -> list[Tensor]:
         """How likely the memory takes each step for, how sure it is, and whether it says anything."""
@@ -109,8 +117,9 @@ class Evidence:
 
 def _moments(values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation over the photographs, ``[B, K, N, C, H, W]`` to ``[B, N, C, H, W]``."""
-    mean = (weight * values).sum(dim=1)
-    variance = (weight * values.square()).sum(dim=1) - mean.square()
+    weighed = weight * values
+    mean = weighed.sum(dim=1)
+    variance = (weighed * values).sum(dim=1) - mean.square()
     return mean, (variance.clamp_min(0.0) + 1e-4).sqrt()
 
 
@@ -123,7 +132,7 @@ def _disagreement(deviation: Tensor, seen: Tensor) -> Tensor:
     return torch.where(seen.sum(dim=1) >= 2, variance, torch.full_like(variance, UNSEEN_DISAGREEMENT))
 
 
-def pose_channels(photographs: Photographs, baseline: Tensor) -> Tensor:
+def pose_channels(photographs: Photographs) -> Tensor:
     """How each photograph's camera stands to the wanted one, ``[B, K, POSE_CHANNELS]``."""
     pose = photographs.photograph_from_view
     away = pose[..., :3, 3].norm(dim=-1)
@@ -131,7 +140,7 @@ def pose_channels(photographs: Photographs, baseline: Tensor) -> Tensor:
     focal = photographs.fxfycxcy[..., 0]
     late = photographs.seconds
     channels = [
-        away / baseline[:, None],
+        away / photographs.mean_distance_m.clamp_min(_SHORTEST_M)[:, None],
         away / (1.0 + away),
         1.0 - axis,
         torch.sign(late) * (1.0 + late.abs()).log() / 4,

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fsm_ros.recall.evidence import POSE_CHANNELS
-from fsm_ros.recall.sampling import grouped
+from fsm_ros.recall.sampling import grouped, strongest
 
 CARRIED = 4
 """Channels that the planes' volume hands on to finer levels."""
@@ -47,8 +47,10 @@ class PlaneConv(nn.Module):
         """``[B, D, C, H, W]`` to the same with other channels."""
         parts = grouped(self.conv(volume.flatten(0, 1)), *volume.shape[:2])
         nearer, here, further = parts.chunk(3, dim=2)
-        first, last = (0,) * 6 + (1, 0), (0,) * 6 + (0, 1)
-        return here + F.pad(nearer[:, :-1], first) + F.pad(further[:, 1:], last)
+        out = here.clone()
+        out[:, 1:] += nearer[:, :-1]
+        out[:, :-1] += further[:, 1:]
+        return out
 
 
 class CoarseDepth(nn.Module):
@@ -102,7 +104,7 @@ class FineDepth(nn.Module):
         batch, count = channels.shape[:2]
         x = grouped(F.relu(self.reduce(channels.flatten(0, 1))), batch, count)
         for layer, compare in zip(self.layers, self.compare, strict=True):
-            others = F.relu(compare(x.amax(dim=1)))[:, None]
+            others = F.relu(compare(strongest(x)))[:, None]
             x = x + grouped(F.relu(layer((x + others).flatten(0, 1))), batch, count)
         logits = self.logits(x.flatten(0, 1)).float().view(batch, count, *channels.shape[-2:])
         return x, logits + self.first_sight(signs)
@@ -151,7 +153,7 @@ class Blend(nn.Module):
         logits = self.logits(y).float().view(batch, views, count, *colours.shape[-2:])
         logits = logits - self.nearness * (pose[..., 0, None, None, None] + 0.1).log()
         weights = logits.masked_fill(~seen, -1e4).softmax(dim=1) * seen
-        return weights, self.memory(x.amax(dim=1)).float()
+        return weights, self.memory(strongest(x)).float()
 
 
 class Finish(nn.Module):
@@ -171,9 +173,9 @@ class Finish(nn.Module):
 
     def forward(self, x: Tensor, channels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Refinement ``[B, 3, H, W]``, logarithms of the error of colour and of depth, ``[B, 1, H, W]`` each."""
-        out = self.out(self.layers(torch.cat([x.amax(dim=1), channels], dim=1))).float()
+        out = self.out(self.layers(torch.cat([strongest(x), channels], dim=1))).float()
         refinement, log_error, log_depth_scale = out.split([3, 1, 1], dim=1)
-        return refinement, log_error.clamp(-8.0, 1.0), log_depth_scale.clamp(-8.0, 4.0)
+        return refinement, log_error.clamp(-8.0, 1.0), log_depth_scale
 
 
 class FirstSight(nn.Module):

@@ -13,14 +13,12 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
+from fsm_ros.recall.depth_fusion import DepthFusion, ToldDepth, fusion_channels
 from fsm_ros.recall.depths import Depths, from_planes, hidden_behind, next_steps, settled
 from fsm_ros.recall.evidence import POSE_CHANNELS, Evidence, Found, Prior, evidence_channels, pose_channels
 from fsm_ros.recall.layers import CARRIED, Blend, CoarseDepth, FineDepth, Finish, PhotographFeatures
 from fsm_ros.recall.planes import PLANES, Photographs, Wanted, log_inverse_depth_at
 from fsm_ros.recall.sampling import grouped, pooled
-
-COARSE_SIDE = 32
-"""The shorter side of the coarsest view has about so many pixels."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +32,17 @@ class RecallConfig:
         blend: channels of the choice between photographs.
         depths: depths that are looked at for every pixel of a finer level, of the largest pixels to the smallest; the
             last entry stands for all further ones.
+        side: the shorter side of the coarsest view has about so many pixels.
+        fusion: channels of what tells the depth at last; 0: it is told as photographs showed it.
     """
 
     features: int = 8
     coarse: int = 16
     fine: int = 16
     blend: int = 16
-    depths: tuple[int, ...] = (4, 2, 1)
+    depths: tuple[int, ...] = (8, 2, 2, 1)
+    side: int = 16
+    fusion: int = 24
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -50,7 +52,7 @@ class RecallConfig:
         """
         for name, value in asdict(self).items():
             for number in value if isinstance(value, tuple) else (value,):
-                if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+                if isinstance(number, bool) or not isinstance(number, int) or number < (name != "fusion"):
                     raise ValueError(f"recall configuration: {name} must be positive, got {value}")
         if not self.depths:
             raise ValueError("recall configuration: depths must not be empty")
@@ -94,6 +96,7 @@ class RecallNet(nn.Module):
         self.fine = FineDepth(evidence_channels(config.features) + 2 + CARRIED, config.fine)
         self.blend = Blend(config.fine, config.blend)
         self.finish = Finish(config.fine)
+        self.fusion = DepthFusion(config.fusion) if config.fusion else None
 
     def forward(
         self, wanted: Wanted, photographs: Photographs, prior: Prior, depths: tuple[int, ...] | None = None
@@ -107,12 +110,12 @@ class RecallNet(nn.Module):
             depths: how many are looked at in the finer levels, instead of what the configuration says.
         """
         counts = depths or self.config.depths
-        levels = level_count(wanted)
+        levels = self.level_count(wanted)
         pyramid = [photographs.images]
         for _ in range(levels):
             pyramid.append(grouped(pooled(pyramid[-1].flatten(0, 1), 2), *photographs.present.shape))
         baseline = photographs.baseline_m
-        pose = pose_channels(photographs, baseline)
+        pose = pose_channels(photographs)
         importance = self.importance(pose).squeeze(-1).clamp(-6.0, 6.0).exp() * photographs.present
         evidence = Evidence(photographs, importance, baseline)
 
@@ -136,10 +139,14 @@ class RecallNet(nn.Module):
             offset = (step - step[:, :1])[:, :, None]
             x, logits_here = self.fine(torch.cat([found.channels, earlier, offset], dim=2), found.signs)
             looked.append(Depths(level, step, logits_here))
+            if level == levels - 1:
+                coarse = fusion_channels(looked[1], looked[0], found, view, photographs, known)
         best = settled(looked[-1])
+        shown = log_inverse_depth_at(best, baseline)[:, None]
+        told = ToldDepth(shown, torch.zeros_like(shown)) if self.fusion is None else self.fusion(coarse, shown, prior)
         hidden = hidden_behind(looked[-1], best, found.landings)
         weights, memory = self.blend(x, found.colours, found.landings.seen, hidden, pose, prior.colour)
-        return self._finished(x, weights, memory, found, prior, looked, best, baseline)
+        return self._finished(x, weights, memory, found, prior, looked, told, baseline)
 
     def _finished(
         self,
@@ -149,7 +156,7 @@ class RecallNet(nn.Module):
         found: Found,
         prior: Prior,
         depths: list[Depths],
-        best: Tensor,
+        told: ToldDepth,
         baseline: Tensor,
     ) -> Recalled:
         beta = depths[-1].logits.log_softmax(dim=1)
@@ -168,14 +175,13 @@ class RecallNet(nn.Module):
             colour=blended + refinement,
             blended=blended,
             share=share,
-            log_inverse_depth=log_inverse_depth_at(best, baseline)[:, None],
-            log_depth_scale=log_depth_scale,
+            log_inverse_depth=told.log_inverse_depth,
+            log_depth_scale=(log_depth_scale + told.log_scale).clamp(-8.0, 4.0),
             log_error=log_error,
             depths=tuple(depths),
             baseline_m=baseline,
         )
 
-
-def level_count(wanted: Wanted) -> int:
-    """How often the wanted size is halved for the coarsest view: at least once."""
-    return max(1, round(math.log2(min(wanted.height, wanted.width) / COARSE_SIDE)))
+    def level_count(self, wanted: Wanted) -> int:
+        """How often the wanted size is halved for the coarsest view: at least once."""
+        return max(1, round(math.log2(min(wanted.height, wanted.width) / self.config.side)))

@@ -22,8 +22,9 @@ SOFT = 0.1
 STEP = math.asinh(LARGEST_RATIO / SOFT) / (PLANES - 1)
 SMALLEST_RATIO = 1e-4
 """Ratio that counts as infinitely far away where a logarithm is taken."""
-SHORTEST_BASELINE_M = 0.01
-"""Photographs that all come from nearer to the wanted camera than this tell no depth."""
+SHORTEST_BASELINE_M = 0.1
+"""Photographs that come from nearer to the wanted camera tell little of depth, and nothing stands much nearer to it:
+steps are counted as if they came from so far away."""
 _NEAR = 1e-3
 
 
@@ -83,11 +84,16 @@ class Photographs:
 
     @property
     def baseline_m(self) -> Tensor:
-        """``[B]`` mean distance from the wanted camera, metres; no less than can be told apart."""
+        """``[B]`` mean distance from the wanted camera, metres, at least `SHORTEST_BASELINE_M`: what steps count in."""
+        return self.mean_distance_m.clamp_min(SHORTEST_BASELINE_M)
+
+    @property
+    def mean_distance_m(self) -> Tensor:
+        """``[B]`` mean distance from the wanted camera, metres."""
         # The wanted camera in the photograph's frame is as far away as the photograph's in the wanted one's.
         away = self.photograph_from_view[..., :3, 3].norm(dim=-1) * self.present
         mean: Tensor = away.sum(dim=1) / self.present.sum(dim=1).clamp_min(1)
-        return mean.clamp_min(SHORTEST_BASELINE_M)
+        return mean
 
 
 def ratio_at(step: Tensor) -> Tensor:
@@ -143,15 +149,15 @@ def landings(wanted: Wanted, photographs: Photographs, step: Tensor, baseline_m:
     # No matrix product: autocast and TF32 would round it.
     rays = wanted.rays()
     turned = (pose[:, :, :3, :3, None, None] * rays[:, None, None]).sum(dim=3)
-    x, y, z = (turned[:, :, i, None] + pose[:, :, i, 3, None, None, None] * inverse_depth[:, None] for i in range(3))
-    before = z > _NEAR
-    safe = torch.where(before, z, torch.ones_like(z))
-    fx, fy, cx, cy = (photographs.fxfycxcy[..., i, None, None, None] for i in range(4))
-    u, v = fx * x / safe + cx, fy * y / safe + cy
-    columns, rows = (photographs.size[..., i, None, None, None] for i in range(2))
-    seen = before & (u >= 0) & (v >= 0) & (u <= columns) & (v <= rows)
-    seen = seen & photographs.present[:, :, None, None, None]
+    point = turned[:, :, :, None] + pose[:, :, :3, 3, None, None, None] * inverse_depth[:, None, None]
+    z = point[:, :, 2]
     # A level's frame is padded to whole pixels.
     height, width = (-(-side // 2**level) * 2**level for side in photographs.images.shape[-2:])
-    grid = torch.stack([u * (2.0 / width) - 1.0, v * (2.0 / height) - 1.0], dim=-1)
-    return Landings(torch.where(before[..., None], grid, torch.full_like(grid, -2.0)).clamp(-4.0, 4.0), seen, z)
+    whole = rays.new_tensor([width, height])
+    slope, centre = (2.0 / whole * part for part in (photographs.fxfycxcy[..., :2], photographs.fxfycxcy[..., 2:]))
+    edge = (2.0 / whole * photographs.size - 1.0)[..., None, None, None]
+    grid = point[:, :, :2] / z.clamp_min(_NEAR)[:, :, None] * slope[..., None, None, None]
+    grid = grid + (centre - 1.0)[..., None, None, None]
+    inside = ((grid >= -1.0) & (grid <= edge)).all(dim=2)
+    seen = inside & (z > _NEAR) & photographs.present[:, :, None, None, None]
+    return Landings(grid.clamp(-4.0, 4.0).movedim(2, -1), seen, z)

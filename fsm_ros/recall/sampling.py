@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -28,3 +31,9 @@ def pooled(x: Tensor, factor: int) -> Tensor:
 def grouped(x: Tensor, *sizes: int) -> Tensor:
     """A first dimension that is several: ``[A * B, ...]`` to ``[A, B, ...]``."""
     return x.reshape(*sizes, *x.shape[1:])
+
+
+def strongest(x: Tensor) -> Tensor:
+    """The largest of each channel over depths, ``[B, N, C, H, W]`` to ``[B, C, H, W]``."""
+    # On a CPU several times as fast as amax, whatever the layout.
+    return functools.reduce(torch.maximum, x.unbind(dim=1))

@@ -14,7 +14,7 @@ from torch import Tensor
 from fsm_ros.recall.choose import COLUMNS, ROWS, PosedCameras, choose
 from fsm_ros.recall.evidence import Prior
 from fsm_ros.recall.keyframes import Keyframe, cameras_of
-from fsm_ros.recall.net import RecallNet, level_count
+from fsm_ros.recall.net import RecallNet
 from fsm_ros.recall.planes import Photographs, Wanted
 
 NANOSECONDS = 1_000_000_000
@@ -85,7 +85,7 @@ def recall_view(
     device = prior.colour.device
     lens = torch.from_numpy(wanted.fxfycxcy.astype(np.float32))[None].to(device)
     view = Wanted(lens, wanted.height, wanted.width)
-    recalled = net(view, _photographs(used, wanted, level_count(view), device), prior)
+    recalled = net(view, _photographs(used, wanted, net.level_count(view), device), prior)
     share = recalled.share[0, 0]
     error = recalled.log_error[0, 0].exp()
     is_known = recalled.log_depth_scale[0, 0] < np.log(LARGEST_LOG_DEPTH_ERROR)

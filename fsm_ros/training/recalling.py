@@ -19,7 +19,7 @@ from fsm_ros.recall.planes import PLANES, Photographs, Wanted, step_of_depth
 from fsm_ros.training.settings import RecallTraining
 
 _EDGE = 1e-3
-_DEPTHS = ((4, 4, 2), (4, 2), (4, 2), (6, 4), (8, 2))
+_DEPTHS = ((8, 2, 2, 1), (8, 2, 2, 1), (8, 2, 1), (6, 2, 1), (8, 4, 2), (8, 4))
 """What a net may be asked for later, where time is short or views are large."""
 _NEAR_M = 0.12
 _NEAR_SHARE = 0.02
@@ -256,8 +256,11 @@ def _scored(recalled: Recalled, truth: Tensor, known: Tensor | None, weight: Ten
     loss = loss + 0.005 * mean((off + 1e-4) * (-recalled.log_error).exp() + recalled.log_error)
     if known is not None:
         for depths in recalled.depths:
-            loss = loss + 0.01 * mean(_depth_loss(depths.level, depths.step, depths.logits, known, recalled.baseline_m))
-        far = (recalled.log_inverse_depth[:, 0] - known).detach().abs().clamp(max=4.0)
+            loss = loss + 0.02 * mean(_depth_loss(depths.level, depths.step, depths.logits, known, recalled.baseline_m))
+        nearer = recalled.log_inverse_depth[:, 0] - known
+        # The error that is told is one of depth, so what is taken for too far counts more.
+        loss = loss + 0.02 * mean(nearer.abs().clamp(max=4.0) + (-nearer).clamp(max=1.5).expm1().abs())
+        far = nearer.detach().abs().clamp(max=4.0)
         scale = recalled.log_depth_scale[:, 0]
         loss = loss + 0.002 * mean((far + 1e-3) * (-scale).exp() + scale)
     return RecallLoss(loss, mean(error.detach().square()))

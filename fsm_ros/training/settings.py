@@ -185,7 +185,7 @@ class RecallTraining:
     without_memory: float = 0.1
     fewer: float = 0.2
     pose_noise_m: float = 0.01
-    pose_noise_rad: float = 0.01
+    pose_noise_rad: float = 0.0175
 
     def __post_init__(self) -> None:
         """Check the ranges.

@@ -211,10 +211,16 @@ def _initial_recall(settings: TrainSettings, start: str | None) -> RecallNet | N
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             return RecallNet(settings.recall.net)
-    net = load_recall(start)
-    if net.config != settings.recall.net:
-        raise TrainingError(f"{start} is recall of {net.config}, the settings want {settings.recall.net}")
-    return net.train().requires_grad_(True)
+    net, wanted = load_recall(start), settings.recall.net
+    # How many depths are looked at, and how coarsely, is no matter of the weights; what tells the depth may be new.
+    same = replace(wanted, side=net.config.side, depths=net.config.depths)
+    if net.config not in (same, replace(same, fusion=0)):
+        raise TrainingError(f"{start} is recall of {net.config}, the settings want {wanted}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        grown = RecallNet(wanted)
+    grown.load_state_dict(net.state_dict(), strict=net.config.fusion == wanted.fusion)
+    return grown.train()
 
 
 def _hardware(fabric: Fabric) -> str:
