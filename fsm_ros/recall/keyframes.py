@@ -225,8 +225,7 @@ def _missed(kept: Sequence[Keyframe]) -> NDArray[np.float32]:
     served = serve(points, cameras.world_from_camera[..., :3, 3], cameras, cameras)[0]
     stamps = torch.tensor([keyframe.stamp_ns for keyframe in kept])
     older = (stamps[None, :] < stamps[:, None])[..., None]
-    current = torch.tensor([1.0 - float(keyframe.outdated.mean()) for keyframe in kept])[:, None]
-    values: NDArray[np.float32] = (current * torch.where(older, OLDER * served, served)).numpy()
+    values: NDArray[np.float32] = torch.where(older, OLDER * served, served).numpy()
     return values
 
 
