@@ -50,8 +50,10 @@ def _run(arguments: list[str] | None, end: _End) -> int:
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
+    from fsm_ros.node.allocator import keep_freed_memory
     from fsm_ros.node.lifecycle import FsmNode
 
+    keep_freed_memory()
     rclpy.init(args=arguments)
     node = FsmNode()
     executor = SingleThreadedExecutor()

@@ -17,7 +17,7 @@ from fsm_ros.recall.net import RecallConfig, RecallNet
 
 SHIPPED = "shipped"
 _SHIPPED_FILE = "recall.safetensors"
-_BEFORE = {"side": 32, "fusion": 0}
+_BEFORE = {"side": 32, "halvings": 1, "fusion": 0}
 """What files that do not say it were made with."""
 
 
@@ -52,7 +52,8 @@ def load_recall(source: str) -> RecallNet:
     broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
     if broken:
         raise RecallWeightsError(f"{path} holds values that are not finite: {', '.join(broken[:6])}")
-    return net.eval().requires_grad_(False)
+    # Convolutions of few channels are twice as fast with channels last, on a CPU.
+    return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def save_recall(path: Path, net: RecallNet, notes: Mapping[str, str], dtype: torch.dtype = torch.float32) -> None:

@@ -19,7 +19,7 @@ from fsm_ros.recall.planes import PLANES, Photographs, Wanted, step_of_depth
 from fsm_ros.training.settings import RecallTraining
 
 _EDGE = 1e-3
-_DEPTHS = ((8, 2, 2, 1), (8, 2, 2, 1), (8, 2, 1), (6, 2, 1), (8, 4, 2), (8, 4))
+_DEPTHS = ((2, 2, 1), (2, 2, 1), (2, 2), (4, 2, 1), (2, 1), (8, 4))
 """What a net may be asked for later, where time is short or views are large."""
 _NEAR_M = 0.12
 _NEAR_SHARE = 0.02
@@ -89,23 +89,14 @@ class RecalledViews:
         share: ``[B, T, 1, H, W]`` how much of it comes from photographs.
         log_inverse_depth: ``[B, T, H, W]`` one over metres along the optical axis.
         log_error: ``[B, T, H, W]`` of the expected error of colours.
+        log_depth_scale: ``[B, T, H, W]`` of that of the logarithm of depth.
     """
 
     images: Tensor
     share: Tensor
     log_inverse_depth: Tensor
     log_error: Tensor
-
-    def depth_errors(self, task: RecallTask) -> tuple[Tensor, Tensor]:
-        """Mean absolute relative error where a photograph saw something, and the share within 5 %: ``[B, T]`` each."""
-        if task.log_inverse_depth is None:
-            nothing = torch.full_like(self.share[:, :, 0, 0, 0], torch.nan)
-            return nothing, nothing
-        metres = task.log_inverse_depth - task.extent_m.log()[:, None, None, None]
-        off = ((metres - self.log_inverse_depth).exp() - 1.0).abs()
-        seen = (self.share[:, :, 0] > 0.5).float()
-        total = seen.sum(dim=(2, 3)).clamp_min(1.0)
-        return (off * seen).sum(dim=(2, 3)) / total, ((off < 0.05) * seen).sum(dim=(2, 3)) / total
+    log_depth_scale: Tensor
 
     def sure_error(self, truth: Tensor) -> Tensor:
         """Mean absolute error of the surer half of a scene's pixels over that of the others, ``[B, T]``, all alike."""
@@ -153,6 +144,7 @@ def recalled_views(net: RecallNet, task: RecallTask, photographs: int, *, with_m
         gathered("share"),
         gathered("log_inverse_depth")[:, :, 0],
         gathered("log_error")[:, :, 0],
+        gathered("log_depth_scale")[:, :, 0],
     )
 
 

@@ -27,7 +27,7 @@ from fsm_ros.training.evaluation.held_out import (
 from fsm_ros.training.evaluation.remembering import Remembered, remembered
 from fsm_ros.training.evaluation.scores import Evaluation, Score, Shown
 from fsm_ros.training.evaluation.settings import EvaluationSettings
-from fsm_ros.training.recalling import RecallTask, recalled_views
+from fsm_ros.training.recalling import RecalledViews, RecallTask, recalled_views
 
 
 def evaluate(
@@ -183,14 +183,28 @@ def _recalled(asked: Asked, recall: RecallNet | None, photographs: int) -> tuple
         return asked.memory, _memory_depth(asked, torch.ones_like(truth[:, :, 0], dtype=torch.bool))
     both = recalled_views(recall, task, photographs)
     alone = recalled_views(recall, task, photographs, with_memory=False)
-    depth_error, depth_close = both.depth_errors(task)
+    seen = both.share[:, :, 0] > 0.5
     return both.images, {
         "alone": psnr(alone.images, truth),
-        "depth_error": depth_error,
-        "depth_close": depth_close,
+        **_told_depth(both, task, seen),
         "sure_error": both.sure_error(truth),
         "recalled": both.share.mean(dim=(2, 3, 4)),
-        **_memory_depth(asked, both.share[:, :, 0] > 0.5),
+        **_memory_depth(asked, seen),
+    }
+
+
+def _told_depth(both: RecalledViews, task: RecallTask, seen: Tensor) -> dict[str, Tensor]:
+    if task.log_inverse_depth is None:
+        return {}
+    metres = task.log_inverse_depth - task.extent_m.log()[:, None, None, None]
+    error, close = depth_errors(both.log_inverse_depth, metres, seen)
+    # The surer half of what was seen in each view, by the error that is told.
+    middle = torch.where(seen, both.log_depth_scale, torch.nan).flatten(2).nanmedian(dim=2).values
+    sure = seen & (both.log_depth_scale <= middle[:, :, None, None])
+    return {
+        "depth_error": error,
+        "depth_close": close,
+        "sure_depth_error": depth_errors(both.log_inverse_depth, metres, sure)[0],
     }
 
 

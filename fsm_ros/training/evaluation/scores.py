@@ -31,6 +31,7 @@ class Score:
         blur: gradient energy of the rendered views over that of the truth; 1 is right, less is blurred.
         depth_error: mean of the absolute relative error of depth, in the pixels that some photograph saw.
         depth_close: share of those pixels whose depth is wrong by less than 5 %.
+        sure_depth_error: the same as ``depth_error`` in the half of those pixels whose depth is told to be surest.
         memory_depth_error: mean of the absolute relative error of the memory's own depth, in the same pixels; in all
             of them without recall. NaN for weights that tell no depth.
         sure_error: mean absolute error of the surer half of all pixels over that of the others.
@@ -52,6 +53,7 @@ class Score:
     blur: float = math.nan
     depth_error: float = math.nan
     depth_close: float = math.nan
+    sure_depth_error: float = math.nan
     memory_depth_error: float = math.nan
     sure_error: float = math.nan
     recalled: float = math.nan
@@ -128,6 +130,7 @@ _COLUMNS = (
     ("sharpness", "{s.blur:.2f}"),
     ("depth error", "{s.depth_error:.3f}"),
     ("within 5 %", "{s.depth_close:.2f}"),
+    ("depth error, surer half", "{s.sure_depth_error:.3f}"),
     ("the memory's depth error", "{s.memory_depth_error:.3f}"),
     ("surer half's error", "{s.sure_error:.2f}"),
     ("recalled", "{s.recalled:.2f}"),
