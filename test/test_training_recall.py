@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from fsm_ros.recall.choose import PosedCameras
 from fsm_ros.recall.net import RecallConfig, RecallNet
 from fsm_ros.recall.planes import Photographs, Wanted, landings, step_of_depth
 from fsm_ros.recall.sampling import sampled
+from fsm_ros.training.episodes import Episodes
 from fsm_ros.training.objective import StreamObjective
 from fsm_ros.training.recalling import RecallTask, prepared
 from fsm_ros.training.scenes import SceneSettings, SceneSource, Split
@@ -29,6 +31,7 @@ from fsm_ros.training.settings import (
     TrainSettings,
 )
 from fsm_ros.training.supply import EpisodeSupply, Piece, SceneClips
+from fsm_ros.training.train import TrainingError, initial_recall
 
 NET = RecallConfig(features=4, coarse=4, fine=4, blend=4)
 SETTINGS = TrainSettings(
@@ -43,7 +46,7 @@ SETTINGS = TrainSettings(
 )
 
 
-def episodes(settings: TrainSettings = SETTINGS):  # noqa: ANN201
+def episodes(settings: TrainSettings = SETTINGS) -> Episodes:
     return EpisodeSupply(settings, SceneClips(settings, torch.device("cpu"))).episodes(Piece(0, 0, 2), 0.5)
 
 
@@ -166,7 +169,7 @@ def test_what_is_not_there_cannot_learn(changes: dict[str, object], says: str) -
         replace(SETTINGS, **changes)
 
 
-def test_weights_of_recall_come_back_as_they_were(tmp_path) -> None:  # noqa: ANN001
+def test_weights_of_recall_come_back_as_they_were(tmp_path: Path) -> None:
     net = RecallNet(NET)
     save_recall(tmp_path / "net.safetensors", net, {"seed": "1"})
     back = load_recall(str(tmp_path / "net.safetensors"))
@@ -176,7 +179,7 @@ def test_weights_of_recall_come_back_as_they_were(tmp_path) -> None:  # noqa: AN
 
 
 @pytest.mark.parametrize("content", [b"", b"not safetensors", None], ids=["empty", "other", "missing"])
-def test_weights_of_recall_that_are_none_are_refused_by_name(content: bytes | None, tmp_path) -> None:  # noqa: ANN001
+def test_weights_of_recall_that_are_none_are_refused_by_name(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     if content is not None:
         path.write_bytes(content)
@@ -214,3 +217,22 @@ def test_cameras_without_a_scene_are_posed_in_metres() -> None:
     pose[..., :3, 3] = 0.5
     made: PosedCameras = posed(Cameras(torch.ones(1, 1, 4), pose, 8, 10), torch.tensor([4.0]))
     assert made.world_from_camera[0, 0, :3, 3].tolist() == [2.0, 2.0, 2.0] and made.size.tolist() == [[[10.0, 8.0]]]
+
+
+def test_weights_of_before_the_fusion_of_depth_go_on_with_one(tmp_path: Path) -> None:
+    """What is new begins as it does from scratch, and everything else as it was."""
+    old = RecallNet(replace(NET, fusion=0, side=16))
+    path = tmp_path / "old.safetensors"
+    save_recall(path, old, {})
+    grown = initial_recall(SETTINGS, str(path))
+    assert grown is not None and grown.config == NET and grown.fusion is not None
+    after = grown.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in old.state_dict().items())
+    assert not grown.fusion.out.weight.any()
+    assert all(parameter.requires_grad for parameter in grown.parameters())
+
+
+def test_weights_of_another_net_are_refused_with_both_told(tmp_path: Path) -> None:
+    save_recall(tmp_path / "other.safetensors", RecallNet(replace(NET, features=5)), {})
+    with pytest.raises(TrainingError, match="is recall of .*features=5.*the settings want .*features=4"):
+        initial_recall(SETTINGS, str(tmp_path / "other.safetensors"))

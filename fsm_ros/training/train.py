@@ -108,7 +108,7 @@ def train(
     )
     memory = _initial_memory(settings, start)
     clips = clip_supply(settings, fabric.device)
-    recall = _initial_recall(settings, recall_start)
+    recall = initial_recall(settings, recall_start)
     began = start or "scratch"
     if recall is not None:
         began += f", recall from {recall_start or 'scratch'}"
@@ -202,7 +202,13 @@ def _initial_memory(settings: TrainSettings, start: str | None) -> FastSpatialMe
     return memory.train().requires_grad_(True)
 
 
-def _initial_recall(settings: TrainSettings, start: str | None) -> RecallNet | None:
+def initial_recall(settings: TrainSettings, start: str | None) -> RecallNet | None:
+    """The net that learns to recall: from scratch, or from weights, whose net may lack what tells the depth.
+
+    Raises:
+        TrainingError: weights of another net, or none wanted.
+        RecallWeightsError: weights that cannot be used.
+    """
     if settings.recall is None:
         if start is not None:
             raise TrainingError(f"weights of recall ({start}) are given, but the settings have no entry recall")

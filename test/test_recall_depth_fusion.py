@@ -1,0 +1,98 @@
+"""The depth that is told: photographs first, the memory where it is believed, and colours left alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from recall_scenes import grey_prior, photographs_of, posed, wall
+
+from fsm_ros.recall.depth_fusion import LARGEST_LOG_CHANGE
+from fsm_ros.recall.evidence import Prior
+from fsm_ros.recall.net import RecallConfig, Recalled, RecallNet
+from fsm_ros.recall.planes import Photographs, Wanted, log_inverse_depth_at
+
+LENS = (50.0, 50.0, 32.0, 32.0)
+WANTED = Wanted(torch.tensor([LENS]), 64, 64)
+
+
+def a_fresh_net(**changes: object) -> RecallNet:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return RecallNet(RecallConfig(**changes)).eval()  # type: ignore[arg-type]
+
+
+def of_a_wall() -> Photographs:
+    taken = [(wall(posed((x, 0, 0)), LENS, 64, 64, 2.0), LENS, posed((x, 0, 0))) for x in (-0.2, 0.1, 0.2)]
+    return photographs_of(taken, np.eye(4))
+
+
+def shown(recalled: Recalled) -> torch.Tensor:
+    """What photographs showed, before anything was weighed."""
+    finest = recalled.depths[-1]
+    assert finest.step.shape[1] > 1, "with more than one depth a pixel the likeliest ones are averaged"
+    share = finest.logits.softmax(dim=1)
+    best = finest.step.gather(1, finest.logits.max(dim=1, keepdim=True).indices)
+    weight = share * ((finest.step - best).abs() < 1.1)
+    step = (weight * finest.step).sum(dim=1) / weight.sum(dim=1)
+    return log_inverse_depth_at(step, recalled.baseline_m)[:, None]
+
+
+def test_a_fresh_net_tells_what_photographs_showed() -> None:
+    with torch.no_grad():
+        recalled = a_fresh_net()(WANTED, of_a_wall(), grey_prior(64, 64))
+    torch.testing.assert_close(recalled.log_inverse_depth, shown(recalled))
+
+
+def test_a_fresh_net_hardly_believes_a_memory_that_says_otherwise() -> None:
+    far = torch.full((1, 1, 64, 64), -np.log(20.0))
+    with torch.no_grad():
+        recalled = a_fresh_net()(WANTED, of_a_wall(), Prior(torch.full((1, 3, 64, 64), 0.5), far, far * 0 + 1.0))
+    of_photographs = shown(recalled)
+    told = recalled.log_inverse_depth - of_photographs
+    torch.testing.assert_close(told, torch.sigmoid(torch.tensor(-4.0)) * (far - of_photographs))
+
+
+def test_colours_do_not_depend_on_what_is_told_of_depth() -> None:
+    net = a_fresh_net()
+    assert net.fusion is not None
+    with torch.no_grad():
+        before = net(WANTED, of_a_wall(), grey_prior(64, 64))
+        net.fusion.out.bias.copy_(torch.tensor([0.0, 0.7, 0.0]))  # type: ignore[union-attr]
+        after = net(WANTED, of_a_wall(), grey_prior(64, 64))
+    assert torch.equal(before.colour, after.colour) and torch.equal(before.log_error, after.log_error)
+    torch.testing.assert_close(after.log_inverse_depth, before.log_inverse_depth + 0.7)
+
+
+def test_learning_to_tell_depth_changes_nothing_else() -> None:
+    net = a_fresh_net()
+    recalled = net(WANTED, of_a_wall(), grey_prior(64, 64))
+    recalled.log_inverse_depth.square().mean().backward()
+    learns = {name.split(".")[0] for name, p in net.named_parameters() if p.grad is not None and bool(p.grad.any())}
+    assert learns == {"fusion"}
+
+
+def test_it_cannot_tell_nonsense() -> None:
+    net = a_fresh_net()
+    assert net.fusion is not None
+    with torch.no_grad():
+        net.fusion.out.bias.copy_(torch.tensor([0.0, 1e6, 0.0]))  # type: ignore[union-attr]
+        recalled = net(WANTED, of_a_wall(), grey_prior(64, 64))
+    told = recalled.log_inverse_depth - shown(recalled)
+    torch.testing.assert_close(told, torch.full_like(told, LARGEST_LOG_CHANGE))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (48, 100), (37, 53), (16, 16)], ids=str)
+def test_any_size_is_told_whole(size: tuple[int, int]) -> None:
+    height, width = size
+    wanted = Wanted(torch.tensor([(40.0, 40.0, width / 2, height / 2)]), height, width)
+    with torch.no_grad():
+        recalled = a_fresh_net()(wanted, of_a_wall(), grey_prior(height, width))
+    assert recalled.log_inverse_depth.shape == recalled.log_depth_scale.shape == (1, 1, height, width)
+    assert bool(recalled.log_inverse_depth.isfinite().all())
+
+
+def test_without_fusion_depth_is_told_as_photographs_showed_it() -> None:
+    with torch.no_grad():
+        recalled = a_fresh_net(fusion=0)(WANTED, of_a_wall(), grey_prior(64, 64))
+    torch.testing.assert_close(recalled.log_inverse_depth, shown(recalled))
