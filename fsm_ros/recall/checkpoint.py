@@ -17,7 +17,7 @@ from fsm_ros.recall.net import RecallConfig, RecallNet
 
 SHIPPED = "shipped"
 _SHIPPED_FILE = "recall.safetensors"
-_BEFORE = {"side": 32, "halvings": 1, "fusion": 0}
+_BEFORE = {"side": 32, "fusion": 0}
 """What files that do not say it were made with."""
 
 

@@ -32,8 +32,7 @@ class RecallConfig:
         blend: channels of the choice between photographs.
         depths: depths that are looked at for every pixel of a finer level, of the largest pixels to the smallest; the
             last entry stands for all further ones.
-        side: the shorter side of the coarsest view has about so many pixels,
-        halvings: or fewer, as it is at least so often half as large: a small view is to be quick.
+        side: the shorter side of the coarsest view has about so many pixels.
         fusion: channels of what tells the depth at last; 0: it is told as photographs showed it.
     """
 
@@ -43,7 +42,6 @@ class RecallConfig:
     blend: int = 16
     depths: tuple[int, ...] = (2, 2, 1)
     side: int = 32
-    halvings: int = 2
     fusion: int = 24
 
     def __post_init__(self) -> None:
@@ -185,5 +183,5 @@ class RecallNet(nn.Module):
         )
 
     def level_count(self, wanted: Wanted) -> int:
-        """How often the wanted size is halved for the coarsest view."""
-        return max(self.config.halvings, round(math.log2(min(wanted.height, wanted.width) / self.config.side)))
+        """How often the wanted size is halved for the coarsest view: at least once."""
+        return max(1, round(math.log2(min(wanted.height, wanted.width) / self.config.side)))

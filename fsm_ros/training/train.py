@@ -219,7 +219,7 @@ def initial_recall(settings: TrainSettings, start: str | None) -> RecallNet | No
             return RecallNet(settings.recall.net)
     net, wanted = load_recall(start), settings.recall.net
     # How many depths are looked at, and how coarsely, is no matter of the weights; what tells the depth may be new.
-    same = replace(wanted, side=net.config.side, halvings=net.config.halvings, depths=net.config.depths)
+    same = replace(wanted, side=net.config.side, depths=net.config.depths)
     if net.config not in (same, replace(same, fusion=0)):
         raise TrainingError(f"{start} is recall of {net.config}, the settings want {wanted}")
     with torch.random.fork_rng(devices=[]):
