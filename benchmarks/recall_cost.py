@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fsm_ros.allocator import keep_freed_memory
 from fsm_ros.memory.checkpoint import load_checkpoint
-from fsm_ros.node.allocator import keep_freed_memory
 from fsm_ros.recall.checkpoint import load_recall
 from fsm_ros.recall.keyframes import KeyframeLimits
 from fsm_ros.replay.demo_bag import DemoRobot

@@ -14,7 +14,7 @@ from fsm_ros.memory.atlas import AtlasSettings
 from fsm_ros.memory.consolidation import Consolidation
 from fsm_ros.memory.model import FastSpatialMemory, Geometry, Rendering
 from fsm_ros.recall.net import RecallNet
-from fsm_ros.recall.planes import Photographs, Wanted, landings, step_of_depth
+from fsm_ros.recall.planes import SHORTEST_BASELINE_M, Photographs, Wanted, landings, step_of_depth
 from fsm_ros.replay.evaluation.baselines import warped
 from fsm_ros.stream.frame import Camera, PosedImage
 from fsm_ros.training.episodes import Clip, EpisodePlan, Picks, resized
@@ -221,9 +221,11 @@ def seen_by_photographs(task: RecallTask) -> Tensor:
             torch.ones(1, seen.views, dtype=torch.bool),
         )
         depth = _known(task)[:, view, None] - task.extent_m.log()
-        step = step_of_depth(depth, photographs.baseline_m)
+        # Counted in a short baseline every depth has a step; in that of all photographs near ones have none.
+        unit_m = torch.full_like(photographs.baseline_m, SHORTEST_BASELINE_M)
+        step = step_of_depth(depth, unit_m)
         view_of = Wanted(cameras.fxfycxcy[:, view], cameras.height, cameras.width)
-        parts.append(landings(view_of, photographs, step, photographs.baseline_m, 0).seen.any(dim=1)[:, 0])
+        parts.append(landings(view_of, photographs, step, unit_m, 0).seen.any(dim=1)[:, 0])
     return torch.stack(parts, dim=1)
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from recall_scenes import grey_prior, photographs_of, posed, wall
 
-from fsm_ros.recall.depth_fusion import LARGEST_LOG_CHANGE
+from fsm_ros.recall.checkpoint import load_recall
+from fsm_ros.recall.depth_fusion import LARGEST_LOG_CHANGE, as_large_as
 from fsm_ros.recall.evidence import Prior
 from fsm_ros.recall.net import RecallConfig, Recalled, RecallNet
 from fsm_ros.recall.planes import Photographs, Wanted, log_inverse_depth_at
@@ -96,3 +97,40 @@ def test_without_fusion_depth_is_told_as_photographs_showed_it() -> None:
     with torch.no_grad():
         recalled = a_fresh_net(fusion=0)(WANTED, of_a_wall(), grey_prior(64, 64))
     torch.testing.assert_close(recalled.log_inverse_depth, shown(recalled))
+
+
+def test_a_photograph_that_is_not_there_is_as_one_that_was_not_passed() -> None:
+    """Batches hold views with fewer photographs than others; alone, a view is passed what it has."""
+    net, some = load_recall("shipped"), of_a_wall()
+    absent = torch.tensor([[True, True, True, False]])
+
+    def with_another(values: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return torch.cat([values, other], dim=1)
+
+    padded = Photographs(
+        with_another(some.images, torch.rand(1, 1, 3, 64, 64, generator=torch.Generator().manual_seed(1))),
+        with_another(some.fxfycxcy, 2 * some.fxfycxcy[:, :1]),
+        with_another(some.size, some.size[:, :1]),
+        with_another(some.photograph_from_view, some.photograph_from_view[:, :1]),
+        with_another(some.seconds, torch.full((1, 1), 9.0)),
+        absent,
+    )
+    with torch.no_grad():
+        passed, alone = net(WANTED, padded, grey_prior(64, 64)), net(WANTED, some, grey_prior(64, 64))
+    torch.testing.assert_close(passed.colour, alone.colour, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(passed.log_inverse_depth, alone.log_inverse_depth, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(passed.log_error, alone.log_error, atol=1e-3, rtol=1e-3)
+
+
+def test_what_a_coarse_view_says_lies_where_it_is_in_one_whose_size_does_not_divide() -> None:
+    """A ramp over 13 rows of 8 pixels, for a view of 100: the last row sticks out, and is not squeezed in."""
+    coarse = torch.arange(13.0).view(1, 1, 13, 1).expand(1, 1, 13, 13)
+    sized = as_large_as(coarse, torch.zeros(1, 1, 100, 104))
+    assert sized.shape[-2:] == (100, 104)
+    row = torch.arange(8, 96)
+    torch.testing.assert_close(sized[0, 0, 8:96, 50], (row + 0.5) / 8 - 0.5)
+
+
+def test_a_memory_that_knows_depth_says_how_well() -> None:
+    with pytest.raises(ValueError, match="a logarithm and its scale"):
+        Prior(torch.zeros(1, 3, 4, 4), torch.zeros(1, 1, 4, 4))

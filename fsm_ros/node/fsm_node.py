@@ -7,6 +7,8 @@ import signal
 import sys
 from types import FrameType
 
+from fsm_ros.allocator import keep_freed_memory
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE_S = 3.0  # launch systems kill after 5 s what they have told to end
 
@@ -33,6 +35,7 @@ class _End:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node; SIGINT and SIGTERM end it with exit code 0, an autostart that fails with 1."""
+    keep_freed_memory()
     end = _End()
     # Importing PyTorch and loading weights take seconds, in which nothing listens to rclpy's handlers.
     for number in SIGNALS:
@@ -50,10 +53,8 @@ def _run(arguments: list[str] | None, end: _End) -> int:
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
-    from fsm_ros.node.allocator import keep_freed_memory
     from fsm_ros.node.lifecycle import FsmNode
 
-    keep_freed_memory()
     rclpy.init(args=arguments)
     node = FsmNode()
     executor = SingleThreadedExecutor()

@@ -96,7 +96,7 @@ class ViewServer:
                 goal.abort()
                 return result
             feedback = RenderTrajectory.Feedback(view=index)
-            tell(feedback, view, self._gate.memory_frame, pixels=True)
+            tell(feedback, view, self._gate.memory_frame, pixels=not request.omit_image)
             goal.publish_feedback(feedback)
             result.views_rendered = index + 1
         result.success = True

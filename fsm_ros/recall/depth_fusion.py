@@ -1,12 +1,14 @@
 """The depth to tell: what photographs showed, what the memory takes for likely, and what lies around.
 
 Photographs from close by tell depth roughly and a camera that only turns tells none, while surfaces are mostly smooth.
-So a small net looks at a coarse view of everything that is known and says, for every pixel, how much the memory is to
-be believed, what is to be added, and how wrong the result will be. Colours do not depend on it.
+So a small net looks at everything that is known in the first view that is finer than the planes (half to an eighth of
+what is wanted; a small view itself) and says, for every pixel, how much the memory is to be believed, what is to be
+added, and how wrong the result will be. Colours do not depend on it.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -75,11 +77,11 @@ class DepthFusion(nn.Module):
         for layer in self.inner:
             z = z + F.relu(layer(z))
             z = z + F.relu(self.whole(z.mean(dim=(2, 3))))[:, :, None, None]
-        y = y + F.relu(self.up(_sized(z, y)))
+        y = y + F.relu(self.up(as_large_as(z, y)))
         y = y + F.relu(self.third(y))
-        x = x + F.relu(self.further_up(_sized(y, x)))
+        x = x + F.relu(self.further_up(as_large_as(y, x)))
         x = x + F.relu(self.last(x))
-        believed, change, log_scale = (part[:, None] for part in _sized(self.out(x).float(), shown).unbind(dim=1))
+        believed, change, log_scale = (part[:, None] for part in as_large_as(self.out(x).float(), shown).unbind(dim=1))
         change = change.clamp(-LARGEST_LOG_CHANGE, LARGEST_LOG_CHANGE)
         told = shown + change
         if prior.log_inverse_depth is not None:
@@ -90,13 +92,13 @@ class DepthFusion(nn.Module):
 def fusion_channels(
     depths: Depths, planes: Depths, found: Found, view: Wanted, photographs: Photographs, prior: Prior
 ) -> Tensor:
-    """What is known of depth in a coarse view, ``[B, 22, h, w]``, without gradient.
+    """What is known of depth in the first view finer than the planes', ``[B, 22, h, w]``, without gradient.
 
     Args:
         depths: that were looked at, at the resolution that is wanted here.
         planes: that were looked at before, in a coarser view.
         found: what was found at ``depths``.
-        view: the coarse view.
+        view: the view at that resolution.
         photographs: around it.
         prior: what the memory knows, of its size.
     """
@@ -112,6 +114,7 @@ def fusion_channels(
             remembered, known = prior.log_inverse_depth, nothing + 1.0
             scale = prior.scale.clamp(1e-3, 1e3).log()
         rays = view.rays()[:, :2]
+        present, count = photographs.present[:, :, None, None, None], photographs.count.view(-1, 1, 1, 1)
         parts = [
             shown / 3,
             remembered / 3,
@@ -120,12 +123,12 @@ def fusion_channels(
             known,
             step / PLANES,
             _entropy(likelihood),
-            _sized(_entropy(of_planes), shown),
-            _sized(of_planes.amax(dim=1, keepdim=True).exp(), shown),
+            as_large_as(_entropy(of_planes), shown),
+            as_large_as(of_planes.amax(dim=1, keepdim=True).exp(), shown),
             photographs.mean_distance_m.clamp_min(1e-3).log().view(-1, 1, 1, 1).expand_as(shown) / 4,
-            found.colours.mean(dim=(1, 2)),
+            (found.colours.mean(dim=2) * present).sum(dim=1) / count,
             found.signs[:, 0].clamp(max=20.0) / 10,
-            found.landings.seen.float().mean(dim=(1, 2))[:, None],
+            found.landings.seen.float().mean(dim=2).sum(dim=1)[:, None] / count,
             prior.colour,
             rays,
             rays.square().sum(dim=1, keepdim=True),
@@ -137,9 +140,11 @@ def _entropy(log_likelihood: Tensor) -> Tensor:
     return -(log_likelihood.exp() * log_likelihood).sum(dim=1, keepdim=True)
 
 
-def _sized(x: Tensor, like: Tensor) -> Tensor:
-    """As large as another one."""
+def as_large_as(x: Tensor, like: Tensor) -> Tensor:
+    """As large as another one, whose size was halved, rounding up, until it was this one's."""
     size = like.shape[-2:]
     if x.shape[-2:] == size:
         return x
-    return F.interpolate(x, size, mode="bilinear", align_corners=False)
+    # What was rounded up sticks out at the lower and right edges.
+    whole = [own * 2 ** math.ceil(math.log2(wanted / own)) for own, wanted in zip(x.shape[-2:], size, strict=True)]
+    return F.interpolate(x, whole, mode="bilinear", align_corners=False)[..., : size[0], : size[1]]

@@ -39,6 +39,15 @@ class Prior:
     log_inverse_depth: Tensor | None = None
     scale: Tensor | None = None
 
+    def __post_init__(self) -> None:
+        """Check.
+
+        Raises:
+            ValueError: a depth without its scale, or a scale without a depth.
+        """
+        if (self.log_inverse_depth is None) != (self.scale is None):
+            raise ValueError("what a memory knows of depth is a logarithm and its scale, not one of them")
+
     def at(self, level: int) -> Prior:
         """The same with pixels ``2 ** level`` times as large."""
         if level == 0:
@@ -87,7 +96,7 @@ class Evidence:
         weight = (weight / weight.sum(dim=1, keepdim=True).clamp_min(1e-6))[:, :, :, None]
         mean, deviation = _moments(both, weight)
         colour, colour_deviation = mean[:, :, -3:], deviation[:, :, -3:]
-        share = landed.seen.to(rgb).mean(dim=1)[:, :, None]
+        share = (landed.seen.sum(dim=1) / self._photographs.count[:, None, None, None]).to(rgb)[:, :, None]
         unlike = (colour - prior.colour[:, None]).abs() * (share > 0)
         of_memory = self._prior(prior, step)
         signs = torch.stack([_disagreement(colour_deviation, landed.seen), of_memory[0][:, :, 0]], dim=2)
@@ -137,7 +146,7 @@ def pose_channels(photographs: Photographs) -> Tensor:
     pose = photographs.photograph_from_view
     away = pose[..., :3, 3].norm(dim=-1)
     axis = pose[..., 2, 2].clamp(-1.0, 1.0)
-    focal = photographs.fxfycxcy[..., 0]
+    focal = photographs.fxfycxcy[..., 0] * photographs.present
     late = photographs.seconds
     channels = [
         away / photographs.mean_distance_m.clamp_min(_SHORTEST_M)[:, None],

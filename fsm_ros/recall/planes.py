@@ -92,8 +92,13 @@ class Photographs:
         """``[B]`` mean distance from the wanted camera, metres."""
         # The wanted camera in the photograph's frame is as far away as the photograph's in the wanted one's.
         away = self.photograph_from_view[..., :3, 3].norm(dim=-1) * self.present
-        mean: Tensor = away.sum(dim=1) / self.present.sum(dim=1).clamp_min(1)
+        mean: Tensor = away.sum(dim=1) / self.count
         return mean
+
+    @property
+    def count(self) -> Tensor:
+        """``[B]`` how many there are; 1 where there is none."""
+        return self.present.sum(dim=1).clamp_min(1)
 
 
 def ratio_at(step: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from fsm_ros.allocator import keep_freed_memory
 from fsm_ros.memory.checkpoint import CheckpointError
 from fsm_ros.replay.evaluation.job import Job
 from fsm_ros.replay.evaluation.progress import Bar, Silent
@@ -237,6 +238,7 @@ def _signals_held_back() -> Iterator[None]:
 
 def _work(out: Path, job: Job, sending: Connection) -> None:
     """A process's part: evaluates, writes the run, or says why not."""
+    keep_freed_memory()  # as the node does
     parent = multiprocessing.parent_process()
     with _interrupts() as interrupted:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)

@@ -173,7 +173,9 @@ def _scored(
         "blur": sharpness(rendered, truth),
         **recalled,
     }
-    return rendered, {name: column.nanmean(dim=1).double().cpu().numpy() for name, column in columns.items()}
+    # Of a view of which no photograph saw anything there is no depth to tell; a colour that is no number is a fault.
+    means = {name: c.nanmean(dim=1) if "depth" in name else c.mean(dim=1) for name, c in columns.items()}
+    return rendered, {name: mean.double().cpu().numpy() for name, mean in means.items()}
 
 
 def _recalled(asked: Asked, recall: RecallNet | None, photographs: int) -> tuple[Tensor, dict[str, Tensor]]:

@@ -11,12 +11,15 @@ import ctypes
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _MEBIBYTE = 2**20
+_LARGEST_BLOCKS = (512 * _MEBIBYTE, 32 * _MEBIBYTE)
+"""Larger ones are given back; glibc before 2.35 takes the second number only."""
 
 
 def keep_freed_memory() -> bool:
     """Tell the C library of this process not to give freed memory back (mallopt(3)).
 
-    To be called before there are threads: all of them then share one arena, as others cannot hold large blocks.
+    To be called before there are threads, so before PyTorch and NumPy are imported: all of them then share one arena,
+    as others cannot hold large blocks.
 
     Returns:
         Whether it took the advice; other libraries than glibc have no such setting and are left as they are.
@@ -25,5 +28,7 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    advice = ((_ARENA_MAX, 1), (_MMAP_THRESHOLD, 512 * _MEBIBYTE), (_TRIM_THRESHOLD, 1024 * _MEBIBYTE))
-    return all([mallopt(name, value) == 1 for name, value in advice])
+    # First, as any of the others alone makes every large block one of its own, which is what is to be avoided.
+    if not any(mallopt(_MMAP_THRESHOLD, size) == 1 for size in _LARGEST_BLOCKS):
+        return False
+    return all([mallopt(name, value) == 1 for name, value in ((_ARENA_MAX, 1), (_TRIM_THRESHOLD, 1024 * _MEBIBYTE))])
