@@ -134,3 +134,12 @@ def test_what_a_coarse_view_says_lies_where_it_is_in_one_whose_size_does_not_div
 def test_a_memory_that_knows_depth_says_how_well() -> None:
     with pytest.raises(ValueError, match="a logarithm and its scale"):
         Prior(torch.zeros(1, 3, 4, 4), torch.zeros(1, 1, 4, 4))
+
+
+def test_a_prior_as_sure_as_a_depth_camera_is_taken_at_its_word() -> None:
+    depth = torch.full((1, 1, 64, 64), -np.log(3.0))
+    with torch.no_grad():
+        recalled = load_recall("shipped")(
+            WANTED, of_a_wall(), Prior(torch.full((1, 3, 64, 64), 0.5), depth, depth * 0 + 0.02)
+        )
+    torch.testing.assert_close(recalled.log_inverse_depth, depth)

@@ -23,6 +23,9 @@ LARGEST_LOG_CHANGE = 3.0
 """Of what photographs showed: a factor of twenty."""
 _CHANNELS = 22
 _SURE_OF_PHOTOGRAPHS = 4.0
+SURE, SUREST = 0.05, 0.02
+"""A prior whose scale is smaller than the first, as a depth camera's is and that of fast weights never was (0.2),
+is believed more and more, and wholly from the second on: photographs do not tell depth any better."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +87,9 @@ class DepthFusion(nn.Module):
         believed, change, log_scale = (part[:, None] for part in as_large_as(self.out(x).float(), shown).unbind(dim=1))
         change = change.clamp(-LARGEST_LOG_CHANGE, LARGEST_LOG_CHANGE)
         told = shown + change
-        if prior.log_inverse_depth is not None:
+        if prior.log_inverse_depth is not None and prior.scale is not None:
             told = told + torch.sigmoid(believed) * (prior.log_inverse_depth - shown)
+            told = told + _taken_at_its_word(prior.scale) * (prior.log_inverse_depth - told)
         return ToldDepth(told, log_scale)
 
 
@@ -134,6 +138,12 @@ def fusion_channels(
             rays.square().sum(dim=1, keepdim=True),
         ]
         return torch.cat(parts, dim=1)
+
+
+def _taken_at_its_word(scale: Tensor) -> Tensor:
+    """How much a prior of such a Laplace scale ``[B, 1, H, W]`` is, in [0, 1]."""
+    steps = (SURE / scale.clamp_min(1e-6)).log() / math.log(SURE / SUREST)
+    return steps.clamp(0.0, 1.0)
 
 
 def _entropy(log_likelihood: Tensor) -> Tensor:
