@@ -62,7 +62,8 @@ def test_both_cameras_are_heard_from_either_kind_of_publisher(rig: Robot, side: 
         camera = Camera(rig, topics=topics, frame_id=frame_id, reliable=reliable)
     observe_with(rig, camera)
     refused = {reason for reason, count in rig.refused().items() if count}
-    assert refused <= {"no_camera_info"}  # which may be lost on the way
+    # Calibration may be lost on the way, and a camera may begin its circle where the one before it ended.
+    assert refused <= {"no_camera_info", "not_moved"}
     view = rig.render(pose_in(frame_id, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0)))
     assert view.success, view.message
 
