@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fsm_ros.memory import atlas as bank
 from fsm_ros.memory.model import FastSpatialMemory
 from fsm_ros.recall.choose import COLUMNS, ROWS
 from fsm_ros.recall.keyframes import Keyframe, KeyframeStore
@@ -53,7 +52,8 @@ def _depths(
         device=model.device,
     )
     times = times_of(scene.frame, [frame.stamp_ns for frame in chunk.frames], model.device)
-    geometry = bank.render_all(model, scene.atlas, cameras, times).geometry
+    # Of the place that has just observed them, whichever is nearest.
+    geometry = model.render_all(scene.atlas.state, cameras, times).geometry
     if geometry is None:
         return [None] * len(chunk.frames)
     grid = torch.nn.functional.interpolate(geometry.log_inverse_depth, (ROWS, COLUMNS), mode="bilinear")[0]
