@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -60,14 +61,13 @@ def main() -> int:
     chunks: list[tuple[float, float]] = []
     sizes: list[tuple[int, float]] = []
     for number, chunk in enumerate(_stream(one_round, options.chunks), 1):
-        chunks.append((_seconds(lambda: recalling.observe(chunk)), _seconds(lambda: alone.observe(chunk))))  # noqa: B023
+        chunks.append((_seconds(partial(recalling.observe, chunk)), _seconds(partial(alone.observe, chunk))))
         if number in (8, options.chunks // 4, options.chunks // 2, options.chunks):
             sizes.append((number, _resident_mib()))
     view = one_round[len(one_round) // 2 + 1]
     views = {
         f"{name}, {camera.width}x{camera.height}": _median_ms(
-            lambda: _rendered(recalling, view, camera, method),  # noqa: B023
-            options.repeats,
+            partial(_rendered, recalling, view, camera, method), options.repeats
         )
         for name, method in (("both", RenderMethod.RECALL), ("the fast weights alone", RenderMethod.MEMORY))
         for camera in (SMALL, CAMERA)

@@ -156,10 +156,10 @@ def _depths(scene: Scene, both: RecalledViews, alone: RecalledViews) -> Rows:
     task = scene.task
     if task.log_inverse_depth is None:
         return {}
-    metres = task.log_inverse_depth - task.extent_m.log()[:, None, None, None]
+    metres = task.in_metres(task.log_inverse_depth)
     told = {"both": both.log_inverse_depth, "without the memory": alone.log_inverse_depth}
     if task.memory.geometry is not None:
-        told["memory"] = task.memory.geometry.log_inverse_depth - task.extent_m.log()[:, None, None, None]
+        told["memory"] = task.in_metres(task.memory.geometry.log_inverse_depth)
     rows: dict[str, Mapping[str, float]] = {}
     for name, depth in told.items():
         error, close = depth_errors(depth, metres, both.share[:, :, 0] > 0.5)

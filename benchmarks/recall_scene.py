@@ -19,17 +19,15 @@ from fsm_ros.replay.evaluation.baselines import warped
 from fsm_ros.stream.frame import Camera, PosedImage
 from fsm_ros.training.episodes import Clip, EpisodePlan, Picks, resized
 from fsm_ros.training.evaluation import EvaluationSettings, episodes_of, remembered
-from fsm_ros.training.evaluation.held_out import asked_at_the_end, evaluation_picks, nearest_frames
+from fsm_ros.training.evaluation.held_out import asked_at_the_end, evaluation_picks, images_of, nearest_frames, spread
 from fsm_ros.training.evaluation.moments import at_other_moments
 from fsm_ros.training.evaluation.moving import changed_pixels, moving_pixels
 from fsm_ros.training.evaluation.run import Asked, ask, enlarged, task_of
-from fsm_ros.training.recalling import RecalledViews, RecallTask, posed, recalled_views
+from fsm_ros.training.recalling import RecalledViews, RecallTask, looks_inside, posed, recalled_views
 from fsm_ros.training.scenes import SceneSource
 
 SURE = 0.02
 """Scale of the Laplace distribution around a depth that is known."""
-NEAR_M, NEAR_SHARE = 0.12, 0.02
-"""A view with more than this share of pixels nearer than that looks at the inside of something."""
 RULE = Consolidation()
 
 
@@ -91,7 +89,7 @@ class Scene:
 
     def images(self, frames: NDArray[np.int64]) -> Tensor:
         """``[1, N, 3, H, W]`` of the clip."""
-        return self.clip.images[torch.from_numpy(frames).to(self.clip.images.device)][None]
+        return images_of(self.clip, frames)[None]
 
 
 def observed_scene(
@@ -137,7 +135,7 @@ def beside_the_path(scene: Scene) -> Question | None:
     clip = scene.clip
     if clip.depth_m is None or not clip.beside:
         return None
-    inside = (clip.depth_m[clip.path_frames :] < NEAR_M).float().mean(dim=(1, 2)) > NEAR_SHARE
+    inside = looks_inside(-clip.depth_m[clip.path_frames :].log())
     frames = clip.path_frames + np.flatnonzero(~inside.cpu().numpy())
     if not len(frames):
         return None
@@ -183,8 +181,7 @@ def knowing_depth(task: RecallTask) -> RecallTask:
 def with_photographs(task: RecallTask, count: int) -> RecallTask:
     """The same, with so many of the photographs kept, spread over the stream."""
     views = task.observed.cameras.views
-    kept = torch.from_numpy(np.unique(np.linspace(0, views - 1, min(count, views)).round().astype(np.int64)))
-    return replace(task, observed=task.observed[kept])
+    return replace(task, observed=task.observed[torch.from_numpy(spread(np.arange(views), count))])
 
 
 def in_one_place(scene: Scene, weights: Weights) -> tuple[Tensor, int]:
@@ -220,7 +217,7 @@ def seen_by_photographs(task: RecallTask) -> Tensor:
             torch.zeros(1, seen.views),
             torch.ones(1, seen.views, dtype=torch.bool),
         )
-        depth = _known(task)[:, view, None] - task.extent_m.log()
+        depth = task.in_metres(_known(task))[:, view, None]
         # Counted in a short baseline every depth has a step; in that of all photographs near ones have none.
         unit_m = torch.full_like(photographs.baseline_m, SHORTEST_BASELINE_M)
         step = step_of_depth(depth, unit_m)

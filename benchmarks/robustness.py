@@ -26,7 +26,7 @@ from fsm_ros.memory.consolidation import Consolidation
 from fsm_ros.memory.model import FastSpatialMemory, Views
 from fsm_ros.recall.checkpoint import load_recall
 from fsm_ros.recall.net import RecallNet
-from fsm_ros.training.episodes import Clip, EpisodePlan, Picks, joined
+from fsm_ros.training.episodes import Clip, EpisodePlan, Picks
 from fsm_ros.training.evaluation import (
     EvaluationSettings,
     clip_frames,
@@ -37,7 +37,9 @@ from fsm_ros.training.evaluation import (
     psnr,
     remembered,
 )
-from fsm_ros.training.recalling import RecallTask, recalled_views
+from fsm_ros.training.evaluation.held_out import asked_at_the_end
+from fsm_ros.training.evaluation.run import task_of
+from fsm_ros.training.recalling import recalled_views
 from fsm_ros.training.scenes import SceneSettings, Split
 
 CHUNKS = 4
@@ -118,8 +120,7 @@ def _scores(
     observed = full.observed[::step]
     chunk_count = len(observed) // settings.chunk_views
     plan = EpisodePlan(settings.chunk_views, chunk_count)
-    nothing = np.empty(0, dtype=np.int64)
-    pick = Picks(observed, (*[nothing] * (chunk_count - 1), full.wanted[-1]))
+    pick = Picks(observed, asked_at_the_end(full.wanted[-1], chunk_count))
     spoilt = [_with_noise(clip, pick, condition, seed) for seed, clip in enumerate(clips)]
     scores = []
     for first in range(0, len(clips), settings.batch):
@@ -133,8 +134,8 @@ def _scores(
         told = _with_focal(wanted, condition.focal)
         answer = rendering(told.cameras, told.times)
         images = answer.images
-        if recall is not None and episodes.extent_m is not None and episodes.horizon_s is not None:
-            task = RecallTask(told, None, joined(seen), answer, episodes.extent_m, episodes.horizon_s)
+        if recall is not None:
+            task = task_of(replace(episodes, chunks=tuple(seen)), told, answer)
             images = recalled_views(recall, task, settings.photographs).images
         scores.append(psnr(images, wanted.images).mean(dim=1))
     return torch.cat(scores).double().numpy()

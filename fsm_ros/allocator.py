@@ -18,8 +18,8 @@ _LARGEST_BLOCKS = (512 * _MEBIBYTE, 32 * _MEBIBYTE)
 def keep_freed_memory() -> bool:
     """Tell the C library of this process not to give freed memory back (mallopt(3)).
 
-    To be called before there are threads, so before PyTorch and NumPy are imported: all of them then share one arena,
-    as others cannot hold large blocks.
+    The sooner the better: threads that come later share one arena, as others cannot hold large blocks; an arena that a
+    thread has by then stays.
 
     Returns:
         Whether it took the advice; other libraries than glibc have no such setting and are left as they are.

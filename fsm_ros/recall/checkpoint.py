@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from fsm_ros.recall.net import RecallConfig, RecallNet
 
@@ -53,7 +54,8 @@ def load_recall(source: str) -> RecallNet:
     if broken:
         raise RecallWeightsError(f"{path} holds values that are not finite: {', '.join(broken[:6])}")
     # Convolutions of few channels are twice as fast with channels last, on a CPU.
-    return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    convert_conv2d_weight_memory_format(net, torch.channels_last)
+    return net.eval().requires_grad_(False)
 
 
 def save_recall(path: Path, net: RecallNet, notes: Mapping[str, str], dtype: torch.dtype = torch.float32) -> None:

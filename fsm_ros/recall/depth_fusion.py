@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fsm_ros.recall.depths import Depths, settled
+from fsm_ros.recall.depths import Depths
 from fsm_ros.recall.evidence import Found, Prior
 from fsm_ros.recall.planes import PLANES, Photographs, Wanted, log_inverse_depth_at
 
@@ -61,8 +61,7 @@ class DepthFusion(nn.Module):
         self.last = nn.Conv2d(channels, channels, 3, padding=1)
         self.out = nn.Conv2d(channels, 3, 3, padding=1)
         nn.init.zeros_(self.out.weight)
-        with torch.no_grad():
-            self.out.bias.copy_(torch.tensor([-_SURE_OF_PHOTOGRAPHS, 0.0, 0.0]))  # type: ignore[union-attr]
+        self.out.bias = nn.Parameter(torch.tensor([-_SURE_OF_PHOTOGRAPHS, 0.0, 0.0]))
 
     def forward(self, channels: Tensor, shown: Tensor, prior: Prior) -> ToldDepth:
         """Tell the depth.
@@ -108,7 +107,7 @@ def fusion_channels(
     """
     with torch.no_grad():
         baseline = photographs.baseline_m
-        step = settled(depths)[:, None]
+        step = depths.settled[:, None]
         shown = log_inverse_depth_at(step, baseline)
         likelihood = depths.logits.log_softmax(dim=1)
         of_planes = planes.logits.log_softmax(dim=1)

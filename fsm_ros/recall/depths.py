@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,15 @@ class Depths:
     step: Tensor
     logits: Tensor
 
+    @cached_property
+    def settled(self) -> Tensor:
+        """The likeliest step of every pixel ``[B, H, W]``: the mean of those that agree with the best one."""
+        with torch.no_grad():
+            share = self.logits.softmax(dim=1)
+            best = self.step.gather(1, self.logits.max(dim=1, keepdim=True).indices)
+            weight = share * ((self.step - best).abs() < 1.1)
+            return (weight * self.step).sum(dim=1) / weight.sum(dim=1).clamp_min(1e-9)
+
 
 def next_steps(coarser: Depths, prior: Prior, baseline: Tensor, view: Wanted, count: int) -> Tensor:
     """Depths to look at in the next finer level, ``[B, count, H, W]``, the likeliest first.
@@ -34,7 +44,7 @@ def next_steps(coarser: Depths, prior: Prior, baseline: Tensor, view: Wanted, co
     What its own pixel of the coarser level took for the likeliest, what the next ones did (edges lie between pixels),
     and, where many are looked at, the memory's, the coarser level's second choice, and a little nearer and further.
     """
-    likeliest = settled(coarser)
+    likeliest = coarser.settled
     height, width = likeliest.shape[-2:]
     row = (torch.arange(view.height, device=likeliest.device) + 0.5) / 2 - 0.5
     column = (torch.arange(view.width, device=likeliest.device) + 0.5) / 2 - 0.5
@@ -98,15 +108,6 @@ def hidden_behind(depths: Depths, best: Tensor, landed: Landings) -> Tensor:
 
 def _log_inverse(step: Tensor) -> Tensor:
     return log_inverse_depth_at(step, torch.ones(len(step), device=step.device))
-
-
-def settled(depths: Depths) -> Tensor:
-    """The likeliest step of every pixel ``[B, H, W]``: the mean of those that agree with the best one."""
-    with torch.no_grad():
-        share = depths.logits.softmax(dim=1)
-        best = depths.step.gather(1, depths.logits.max(dim=1, keepdim=True).indices)
-        weight = share * ((depths.step - best).abs() < 1.1)
-        return (weight * depths.step).sum(dim=1) / weight.sum(dim=1).clamp_min(1e-9)
 
 
 def _second(depths: Depths, likeliest: Tensor) -> Tensor:

@@ -167,9 +167,7 @@ class Finish(nn.Module):
         )
         self.out = nn.Conv2d(16, 5, 3, padding=1)
         nn.init.zeros_(self.out.weight)
-        with torch.no_grad():
-            bias = torch.tensor([0.0, 0.0, 0.0, math.log(0.05), math.log(0.1)])
-            self.out.bias.copy_(bias)  # type: ignore[union-attr]
+        self.out.bias = nn.Parameter(torch.tensor([0.0, 0.0, 0.0, math.log(0.05), math.log(0.1)]))
 
     def forward(self, x: Tensor, channels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Refinement ``[B, 3, H, W]``, logarithms of the error of colour and of depth, ``[B, 1, H, W]`` each."""

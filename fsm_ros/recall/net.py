@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fsm_ros.recall.depth_fusion import DepthFusion, ToldDepth, fusion_channels
-from fsm_ros.recall.depths import Depths, from_planes, hidden_behind, next_steps, settled
+from fsm_ros.recall.depths import Depths, from_planes, hidden_behind, next_steps
 from fsm_ros.recall.evidence import POSE_CHANNELS, Evidence, Found, Prior, evidence_channels, pose_channels
 from fsm_ros.recall.layers import CARRIED, Blend, CoarseDepth, FineDepth, Finish, PhotographFeatures
 from fsm_ros.recall.planes import PLANES, Photographs, Wanted, log_inverse_depth_at
@@ -52,8 +52,9 @@ class RecallConfig:
         """
         for name, value in asdict(self).items():
             for number in value if isinstance(value, tuple) else (value,):
-                if isinstance(number, bool) or not isinstance(number, int) or number < (name != "fusion"):
-                    raise ValueError(f"recall configuration: {name} must be positive, got {value}")
+                least = 0 if name == "fusion" else 1
+                if isinstance(number, bool) or not isinstance(number, int) or number < least:
+                    raise ValueError(f"recall configuration: {name} must be at least {least}, got {value}")
         if not self.depths:
             raise ValueError("recall configuration: depths must not be empty")
 
@@ -128,6 +129,7 @@ class RecallNet(nn.Module):
         logits, volume = self.coarse(torch.cat([found.channels, plane], dim=2), found.signs)
         planes = torch.cat([logits.log_softmax(dim=1)[:, :, None] / 8, volume], dim=2)
         looked = [Depths(levels, step, logits)]
+        known_of_depth: Tensor | None = None
         for level in range(levels - 1, -1, -1):
             view, known = wanted.at(level), prior.at(level)
             count = counts[min(levels - 1 - level, len(counts) - 1)]
@@ -139,11 +141,13 @@ class RecallNet(nn.Module):
             offset = (step - step[:, :1])[:, :, None]
             x, logits_here = self.fine(torch.cat([found.channels, earlier, offset], dim=2), found.signs)
             looked.append(Depths(level, step, logits_here))
-            if level == levels - 1:
-                coarse = fusion_channels(looked[1], looked[0], found, view, photographs, known)
-        best = settled(looked[-1])
+            if self.fusion is not None and level == levels - 1:
+                known_of_depth = fusion_channels(looked[1], looked[0], found, view, photographs, known)
+        best = looked[-1].settled
         shown = log_inverse_depth_at(best, baseline)[:, None]
-        told = ToldDepth(shown, torch.zeros_like(shown)) if self.fusion is None else self.fusion(coarse, shown, prior)
+        told = ToldDepth(shown, torch.zeros_like(shown))
+        if self.fusion is not None:
+            told = self.fusion(known_of_depth, shown, prior)
         hidden = hidden_behind(looked[-1], best, found.landings)
         weights, memory = self.blend(x, found.colours, found.landings.seen, hidden, pose, prior.colour)
         return self._finished(x, weights, memory, found, prior, looked, told, baseline)

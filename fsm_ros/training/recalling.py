@@ -46,6 +46,10 @@ class RecallTask:
     extent_m: Tensor
     horizon_s: Tensor
 
+    def in_metres(self, log_inverse_depth: Tensor) -> Tensor:
+        """Logarithms of inverse depth ``[B, T, H, W]`` in memory units, in metres."""
+        return log_inverse_depth - self.extent_m.log()[:, None, None, None]
+
 
 @dataclass(frozen=True, eq=False)
 class RecallLoss:
@@ -74,10 +78,14 @@ def recall_loss(
     known = None
     weight = torch.ones_like(truth[:, 0, 0, 0])
     if task.log_inverse_depth is not None:
-        known = (task.log_inverse_depth - task.extent_m.log()[:, None, None, None]).flatten(0, 1)
-        inside = (known > -math.log(_NEAR_M)).float().mean(dim=(1, 2)) > _NEAR_SHARE
-        weight = weight * ~inside
+        known = task.in_metres(task.log_inverse_depth).flatten(0, 1)
+        weight = weight * ~looks_inside(known)
     return _scored(recalled, truth, known, weight)
+
+
+def looks_inside(log_inverse_depth: Tensor) -> Tensor:
+    """``[V]`` which views ``[V, H, W]`` (metres) stand inside of something, and are no views that anybody wants."""
+    return (log_inverse_depth > -math.log(_NEAR_M)).float().mean(dim=(1, 2)) > _NEAR_SHARE
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """How good a memory is on scenes that training never saw, beside what simple answers score."""
 
-from fsm_ros.training.evaluation.comparing import gradient_energy, psnr
+from fsm_ros.training.evaluation.comparing import psnr
 from fsm_ros.training.evaluation.held_out import (
     STRIDE,
     HeldOut,
@@ -29,7 +29,6 @@ __all__ = [
     "episodes_of",
     "evaluate",
     "evaluation_picks",
-    "gradient_energy",
     "held_out_clips",
     "psnr",
     "remembered",

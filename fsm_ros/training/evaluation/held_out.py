@@ -8,12 +8,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fsm_ros.stream.rigid import camera_distance_m
 from fsm_ros.stream.world import MemoryFrame
 from fsm_ros.training.episodes import Clip, EpisodePlan, Episodes, Picks, assemble
 from fsm_ros.training.evaluation.settings import EvaluationSettings
 from fsm_ros.training.scenes import Clips, SceneSource
+from fsm_ros.training.scenes.worlds import Worlds
 from fsm_ros.training.supply import split_clips
 
 SHORTEST_CHUNKS = 4
@@ -63,8 +65,13 @@ def evaluation_picks(settings: EvaluationSettings, chunk_count: int) -> Picks:
     views = settings.chunk_views * chunk_count
     observed = STRIDE * np.arange(views)
     unseen = observed[:-1] + STRIDE // 2
-    spread = np.unique(np.linspace(0, len(unseen) - 1, min(settings.targets, len(unseen))).round().astype(np.int64))
-    return Picks(observed, asked_at_the_end(unseen[spread], chunk_count))
+    return Picks(observed, asked_at_the_end(spread(unseen, settings.targets), chunk_count))
+
+
+def spread(numbers: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """At most so many of them, evenly."""
+    places = np.linspace(0, len(numbers) - 1, min(count, len(numbers))).round().astype(np.int64)
+    return numbers[np.unique(places)]
 
 
 def asked_at_the_end(frames: NDArray[np.int64], chunk_count: int) -> tuple[NDArray[np.int64], ...]:
@@ -95,3 +102,37 @@ def nearest_frames(clip: Clip, observed: NDArray[np.int64], wanted: NDArray[np.i
     distances = [[camera_distance_m(poses[seen], poses[number]) for seen in observed] for number in wanted]
     closest: NDArray[np.int64] = observed[np.argmin(distances, axis=1)]
     return closest
+
+
+def images_of(clip: Clip, frames: NDArray[np.int64]) -> Tensor:
+    """``[V, 3, H, W]`` of some frames of a clip."""
+    return clip.images[torch.from_numpy(frames).to(clip.images.device)]
+
+
+def traced(
+    worlds: Worlds,
+    world_from_camera: NDArray[np.float64],
+    fxfycxcy: NDArray[np.float64],
+    stamps_ns: NDArray[np.int64],
+    size: tuple[int, int],
+) -> tuple[Tensor, Tensor]:
+    """Further views of the only scene of some worlds, as the clips of an evaluation are traced.
+
+    Args:
+        worlds: of one scene.
+        world_from_camera: ``[V, 4, 4]`` rigid, optical frames.
+        fxfycxcy: ``[V, 4]`` pixels.
+        stamps_ns: ``[V]``.
+        size: rows and columns.
+
+    Returns:
+        Images ``[V, 3, H, W]`` and depth ``[V, H, W]``, see `Worlds.render_with_depth`.
+    """
+    return worlds.render_with_depth(
+        torch.zeros(len(stamps_ns), dtype=torch.long),
+        torch.from_numpy(world_from_camera),
+        torch.from_numpy(fxfycxcy),
+        torch.from_numpy(stamps_ns * 1e-9),
+        *size,
+        SAMPLES,
+    )

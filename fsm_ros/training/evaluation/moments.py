@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from fsm_ros.training.episodes import Clip, Picks
-from fsm_ros.training.evaluation.held_out import SAMPLES, asked_at_the_end
+from fsm_ros.training.evaluation.held_out import asked_at_the_end, spread, traced
 from fsm_ros.training.scenes import SceneSource
 
 
@@ -48,19 +48,11 @@ def at_other_moments(source: SceneSource, number: int, clip: Clip, pick: Picks, 
     if clip.depth_m is None:
         raise ValueError("a clip with frames of which depth is known has depth in all of them")
     views = len(pick.observed)
-    chosen = np.unique(np.linspace(0, views - 1, min(count, views)).round().astype(np.int64))
+    chosen = spread(np.arange(views), count)
     seen, then = pick.observed[chosen], pick.observed[(chosen + views // 2) % views]
     poses, lenses, stamps_ns = clip.world_from_camera[seen], clip.fxfycxcy[seen], clip.stamps_ns[then]
     height, width = clip.images.shape[-2:]
-    images, depth_m = source.worlds([number]).render_with_depth(
-        torch.zeros(len(seen), dtype=torch.long),
-        torch.from_numpy(poses),
-        torch.from_numpy(lenses),
-        torch.from_numpy(stamps_ns * 1e-9),
-        height,
-        width,
-        SAMPLES,
-    )
+    images, depth_m = traced(source.worlds([number]), poses, lenses, stamps_ns, (height, width))
     longer = replace(
         clip,
         images=torch.cat([clip.images, images]),

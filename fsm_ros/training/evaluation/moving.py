@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fsm_ros.training.episodes import Clip
-from fsm_ros.training.evaluation.held_out import SAMPLES
+from fsm_ros.training.evaluation.held_out import traced
 from fsm_ros.training.scenes import SceneSource
 from fsm_ros.training.scenes.spec import SceneSpec, Thing
 
@@ -43,15 +43,8 @@ def moving_pixels(source: SceneSource, number: int, clip: Clip, frames: NDArray[
     [drawn] = source.draw([number])
     standing = source.worlds_of([without_moving(drawn.spec, drawn.way.times_s[0], drawn.way.times_s[-1])])
     height, width = clip.images.shape[-2:]
-    _, behind_m = standing.render_with_depth(
-        torch.zeros(len(frames), dtype=torch.long),
-        torch.from_numpy(clip.world_from_camera[frames]),
-        torch.from_numpy(clip.fxfycxcy[frames]),
-        torch.from_numpy(clip.stamps_ns[frames] * 1e-9),
-        height,
-        width,
-        SAMPLES,
-    )
+    poses, lenses, stamps_ns = clip.world_from_camera[frames], clip.fxfycxcy[frames], clip.stamps_ns[frames]
+    _, behind_m = traced(standing, poses, lenses, stamps_ns, (height, width))
     return clip.depth_m[torch.from_numpy(frames).to(clip.depth_m.device)] < behind_m * (1.0 - _NEARER)
 
 

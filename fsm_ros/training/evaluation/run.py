@@ -21,6 +21,7 @@ from fsm_ros.training.evaluation.held_out import (
     clip_frames,
     episodes_of,
     evaluation_picks,
+    images_of,
     nearest_frames,
     trace_held_out,
 )
@@ -131,7 +132,7 @@ def ask(
     if wanted is None:
         raise ValueError("an evaluation asks for at least one view")
     small = resized(wanted, settings.factor)
-    nearest = [_images(clip, nearest_frames(clip, pick.observed, pick.wanted[-1])) for clip in clips]
+    nearest = [images_of(clip, nearest_frames(clip, pick.observed, pick.wanted[-1])) for clip in clips]
     return Asked(episodes, chunks, known, wanted, known(small.cameras, small.times), torch.stack(nearest))
 
 
@@ -198,7 +199,7 @@ def _recalled(asked: Asked, recall: RecallNet | None, photographs: int) -> tuple
 def _told_depth(both: RecalledViews, task: RecallTask, seen: Tensor) -> dict[str, Tensor]:
     if task.log_inverse_depth is None:
         return {}
-    metres = task.log_inverse_depth - task.extent_m.log()[:, None, None, None]
+    metres = task.in_metres(task.log_inverse_depth)
     error, close = depth_errors(both.log_inverse_depth, metres, seen)
     # The surer half of what was seen in each view, by the error that is told.
     middle = torch.where(seen, both.log_depth_scale, torch.nan).flatten(2).nanmedian(dim=2).values
@@ -215,7 +216,3 @@ def _memory_depth(asked: Asked, where: Tensor) -> dict[str, Tensor]:
     if geometry is None or truth is None:
         return {}
     return {"memory_depth_error": depth_errors(geometry.log_inverse_depth, truth, where)[0]}
-
-
-def _images(clip: Clip, numbers: NDArray[np.int64]) -> Tensor:
-    return clip.images[torch.from_numpy(numbers).to(clip.images.device)]

@@ -13,10 +13,9 @@ from torch import Tensor
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.model import Views
 from fsm_ros.spatial.tensors import cameras_of, times_of
-from fsm_ros.stream.rigid import camera_distance_m
 from fsm_ros.stream.world import MemoryFrame
 from fsm_ros.training.episodes import Clip
-from fsm_ros.training.evaluation import STRIDE
+from fsm_ros.training.evaluation.held_out import STRIDE, images_of, nearest_frames, spread, traced
 from fsm_ros.training.scenes import SceneSettings, SceneSource, Split
 from fsm_ros.training.study.probes import Probe, ProbeSettings, draw_probes
 from fsm_ros.training.supply import split_clips
@@ -145,11 +144,9 @@ def _stream(settings: StreamSettings, source: SceneSource, number: int, clip: Cl
     wanted, nearest = {}, {}
     for count in settings.chunk_counts:
         seen = observed[: size * count]
-        held_out = _spread(seen[:-1] + STRIDE // 2, settings.views)
-        wanted[count] = Wanted(
-            views_at(held_out), views_at(_spread(seen, settings.views)), chunks[0], chunks[count - 1]
-        )
-        nearest[count] = clip.images[_nearest(clip, seen, held_out)][None]
+        held_out = spread(seen[:-1] + STRIDE // 2, settings.views)
+        wanted[count] = Wanted(views_at(held_out), views_at(spread(seen, settings.views)), chunks[0], chunks[count - 1])
+        nearest[count] = images_of(clip, nearest_frames(clip, seen, held_out))[None]
     seen = observed[: size * settings.probe_chunks]
     worlds = source.worlds([number])
     probes = draw_probes(
@@ -164,18 +161,9 @@ def _stream(settings: StreamSettings, source: SceneSource, number: int, clip: Cl
     poses = np.stack([probe.world_from_camera for probe in probes])
     lenses = np.stack([probe.fxfycxcy for probe in probes])
     stamps = np.array([probe.stamp_ns for probe in probes])
-    edge = settings.size
-    truth = worlds.render(
-        torch.zeros(len(probes), dtype=torch.long),
-        torch.from_numpy(poses),
-        torch.from_numpy(lenses),
-        torch.from_numpy(stamps * 1e-9),
-        edge,
-        edge,
-        samples=2,
-    )
+    truth, _ = traced(worlds, poses, lenses, stamps, (settings.size, settings.size))
     probed = _views(frame, Clip(truth, poses, lenses, stamps), np.arange(len(probes)))
-    nearest_probes = clip.images[torch.tensor([int(seen[probe.nearest]) for probe in probes])][None]
+    nearest_probes = images_of(clip, seen[[probe.nearest for probe in probes]])[None]
     return Stream(number, chunks, wanted, tuple(probes), probed, nearest, nearest_probes)
 
 
@@ -185,17 +173,4 @@ def _views(frame: MemoryFrame, clip: Clip, numbers: NDArray[np.int64]) -> Views:
     poses, lenses = clip.world_from_camera[numbers], clip.fxfycxcy[numbers]
     cameras: Cameras = cameras_of(frame, poses, lenses, height=height, width=width, device=device)
     times = times_of(frame, [int(stamp) for stamp in clip.stamps_ns[numbers]], device)
-    return Views(clip.images[torch.from_numpy(numbers).to(device)][None], cameras, times)
-
-
-def _spread(numbers: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """At most so many of them, evenly."""
-    places = np.linspace(0, len(numbers) - 1, min(count, len(numbers))).round().astype(np.int64)
-    return numbers[np.unique(places)]
-
-
-def _nearest(clip: Clip, seen: NDArray[np.int64], wanted: NDArray[np.int64]) -> Tensor:
-    poses = clip.world_from_camera
-    return torch.tensor(
-        [int(seen[np.argmin([camera_distance_m(poses[one], poses[other]) for one in seen])]) for other in wanted]
-    )
+    return Views(images_of(clip, numbers)[None], cameras, times)
