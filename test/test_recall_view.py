@@ -72,6 +72,32 @@ def test_any_lens_and_size_is_rendered_exactly(lens: tuple[float, ...], width: i
     assert float(-10 * error.mean().log10()) > 24
 
 
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, -0.5)])
+@pytest.mark.parametrize("times", [2, 3, 4])
+def test_a_small_view_is_what_a_camera_of_its_resolution_would_have_seen(
+    times: int, shift: tuple[float, float]
+) -> None:
+    """Of pure noise, which any blur would flatten: the mean over each pixel's area, wherever its pixels lie."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = RecallNet(RecallConfig()).eval()
+    side, fine = 32, 32 * times
+    noise = np.random.default_rng(0).integers(0, 256, (fine, fine, 3), dtype=np.uint8)
+    pose = posed((0.0, 0.0, 0.0))
+    kept = Keyframe(0, noise, np.array([fine, fine, fine / 2, fine / 2], dtype=float), pose, 0)
+    view = WantedView(np.array([side, side, side / 2 + shift[0], side / 2 + shift[1]]), side, side, pose, 0)
+    recalled = recall_view(net, [kept], view, grey_prior(side, side, 0.0), 1)
+    assert recalled is not None
+    # Four times as fine, so that half a pixel of the view is a whole number of pixels.
+    finer = noise.repeat(4, axis=0).repeat(4, axis=1).astype(np.float64) / 255
+    block = 4 * times
+    rows, columns = round(-shift[1] * block), round(-shift[0] * block)
+    moved = np.roll(finer, (-rows, -columns), axis=(0, 1))
+    means = moved.reshape(side, block, side, block, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
+    shown = (recalled.image / recalled.share).numpy()[:, 1:-1, 1:-1]
+    np.testing.assert_allclose(shown, means[:, 1:-1, 1:-1], atol=2.5 / 255)
+
+
 def test_a_fresh_net_refines_nothing_and_shows_the_memory_where_nobody_saw() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -121,6 +147,17 @@ def test_those_that_cover_what_is_left_over_are_looked_at() -> None:
     right = keyframe(rotated(0, 0.5, 0, (0, 0, 0)), stamp_ns=9)
     chosen = useful_keyframes([*left, right], a_view(), None, 2)
     assert 9 in [each.stamp_ns for each in chosen]
+
+
+def test_one_that_stands_where_another_does_is_passed_over_for_one_with_parallax() -> None:
+    """Twins of the nearest keyframe tell nothing of depth, however near they are."""
+    twins = [keyframe(posed((0.02 + 0.001 * i, 0.0, 0.0)), stamp_ns=i) for i in range(6)]
+    aside = [keyframe(posed((x, 0.0, 0.0)), stamp_ns=10 + i) for i, x in enumerate((-0.35, 0.35))]
+    depth = torch.full((1, 1, 24, 32), -np.log(3.0))
+    prior = Prior(torch.full((1, 3, 24, 32), 0.5), depth, torch.full_like(depth, 0.2))
+    view = WantedView(np.array([19.2, 19.2, 16.0, 12.0]), 32, 24, posed((0.0, 0.0, 0.0)), 0)
+    used = useful_keyframes([*twins, *aside], view, prior, 3)
+    assert used[0] in twins and used[1] in aside and used[2] in aside
 
 
 def test_of_two_from_one_side_the_one_near_in_time_comes_first() -> None:

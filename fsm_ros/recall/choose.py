@@ -1,7 +1,8 @@
 """Which keyframes to look at for a wanted view: those that cover most of what is not yet covered.
 
 Points on the wanted view's rays are projected into all keyframes; a keyframe serves a point as well as it sees it from
-the same side, at the same size and at the same time. Greedy: the next one adds most to what those before left over.
+the same side, at the same size and at the same time. Greedy: the next one adds most to what those before left over, and
+one that stands where another does, as a robot's keyframes often do, adds little, as depth wants parallax.
 """
 
 from __future__ import annotations
@@ -9,12 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-ANGLE_RAD = 0.5
+ANGLE_RAD = 0.25
 """Seen from this angle off the wanted ray a point is served 1/e as well."""
 REMAINING = 0.35
 """Of a point that one keyframe serves perfectly so much is left to be covered: depth wants a second one."""
+ALIKE_RAD = 0.04
+"""Two keyframes that see a point with less parallax than this tell hardly more of it than one of them."""
+ALIKE_SHARE = 0.3
+"""So much is the second one worth that sees a point along the very ray of one that serves it perfectly."""
 TIME_S = 20.0
 """Keyframes that are so far away in time are worth ``LATE_SHARE`` less; further ones are not worth any less."""
 LATE_SHARE = 0.6
@@ -77,13 +83,18 @@ def choose(
     late = 1.0 - LATE_SHARE * (seconds.abs() / TIME_S).clamp(max=1.0)
     served = served * (late * present[:, None])[:, :, :, None]
     numbers, useful = [], []
-    left = torch.ones_like(served[:, :, 0])
+    left = torch.ones_like(served)
+    rays = _rays(points, keyframes)
     free = present[:, None].expand(served.shape[:3]).clone()
     for _ in range(min(count, served.shape[2])):
-        gain = (served * left[:, :, None]).sum(dim=-1).masked_fill(~free, -1.0)
+        gain = (served * left).sum(dim=-1).masked_fill(~free, -1.0)
         value, number = gain.max(dim=-1, keepdim=True)
-        chosen = served.gather(2, number[..., None].expand(-1, -1, 1, served.shape[3])).squeeze(2)
+        chosen = served.gather(2, number[..., None].expand(-1, -1, 1, served.shape[3]))
         left = left * (1.0 - (1.0 - REMAINING) * chosen)
+        ray = rays.gather(2, number[..., None, None].expand(-1, -1, 1, *rays.shape[3:]))
+        # Chords are angles here, as only small ones count.
+        alike = torch.exp(-(rays - ray).square().sum(dim=-1) / ALIKE_RAD**2)
+        left = left * (1.0 - (1.0 - ALIKE_SHARE) * chosen * alike)
         free.scatter_(2, number, False)
         numbers.append(number)
         useful.append(value > 1e-3)
@@ -121,7 +132,9 @@ def points_of(wanted: PosedCameras, keyframes: PosedCameras, present: Tensor, de
     return torch.einsum("btij,btpj->btpi", rotation, inside) + origin[:, :, None]
 
 
-def serve(points: Tensor, from_where: Tensor, wanted: PosedCameras, keyframes: PosedCameras) -> Tensor:
+def serve(
+    points: Tensor, from_where: Tensor, wanted: PosedCameras, keyframes: PosedCameras, angle_rad: float = ANGLE_RAD
+) -> Tensor:
     """How well keyframes serve points, ``[B, T, N, P]`` in [0, 1].
 
     Args:
@@ -129,8 +142,9 @@ def serve(points: Tensor, from_where: Tensor, wanted: PosedCameras, keyframes: P
         from_where: ``[B, T, 3]`` where they are looked at from.
         wanted: ``[B, T, ...]`` the cameras that look at them.
         keyframes: ``[B, N, ...]``.
+        angle_rad: see :data:`ANGLE_RAD`.
     """
-    ray = points[:, :, None] - keyframes.world_from_camera[:, None, :, None, :3, 3]
+    ray = _towards(points, keyframes)
     x, y, z = (ray @ keyframes.world_from_camera[:, None, :, :3, :3]).unbind(-1)
     before = z > _NEAR
     safe = torch.where(before, z, torch.ones_like(z))
@@ -145,4 +159,14 @@ def serve(points: Tensor, from_where: Tensor, wanted: PosedCameras, keyframes: P
     resolution = (fx / away.clamp_min(_NEAR)) / (wanted.fxfycxcy[..., 0, None, None] / own_away.clamp_min(_NEAR))
     # Half as many pixels serve half as well; more than are wanted serve hardly better, and cover less of the view.
     sharp = torch.minimum(resolution, resolution.clamp_min(1e-6).reciprocal().sqrt()).clamp(0.0, 1.0)
-    return seen * torch.exp(-((angle / ANGLE_RAD) ** 2)) * sharp
+    return seen * torch.exp(-((angle / angle_rad) ** 2)) * sharp
+
+
+def _towards(points: Tensor, keyframes: PosedCameras) -> Tensor:
+    """From every keyframe to every point, ``[B, T, N, P, 3]``."""
+    return points[:, :, None] - keyframes.world_from_camera[:, None, :, None, :3, 3]
+
+
+def _rays(points: Tensor, keyframes: PosedCameras) -> Tensor:
+    """The same of length 1."""
+    return F.normalize(_towards(points, keyframes), dim=-1)

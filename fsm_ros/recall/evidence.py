@@ -108,10 +108,17 @@ class Evidence:
         """Features, then colours, ``[B, K, N, C + 3, H, W]``."""
         if features[1] == colours[1]:
             return sampled(torch.cat([features[0], colours[0]], dim=2), grid, "bilinear")
-        rgb = sampled(colours[0], grid, "bicubic" if colours[1] == 0 else "bilinear")
+        rgb = self._colours(colours, grid)
         if not self._photographs.fits(max(features[1], colours[1])):
             grid = landings(view, self._photographs, step, self._baseline, features[1]).grid
         return torch.cat([sampled(features[0], grid, "bilinear"), rgb], dim=3)
+
+    def _colours(self, colours: tuple[Tensor, int], grid: Tensor) -> Tensor:
+        if colours[1] > 0:
+            return sampled(colours[0], grid, "bilinear")
+        if self._photographs.corners is not None:
+            return sampled(self._photographs.corners, grid, "bilinear", from_corner_to_corner=True)
+        return sampled(colours[0], grid, "bicubic")
 
     def _prior(self, prior: Prior, step: Tensor) -> list[Tensor]:
         """How likely the memory takes each step for, how sure it is, and whether it says anything."""

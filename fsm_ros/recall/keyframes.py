@@ -14,6 +14,9 @@ from torch import Tensor
 from fsm_ros.recall.choose import COLUMNS, ROWS, PosedCameras, points_of, serve
 from fsm_ros.recall.contradiction import THUMBNAIL_BYTES, Sights, testimony, thumbnail
 
+KEPT_ANGLE_RAD = 0.35
+"""Seen from this angle off another keyframe's ray, what that one shows is shown 1/e as well. Wider than where a view's
+keyframes are chosen: what is kept has to cover what was seen, before it is seen well from where the robot has been."""
 OLDER = 0.85
 """What an older keyframe shows of a surface counts so much: of two that show the same the newer one stays."""
 SAME_PLACE_M = 0.01
@@ -222,7 +225,7 @@ def _missed(kept: Sequence[Keyframe]) -> NDArray[np.float32]:
     present = torch.ones(1, len(kept), dtype=torch.bool)
     points = points_of(cameras, cameras, present, depths.float()).view(1, len(kept), ROWS, COLUMNS, 3)
     points = points[:, :, _SOME[0], _SOME[1]].flatten(2, 3)
-    served = serve(points, cameras.world_from_camera[..., :3, 3], cameras, cameras)[0]
+    served = serve(points, cameras.world_from_camera[..., :3, 3], cameras, cameras, KEPT_ANGLE_RAD)[0]
     stamps = torch.tensor([keyframe.stamp_ns for keyframe in kept])
     older = (stamps[None, :] < stamps[:, None])[..., None]
     values: NDArray[np.float32] = torch.where(older, OLDER * served, served).numpy()

@@ -69,6 +69,9 @@ class Photographs:
         photograph_from_view: ``[B, K, 4, 4]`` from the wanted camera's optical frame to the photograph's, metres.
         seconds: ``[B, K]`` how much later than the wanted moment it was taken; negative: earlier.
         present: ``[B, K]`` bool: there may be fewer.
+        corners: ``[B, K, 3, 2 * H + 1, 2 * W + 1]`` the means over areas as large as a pixel around every corner, edge
+            and centre of the frame's pixels, so that nothing is blurred where a point lies between pixels; ``None``
+            where the camera saw no finer than this.
     """
 
     images: Tensor
@@ -77,6 +80,7 @@ class Photographs:
     photograph_from_view: Tensor
     seconds: Tensor
     present: Tensor
+    corners: Tensor | None = None
 
     def fits(self, level: int) -> bool:
         """Whether the frame consists of whole pixels of a level, and so of all finer ones."""

@@ -9,15 +9,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def sampled(values: Tensor, grid: Tensor, mode: str) -> Tensor:
-    """``[B, K, C, h, w]`` at ``[B, K, N, H, W, 2]``: ``[B, K, N, C, H, W]``."""
+def sampled(values: Tensor, grid: Tensor, mode: str, *, from_corner_to_corner: bool = False) -> Tensor:
+    """``[B, K, C, h, w]`` at ``[B, K, N, H, W, 2]``: ``[B, K, N, C, H, W]``.
+
+    Args:
+        values: to look up.
+        grid: where, from -1 to 1.
+        mode: how to interpolate.
+        from_corner_to_corner: the outermost values lie at -1 and 1, not half a pixel inside.
+    """
     batch, views, count, height, width, _ = grid.shape
     flat = F.grid_sample(
         values.flatten(0, 1).float(),
         grid.reshape(batch * views, count * height, width, 2).float(),
         mode=mode,
         padding_mode="border",
-        align_corners=False,
+        align_corners=from_corner_to_corner,
     )
     return flat.view(batch, views, -1, count, height, width).transpose(2, 3)
 

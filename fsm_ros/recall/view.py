@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -141,25 +142,50 @@ def _photographs(used: Sequence[Keyframe], wanted: WantedView, levels: int, devi
         # Finer than wanted is resampled to as fine, or it would flicker; coarser stays as it is.
         scale = min(1.0, float(wanted.fxfycxcy[0] / keyframe.fxfycxcy[0]))
         rows, columns = max(2, round(height * scale)), max(2, round(width * scale))
-        # A copy, as frames of a recording may be read-only.
-        image = torch.tensor(keyframe.image, device=device).permute(2, 0, 1)[None].float() / 255
-        if (rows, columns) != (height, width):
-            image = F.interpolate(image, (rows, columns), mode="bilinear", antialias=True, align_corners=False)
-        images.append(image)
+        images.append(_resized(keyframe.image, rows, columns))
         lenses.append(keyframe.fxfycxcy * np.array([columns / width, rows / height] * 2))
         sizes.append([float(columns), float(rows)])
         poses.append(np.linalg.inv(keyframe.world_from_camera) @ wanted.world_from_camera)
     step = 2**levels
-    rows, columns = (-(-max(image.shape[side] for image in images) // step) * step for side in (2, 3))
-    framed = [
-        F.pad(image, (0, columns - image.shape[3], 0, rows - image.shape[2]), mode="replicate") for image in images
-    ]
+    rows, columns = (-(-max(image.shape[side] for image in images) // step) * step for side in (0, 1))
     late = [(keyframe.stamp_ns - wanted.stamp_ns) / NANOSECONDS for keyframe in used]
     return Photographs(
-        images=torch.cat(framed)[None],
+        images=_framed(images, rows, columns, device),
         fxfycxcy=torch.from_numpy(np.stack(lenses).astype(np.float32))[None].to(device),
         size=torch.tensor([sizes], device=device),
         photograph_from_view=torch.from_numpy(np.stack(poses).astype(np.float32))[None].to(device),
         seconds=torch.tensor([late], device=device, dtype=torch.float32),
         present=torch.ones(1, len(used), dtype=torch.bool, device=device),
+        corners=_corners(used, images, rows, columns, device),
     )
+
+
+def _corners(
+    used: Sequence[Keyframe], images: Sequence[NDArray[np.uint8]], rows: int, columns: int, device: torch.device
+) -> Tensor | None:
+    """See :class:`Photographs`; ``None`` unless every photograph is at least twice as fine as wanted."""
+    sizes = [(2 * image.shape[0], 2 * image.shape[1]) for image in images]
+    if any(k.image.shape[0] < high or k.image.shape[1] < wide for k, (high, wide) in zip(used, sizes, strict=True)):
+        return None
+    twice = [_resized(keyframe.image, *size) for keyframe, size in zip(used, sizes, strict=True)]
+    around = F.pad(_framed(twice, 2 * rows, 2 * columns, device)[0], (1, 1, 1, 1), mode="replicate")
+    # Four pixels of half the size make one of the wanted size, wherever it lies.
+    return F.avg_pool2d(around, 2, stride=1)[None]
+
+
+def _resized(image: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.uint8]:
+    """Means over the areas of its pixels, as a camera of that resolution would have seen it."""
+    if image.shape[:2] == (rows, columns):
+        return image
+    return np.asarray(cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _framed(images: Sequence[NDArray[np.uint8]], rows: int, columns: int, device: torch.device) -> Tensor:
+    """``[height, width, 3]`` each, in the upper left of frames of one size, ``[1, K, 3, rows, columns]`` in [0, 1]."""
+    framed = []
+    for image in images:
+        # A copy, as frames of a recording may be read-only.
+        pixels = torch.tensor(image, device=device).permute(2, 0, 1)[None].float() / 255
+        right, below = columns - image.shape[1], rows - image.shape[0]
+        framed.append(F.pad(pixels, (0, right, 0, below), mode="replicate"))
+    return torch.cat(framed)[None]
