@@ -133,9 +133,14 @@ class Evidence:
 
 def _moments(values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation over the photographs, ``[B, K, N, C, H, W]`` to ``[B, N, C, H, W]``."""
-    weighed = weight * values
-    mean = weighed.sum(dim=1)
-    variance = (weighed * values).sum(dim=1) - mean.square()
+    # One photograph after the other: two passes over each, and nothing as large as all of them.
+    first, *others = zip(weight.unbind(dim=1), values.unbind(dim=1), strict=True)
+    weighed = first[0] * first[1]
+    mean, square = weighed, weighed * first[1]
+    for share, value in others:
+        weighed = share * value
+        mean, square = mean + weighed, torch.addcmul(square, weighed, value)
+    variance = square - mean.square()
     return mean, (variance.clamp_min(0.0) + 1e-4).sqrt()
 
 

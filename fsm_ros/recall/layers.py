@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fsm_ros.recall.evidence import POSE_CHANNELS
-from fsm_ros.recall.sampling import grouped, strongest
+from fsm_ros.recall.sampling import added, grouped, strongest
 
 CARRIED = 4
 """Channels that the planes' volume hands on to finer levels."""
@@ -75,14 +75,14 @@ class CoarseDepth(nn.Module):
         batch, planes = channels.shape[:2]
         height, width = channels.shape[-2:]
         x = grouped(F.relu(self.reduce(channels.flatten(0, 1))), batch, planes)
-        x = x + F.relu(self.first(x))
+        x = added(x, self.first(x))
         y = grouped(F.relu(self.down(x.flatten(0, 1))), batch, planes)
         for layer in self.inner:
-            y = y + F.relu(layer(y))
-            y = y + F.relu(self.context(y.amax(dim=1)))[:, None]
+            y = added(y, layer(y))
+            y = y + F.relu(self.context(strongest(y)))[:, None]
         up = F.interpolate(self.up(y.flatten(0, 1)), scale_factor=2, mode="bilinear", align_corners=False)
         x = x + grouped(up[..., :height, :width], batch, planes)
-        x = x + F.relu(self.last(x))
+        x = added(x, self.last(x))
         out = grouped(self.out(x.flatten(0, 1)).float(), batch, planes)
         return out[:, :, 0] + self.first_sight(signs), out[:, :, 1:]
 
@@ -105,7 +105,7 @@ class FineDepth(nn.Module):
         x = grouped(F.relu(self.reduce(channels.flatten(0, 1))), batch, count)
         for layer, compare in zip(self.layers, self.compare, strict=True):
             others = F.relu(compare(strongest(x)))[:, None]
-            x = x + grouped(F.relu(layer((x + others).flatten(0, 1))), batch, count)
+            x = added(x, grouped(layer((x + others).flatten(0, 1)), batch, count))
         logits = self.logits(x.flatten(0, 1)).float().view(batch, count, *channels.shape[-2:])
         return x, logits + self.first_sight(signs)
 
@@ -149,7 +149,7 @@ class Blend(nn.Module):
         y = grouped(self.colour(torch.cat(inputs, dim=3).flatten(0, 2)), batch, views, count)
         y = y + self.pose(pose)[:, :, None, :, None, None] + grouped(self.depth(x.flatten(0, 1)), batch, 1, count)
         y = F.relu(y.flatten(0, 2))
-        y = y + F.relu(self.layer(y))
+        y = added(y, self.layer(y))
         logits = self.logits(y).float().view(batch, views, count, *colours.shape[-2:])
         logits = logits - self.nearness * (pose[..., 0, None, None, None] + 0.1).log()
         weights = logits.masked_fill(~seen, -1e4).softmax(dim=1) * seen

@@ -153,20 +153,25 @@ def landings(wanted: Wanted, photographs: Photographs, step: Tensor, baseline_m:
         baseline_m: ``[B]``.
         level: of the pyramid that will be sampled: halved so often.
     """
-    inverse_depth = ratio_at(step) / baseline_m.view(-1, 1, 1, 1)
-    pose = photographs.photograph_from_view
-    # No matrix product: autocast and TF32 would round it.
-    rays = wanted.rays()
-    turned = (pose[:, :, :3, :3, None, None] * rays[:, None, None]).sum(dim=3)
-    point = turned[:, :, :, None] + pose[:, :, :3, 3, None, None, None] * inverse_depth[:, None, None]
-    z = point[:, :, 2]
+    inverse_depth = (ratio_at(step) / baseline_m.view(-1, 1, 1, 1))[:, None]
     # A level's frame is padded to whole pixels.
     height, width = (-(-side // 2**level) * 2**level for side in photographs.images.shape[-2:])
-    whole = rays.new_tensor([width, height])
+    whole = photographs.size.new_tensor([width, height])
     slope, centre = (2.0 / whole * part for part in (photographs.fxfycxcy[..., :2], photographs.fxfycxcy[..., 2:]))
-    edge = (2.0 / whole * photographs.size - 1.0)[..., None, None, None]
-    grid = point[:, :, :2] / z.clamp_min(_NEAR)[:, :, None] * slope[..., None, None, None]
-    grid = grid + (centre - 1.0)[..., None, None, None]
-    inside = ((grid >= -1.0) & (grid <= edge)).all(dim=2)
-    seen = inside & (z > _NEAR) & photographs.present[:, :, None, None, None]
-    return Landings(grid.clamp(-4.0, 4.0).movedim(2, -1), seen, z)
+    edge = 2.0 / whole * photographs.size - 1.0
+    # Rows that give, of a homogeneous point, its place in the frame times its depth, and its depth.
+    pose = photographs.photograph_from_view[:, :, :3]
+    depth_row = pose[:, :, 2:]
+    rows = torch.cat([slope[..., None] * pose[:, :, :2] + (centre - 1.0)[..., None] * depth_row, depth_row], dim=2)
+    # No matrix product: autocast and TF32 would round it.
+    turned = (rows[..., :3, None, None] * wanted.rays()[:, None, None]).sum(dim=3)
+    column, row, z = (
+        torch.addcmul(turned[:, :, i, None], rows[:, :, i, 3, None, None, None], inverse_depth) for i in range(3)
+    )
+    before = z > _NEAR
+    scale = z.clamp_min(_NEAR).reciprocal()
+    column, row = column * scale, row * scale
+    right, below = (edge[..., i, None, None, None] for i in range(2))
+    seen = before & (column >= -1.0) & (column <= right) & (row >= -1.0) & (row <= below)
+    seen = seen & photographs.present[:, :, None, None, None]
+    return Landings(torch.stack([column, row], dim=-1).clamp(-4.0, 4.0), seen, z)

@@ -40,7 +40,16 @@ def grouped(x: Tensor, *sizes: int) -> Tensor:
     return x.reshape(*sizes, *x.shape[1:])
 
 
+def added(x: Tensor, change: Tensor) -> Tensor:
+    """``x + relu(change)``; where no gradient is wanted, written over `change`, which nobody else may hold."""
+    if change.requires_grad:
+        return x + F.relu(change)
+    return change.relu_().add_(x)
+
+
 def strongest(x: Tensor) -> Tensor:
     """The largest of each channel over depths, ``[B, N, C, H, W]`` to ``[B, C, H, W]``."""
-    # On a CPU several times as fast as amax, whatever the layout.
+    # On a CPU several times as fast as amax, whatever the layout; halves first, as planes are many.
+    while x.shape[1] > 2 and x.shape[1] % 2 == 0:
+        x = torch.maximum(*x.chunk(2, dim=1))
     return functools.reduce(torch.maximum, x.unbind(dim=1))
