@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,14 +47,21 @@ def compressed_image(data: bytes, stamp_ns: int = 10**9) -> Message:
     return "/camera/image_raw/compressed", "sensor_msgs/msg/CompressedImage", stamp_ns, message
 
 
-def camera_info(width: int, height: int, stamp_ns: int = 10**9, model: str = "plumb_bob", fx: float = 50.0) -> Message:
+def camera_info(
+    width: int,
+    height: int,
+    stamp_ns: int = 10**9,
+    model: str = "plumb_bob",
+    fx: float = 50.0,
+    d: Sequence[float] = (0.0,) * 5,
+) -> Message:
     k = np.array([fx, 0.0, width / 2 - 0.5, 0.0, fx, height / 2 - 0.5, 0.0, 0.0, 1.0])
     message = ros.sensor_msgs__msg__CameraInfo(
         header=header(stamp_ns),
         height=height,
         width=width,
         distortion_model=model,
-        d=np.zeros(5),
+        d=np.array(d, dtype=np.float64),
         k=k,
         r=np.eye(3).reshape(-1),
         p=np.zeros(12),

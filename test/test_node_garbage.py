@@ -20,9 +20,9 @@ GARBAGE_S = 60.0
 NAN = math.nan
 BATCH = 10
 JPEG = "jpeg"
+BLIND = "blind"
 PARAMETERS = {
-    "cameras": ["", JPEG],
-    "input.info_tolerance": 0.0,
+    "cameras": ["", JPEG, BLIND],
     "input.info_timeout": 0.5,
     "tf.timeout": 0.5,
     "memory.retention_views": 0,
@@ -43,6 +43,7 @@ class Feed:
         self.jpeg = Camera(
             robot, topics=(f"{JPEG}/image_raw/compressed", f"{JPEG}/camera_info"), frame_id=JPEG, compressed=True
         )
+        self.blind = Camera(robot, topics=(f"{BLIND}/image_raw", f"{BLIND}/camera_info"))
         self._transforms = robot.publisher(TFMessage, "/tf")
         self.sent = 0
 
@@ -145,7 +146,7 @@ KINDS |= {
     "more pixels than there are": image_with("unreadable_image", width=2**31, height=2**31),
     "an unknown encoding": image_with("unsupported_encoding", encoding="no_such_encoding"),
     "no encoding": image_with("unsupported_encoding", encoding=""),
-    "channels of no colour": image_with("unsupported_encoding", encoding="8UC3"),
+    "depth": image_with("unsupported_encoding", encoding="16UC1"),
     "NaN focal length": info_with("bad_calibration", set_k(0, NAN)),
     "infinite principal point": info_with("bad_calibration", set_k(2, math.inf)),
     "focal length 0": info_with("bad_calibration", set_k(4, 0.0)),
@@ -182,16 +183,23 @@ KINDS |= {
 
 
 @kind
-def no_calibration(feed: Feed) -> Counter[str]:
-    feed.send(feed.raw, replace(feed.raw.frame(), info=None))
+def no_calibration_ever(feed: Feed) -> Counter[str]:
+    feed.send(feed.blind, replace(feed.blind.frame(), info=None))
     return Counter(no_camera_info=1)
+
+
+@kind
+def a_calibration_that_was_lost(feed: Feed) -> Counter[str]:
+    """The one before holds on."""
+    feed.send(feed.raw, replace(feed.raw.frame(), info=None))
+    return Counter()
 
 
 @kind
 def a_calibration_of_another_time(feed: Feed) -> Counter[str]:
     frame = feed.raw.frame()
     feed.send(feed.raw, replace(frame, info=camera_info(*feed.raw.size, frame.stamp_ns - NANOSECONDS)))
-    return Counter(no_camera_info=1)
+    return Counter()
 
 
 @kind

@@ -94,7 +94,7 @@ QUEUE = 100
 @pytest.fixture(scope="module")
 def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robot]:
     """A node that waits long for TF."""
-    parameters = {"tf.timeout": 60.0, "input.queue_size": QUEUE, "input.info_tolerance": 0.0}
+    parameters = {"tf.timeout": 60.0, "input.queue_size": QUEUE}
     with active_node(tmp_path_factory.mktemp("patient"), parameters) as robot:
         yield robot
 

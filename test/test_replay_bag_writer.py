@@ -13,6 +13,8 @@ from rosbags.interfaces import QosDurability
 from rosbags.rosbag2 import Reader
 from scipy.spatial.transform import Rotation
 
+from fsm_ros.messages.calibrations import Calibration
+from fsm_ros.messages.stamps import stamp_to_ns
 from fsm_ros.replay import bag_writer
 from fsm_ros.replay.bag_writer import (
     COMPRESSED_TYPE,
@@ -26,7 +28,7 @@ from fsm_ros.replay.bag_writer import (
     Codec,
 )
 from fsm_ros.replay.camera_topics import CameraTopics
-from fsm_ros.sources.bag_messages import Calibration, decode_image, stamp_of
+from fsm_ros.sources.bag_messages import decode_image
 from fsm_ros.stream.frame import Camera, Distortion
 
 STAMP_NS = 12_345_678_901
@@ -107,13 +109,13 @@ class TestMessages:
     def test_a_raw_image_is_the_pixels(self) -> None:
         message = through_bytes(bag_writer.image(colours(), STAMP_NS, "eye"), IMAGE_TYPE)
         assert np.array_equal(decode_image(message), colours())
-        assert (message.header.frame_id, stamp_of(message.header.stamp)) == ("eye", STAMP_NS)
+        assert (message.header.frame_id, stamp_to_ns(message.header.stamp)) == ("eye", STAMP_NS)
 
     @pytest.mark.parametrize(("codec", "error"), [(Codec.PNG, 0), (Codec.JPEG, 12)])
     def test_a_compressed_image_is_the_pixels_or_close(self, codec: Codec, error: int) -> None:
         message = through_bytes(bag_writer.compressed_image(colours(), STAMP_NS, "eye", codec=codec), COMPRESSED_TYPE)
         assert np.abs(decode_image(message).astype(int) - colours()).max() <= error
-        assert codec.value in message.format and stamp_of(message.header.stamp) == STAMP_NS
+        assert codec.value in message.format and stamp_to_ns(message.header.stamp) == STAMP_NS
 
     def test_less_quality_is_fewer_bytes(self) -> None:
         noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
@@ -150,7 +152,7 @@ class TestMessages:
         rotation = Rotation.from_quat([quaternion.x, quaternion.y, quaternion.z, quaternion.w])
         assert np.allclose(rotation.as_matrix(), pose[:3, :3], atol=1e-12)
         assert (stamped.header.frame_id, stamped.child_frame_id) == ("map", "eye")
-        assert stamp_of(stamped.header.stamp) == stamp_ns
+        assert stamp_to_ns(stamped.header.stamp) == stamp_ns
 
     @pytest.mark.parametrize("stamp_ns", [-1, LAST_STAMP_NS + 1])
     def test_stamps_that_no_message_can_hold_are_refused(self, stamp_ns: int) -> None:

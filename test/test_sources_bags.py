@@ -269,7 +269,7 @@ class TestWhatCannotBeRead:
         ("info", "reason"),
         [
             (camera_info(16, 12, fx=0.0), "calibrate"),
-            (camera_info(16, 12, model="kannala"), "kannala"),
+            (camera_info(16, 12, model="kannala", d=(0.1,)), "kannala"),
             (camera_info(160, 120), "160x120"),
         ],
     )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsm_ros.stream.calibration import SizeMismatchError, delivered_camera, distortion_from_name
+from fsm_ros.stream.calibration import SizeMismatchError, delivered_camera, lens_of
 from fsm_ros.stream.frame import Camera, Distortion
 
 K = (600.0, 0.0, 319.5, 0.0, 610.0, 239.5, 0.0, 0.0, 1.0)
@@ -149,12 +149,84 @@ def test_a_model_without_coefficients_is_a_rectified_image() -> None:
     assert not delivered(coefficients=(0.0,) * 5).is_distorted
 
 
-@pytest.mark.parametrize("model", list(Distortion))
-def test_the_names_of_rep_104_are_known(model: Distortion) -> None:
-    assert distortion_from_name(model.value) is model
+NONE, OPENCV, LONG, FISHEYE = (
+    Distortion.NONE,
+    Distortion.PLUMB_BOB,
+    Distortion.RATIONAL_POLYNOMIAL,
+    Distortion.EQUIDISTANT,
+)
+FOUR = (0.1, -0.05, 0.001, 0.002)
+FIVE = (*FOUR, 0.01)
+EIGHT = (*FIVE, 0.02, 0.03, 0.004)
+TWELVE = (*EIGHT, 0.001, 0.002, 0.003, 0.004)
+FOURTEEN = (*TWELVE, 0.01, 0.02)
 
 
-@pytest.mark.parametrize("name", ["fisheye", "Plumb_Bob", "kannala_brandt4", " "])
-def test_any_other_name_is_refused_and_the_known_ones_are_listed(name: str) -> None:
-    with pytest.raises(ValueError, match=f"'{name}'.*'plumb_bob', 'rational_polynomial', 'equidistant'"):
-        distortion_from_name(name)
+@pytest.mark.parametrize(
+    ("name", "d", "kind", "kept"),
+    [
+        ("plumb_bob", FIVE, OPENCV, FIVE),
+        ("plumb_bob", FOUR, OPENCV, FOUR),
+        ("Plumb_Bob", FIVE, OPENCV, FIVE),
+        (" PLUMB_BOB ", FIVE, OPENCV, FIVE),
+        ("radtan", FOUR, OPENCV, FOUR),
+        ("plumb_bob", (*FIVE, 0.0, 0.0), OPENCV, FIVE),
+        ("plumb_bob", (*FIVE, *[0.0] * 6), OPENCV, FIVE),
+        ("plumb_bob", (*FOUR, 0.0), OPENCV, (*FOUR, 0.0)),
+        ("plumb_bob", (*FOUR, 0.0, 0.0), OPENCV, FOUR),
+        ("plumb_bob", (*FIVE, *[0.0] * 10), OPENCV, FIVE),
+        ("plumb_bob", (0.1, *[0.0] * 5), OPENCV, (0.1, 0.0, 0.0, 0.0)),
+        ("plumb_bob", EIGHT, LONG, EIGHT),
+        ("rational_polynomial", EIGHT, LONG, EIGHT),
+        ("rational_polynomial", (*EIGHT, *[0.0] * 6), LONG, (*EIGHT, *[0.0] * 6)),
+        ("rational_polynomial", (*EIGHT, 0.0, 0.0), LONG, EIGHT),
+        ("rational_polynomial", FIVE, OPENCV, FIVE),
+        ("rational_polynomial", TWELVE, LONG, TWELVE),
+        ("rational_polynomial", (*TWELVE, 0.0), LONG, TWELVE),
+        ("rational_polynomial", FOURTEEN, LONG, FOURTEEN),
+        ("equidistant", FOUR, FISHEYE, FOUR),
+        ("fisheye", FOUR, FISHEYE, FOUR),
+        ("Kannala_Brandt4", FOUR, FISHEYE, FOUR),
+        ("equidistant", (*FOUR, 0.0), FISHEYE, FOUR),
+        ("equidistant", (0.1, 0.0, 0.0, 0.0), FISHEYE, (0.1, 0.0, 0.0, 0.0)),
+        ("", (), NONE, ()),
+        ("", (0.0,) * 5, NONE, ()),
+        ("none", (), NONE, ()),
+        ("mystery", (0.0,) * 14, NONE, ()),
+        ("plumb_bob", (), NONE, ()),
+        ("plumb_bob", (0.0,), NONE, ()),
+    ],
+)
+def test_a_lens_is_taken_for_what_it_is(
+    name: str, d: tuple[float, ...], kind: Distortion, kept: tuple[float, ...]
+) -> None:
+    assert lens_of(name, d) == (kind, kept)
+    camera = delivered(distortion=kind, coefficients=kept)
+    assert camera.is_distorted == (kind is not NONE)
+
+
+@pytest.mark.parametrize(
+    ("name", "d", "words"),
+    [
+        ("mystery", (0.1,), r"'mystery' with D = \[0.1\], supported are '', 'plumb_bob'.*'fisheye'"),
+        ("", (0.1, 0.0), r"D = \[0.1, 0\] but an empty distortion_model"),
+        ("plumb_bob", (0.1, 0.2), r"takes 4 or 5 or 8 or 12 or 14 coefficients, got D = \[0.1, 0.2\]"),
+        ("plumb_bob", (*FOURTEEN, 0.1), r"got D = \[0.1, .*, 0.1\]"),
+        ("equidistant", FIVE, r"takes 4 coefficients, got D = \[0.1, -0.05, 0.001, 0.002, 0.01\]"),
+    ],
+)
+def test_a_lens_that_is_not_known_is_refused_with_its_coefficients(name: str, d: tuple[float, ...], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        lens_of(name, d)
+
+
+@pytest.mark.parametrize(
+    ("fx", "is_taken"), [(640 / 2 / math.tan(math.radians(84.9)), True), (27.0, False), (0.6, False)]
+)
+def test_a_pinhole_that_sees_nearly_everything_is_questioned(fx: float, is_taken: bool) -> None:
+    k = (fx, 0.0, 319.5, 0.0, 500.0, 239.5, 0.0, 0.0, 1.0)
+    if is_taken:
+        assert delivered(k=k).fx == fx
+        return
+    with pytest.raises(ValueError, match=r"sees 17\d\.\d degrees wide: is it in pixels"):
+        delivered(k=k)

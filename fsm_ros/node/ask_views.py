@@ -26,9 +26,9 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
+from fsm_ros.messages.images import decode
 from fsm_ros.node.calibration import info_from_camera
 from fsm_ros.node.conversions import ns_to_stamp
-from fsm_ros.node.images import decode
 from fsm_ros.stream.frame import Camera
 from fsm_ros_msgs.msg import MemoryDiagnostics
 from fsm_ros_msgs.srv import RenderView

@@ -2,47 +2,85 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
+from dataclasses import dataclass, field, replace
 
-from sensor_msgs.msg import CameraInfo
+from fsm_ros.messages.calibrations import Calibration, calibration_at
 
-from fsm_ros.node.conversions import stamp_to_ns
+IN_VAIN = 5
+"""After so many images in a row that waited in vain for the calibration of their own stamp the next one waits no more:
+this camera's calibration comes otherwise (once, now and then, or without stamps)."""
+
+
+@dataclass
+class _Camera:
+    """What is known of one camera.
+
+    Attributes:
+        kept: calibrations in the order of their stamps.
+        in_vain: images since the last one with a calibration of its own.
+        carried_on: stamps of the latest of them.
+    """
+
+    kept: list[Calibration] = field(default_factory=list)
+    in_vain: int = 0
+    carried_on: deque[int] = field(default_factory=lambda: deque(maxlen=IN_VAIN))
 
 
 class CameraInfos:
-    """Recent calibrations of every camera. Not thread-safe: whoever shares it holds a lock."""
+    """Recent calibrations of every camera. Not thread-safe: whoever shares it holds a lock.
 
-    def __init__(self, kept: int, timeout_s: float, tolerance_ns: int) -> None:
+    An image has the calibration that :func:`fsm_ros.messages.calibrations.calibration_at` says. Where none of its own
+    stamp is there it may still be on its way, so the image waits.
+    """
+
+    def __init__(self, kept: int, timeout_s: float) -> None:
         """Prepare.
 
         Args:
             kept: how many of each camera.
             timeout_s: how long an image waits for the calibration of its own stamp.
-            tolerance_ns: how far from its stamp another one may be, once it has waited.
         """
         self._kept = kept
         self._timeout_s = timeout_s
-        self._tolerance_ns = tolerance_ns
-        self._infos: dict[str, deque[tuple[int, CameraInfo]]] = {}
+        self._cameras: dict[str, _Camera] = {}
+        self._carried_on = 0
 
-    def add(self, source: str, info: CameraInfo) -> None:
+    @property
+    def carried_on(self) -> int:
+        """Images that had the calibration of another stamp than theirs."""
+        return self._carried_on
+
+    def add(self, source: str, calibration: Calibration) -> None:
         """Keep a calibration of a camera."""
-        kept = self._infos.setdefault(source, deque(maxlen=self._kept))
-        kept.append((stamp_to_ns(info.header.stamp), info))
+        camera = self._cameras.setdefault(source, _Camera())
+        camera.kept = [other for other in camera.kept if other.stamp_ns != calibration.stamp_ns]
+        insort(camera.kept, calibration, key=lambda other: other.stamp_ns)
+        if len(camera.kept) > self._kept:
+            # The oldest goes, but never the one that has just come: without a stamp it is the oldest for ever.
+            del camera.kept[0 if camera.kept[0] is not calibration else 1]
+        if calibration.stamp_ns in camera.carried_on:
+            camera.in_vain = 0  # it comes with its image after all, only later than that waits
 
     def clear(self) -> None:
-        """Forget all of them."""
-        self._infos.clear()
+        """The clock was set back: the newest of each camera holds on, as of before all that comes."""
+        for camera in self._cameras.values():
+            camera.kept = [replace(newest, stamp_ns=0) for newest in camera.kept[-1:]]
+            camera.carried_on.clear()
 
-    def is_over(self, waited_s: float) -> bool:
-        """Whether an image has waited long enough."""
-        return waited_s >= self._timeout_s
-
-    def find(self, source: str, stamp_ns: int, waited_s: float) -> CameraInfo | None:
-        """The calibration of an image: that of its stamp, or after the wait one close to it."""
-        kept = self._infos.get(source, ())
-        exact = next((info for stamp, info in reversed(kept) if stamp == stamp_ns), None)
-        if exact is not None or not self.is_over(waited_s) or not kept:
-            return exact
-        stamp, nearest = min(kept, key=lambda item: abs(item[0] - stamp_ns))
-        return nearest if abs(stamp - stamp_ns) <= self._tolerance_ns else None
+    def find(self, source: str, stamp_ns: int, waited_s: float) -> Calibration | None:
+        """The calibration of an image; ``None``: not yet, or none at all."""
+        camera = self._cameras.get(source)
+        found = None if camera is None else calibration_at(camera.kept, stamp_ns)
+        if camera is None or found is None:
+            return None
+        if found.stamp_ns == stamp_ns:
+            camera.in_vain = 0
+            return found
+        if waited_s < self._timeout_s and camera.in_vain < IN_VAIN:
+            return None
+        camera.in_vain += 1
+        camera.carried_on.append(stamp_ns)
+        self._carried_on += 1
+        return found

@@ -12,7 +12,6 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from fsm_ros.configuration.table import Reliability, Transport
 from fsm_ros.configuration.values import Values
-from fsm_ros.node.images import ImageMessage
 from fsm_ros.node.ingest import Ingest
 
 
@@ -31,7 +30,7 @@ class CameraSubscriptions:
         self._ingest = ingest
         self._transport = values.choice("input.transport", Transport)
         self._qos = _sensor_qos(values.choice("input.reliability", Reliability), values["input.queue_size"])
-        self._images: dict[tuple[str, type[ImageMessage]], Subscription] = {}
+        self._images: dict[tuple[str, type[Image | CompressedImage]], Subscription] = {}
         self._infos: list[Subscription] = []
         self._lost = 0
         try:
@@ -51,7 +50,8 @@ class CameraSubscriptions:
     @property
     def topics(self) -> list[str]:
         """Names of all subscribed topics, remapped."""
-        return [subscription.topic_name for subscription in [*self._images.values(), *self._infos]]
+        names = (subscription.topic_name for subscription in [*self._images.values(), *self._infos])
+        return list(dict.fromkeys(names))
 
     @property
     def lost(self) -> int:
@@ -64,18 +64,26 @@ class CameraSubscriptions:
             self._subscribe_images(name, Image, f"{prefix}image_raw")
         if self._transport in (Transport.AUTO, Transport.COMPRESSED):
             self._subscribe_images(name, CompressedImage, f"{prefix}image_raw/compressed")
+        # A volatile subscription hears every publisher from now on; a transient-local one also what a latched
+        # calibration said before. Who hears both keeps one of them, as they say the same.
+        for durability in (DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL):
+            self._subscribe_infos(name, f"{prefix}camera_info", durability)
+
+    def _subscribe_infos(self, name: str, topic: str, durability: DurabilityPolicy) -> None:
+        latched = durability is DurabilityPolicy.TRANSIENT_LOCAL
         self._infos.append(
             self._node.create_subscription(
                 CameraInfo,
-                f"{prefix}camera_info",
+                topic,
                 lambda message: self._ingest.offer_info(name, message),
-                self._qos,
-                event_callbacks=self._events(),
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+                _latched_qos(self._qos.depth) if latched else self._qos,
+                # That a volatile publisher does not match the latched subscription is as it should be.
+                event_callbacks=None if latched else self._events(),
+                qos_overriding_options=None if latched else QoSOverridingOptions.with_default_policies(),
             )
         )
 
-    def _subscribe_images(self, name: str, kind: type[ImageMessage], topic: str) -> None:
+    def _subscribe_images(self, name: str, kind: type[Image | CompressedImage], topic: str) -> None:
         try:
             self._images[name, kind] = self._node.create_subscription(
                 kind,
@@ -88,11 +96,11 @@ class CameraSubscriptions:
         except InvalidTopicNameException as error:
             raise ValueError(f"camera {name!r} does not make a topic name: {error}") from error
 
-    def _on_image(self, name: str, message: ImageMessage) -> None:
+    def _on_image(self, name: str, message: Image | CompressedImage) -> None:
         self._ingest.offer_image(name, message)
         if self._transport is Transport.AUTO:
             # The other transport would bring every frame a second time.
-            other: type[ImageMessage] = Image if isinstance(message, CompressedImage) else CompressedImage
+            other: type[Image | CompressedImage] = Image if isinstance(message, CompressedImage) else CompressedImage
             unused = self._images.pop((name, other), None)
             if unused is not None:
                 self._node.destroy_subscription(unused)
@@ -117,4 +125,13 @@ def _sensor_qos(reliability: Reliability, depth: int) -> QoSProfile:
         depth=depth,
         reliability=ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE,
         durability=DurabilityPolicy.VOLATILE,
+    )
+
+
+def _latched_qos(depth: int) -> QoSProfile:
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
     )

@@ -8,13 +8,9 @@ from geometry_msgs.msg import Pose, Quaternion, Transform, Vector3
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-NANOSECONDS = 1_000_000_000
+from fsm_ros.messages.stamps import NANOSECONDS
+
 SMALLEST_QUATERNION = 1e-6
-
-
-def stamp_to_ns(stamp: Time) -> int:
-    """Nanoseconds since the epoch."""
-    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
 
 
 def ns_to_stamp(nanoseconds: int) -> Time:

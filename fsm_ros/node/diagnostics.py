@@ -205,6 +205,7 @@ def _input(health: Health) -> DiagnosticStatus:
             "seconds_since_frame": silent_s,
             "messages_lost": health.lost,
             "clock_jumps": status.clock_jumps,
+            "calibrations_carried_on": status.calibrations_carried_on,
             "last_refusal": status.last_refusal,
             **{f"refused.{reason.value}": count for reason, count in ledger.refused.items() if count},
         },

@@ -14,14 +14,13 @@ from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, CompressedImage
 
 from fsm_ros.configuration.values import Values
 from fsm_ros.engine import MemoryEngine
-from fsm_ros.node.calibration import camera_from_info, delivered_size
+from fsm_ros.messages.calibrations import Calibration, CameraInfo
+from fsm_ros.messages.images import ImageMessage, ImageRefusedError, check_message, decode, image_size
+from fsm_ros.messages.stamps import stamp_to_ns
 from fsm_ros.node.camera_infos import CameraInfos
-from fsm_ros.node.conversions import NANOSECONDS, stamp_to_ns
-from fsm_ros.node.images import ImageMessage, ImageRefusedError, check_message, decode
 from fsm_ros.stream.calibration import SizeMismatchError
 from fsm_ros.stream.chunker import Chunk
 from fsm_ros.stream.frame import Camera, PosedImage, validate_rigid
@@ -52,7 +51,7 @@ class _Located:
     """What is known of a frame before it is decoded."""
 
     camera: Camera
-    info: CameraInfo
+    calibration: Calibration
     world_from_camera: NDArray[np.float64]
 
 
@@ -76,6 +75,7 @@ class IngestStatus:
         clock_jumps: how often time was set back.
         frames_waiting: frames that wait for calibration or TF.
         views_pending: keyframes of the chunk that is being filled.
+        calibrations_carried_on: frames whose calibration has another stamp than theirs.
     """
 
     last_frame_s: float | None
@@ -86,6 +86,7 @@ class IngestStatus:
     clock_jumps: int
     frames_waiting: int
     views_pending: int
+    calibrations_carried_on: int = 0
 
 
 class Ingest:
@@ -117,12 +118,12 @@ class Ingest:
         self._ledger = ledger
         self._rectified = bool(values["input.rectified"])
         self._tf_timeout_s = float(values["tf.timeout"])
+        self._info_timeout_s = float(values["input.info_timeout"])
         self._waiting: BoundedQueue[_Waiting] = BoundedQueue(values["input.queue_size"])
         self._infos = CameraInfos(
             # A frame that waits must find its calibration still there.
             kept=max(MIN_INFOS_KEPT, 2 * self._waiting.capacity),
-            timeout_s=float(values["input.info_timeout"]),
-            tolerance_ns=round(values["input.info_tolerance"] * NANOSECONDS),
+            timeout_s=self._info_timeout_s,
         )
         self._intake = Intake(values.intake())
         self._changed = threading.Condition()
@@ -162,9 +163,10 @@ class Ingest:
             self._changed.notify_all()
 
     def offer_info(self, source: str, info: CameraInfo) -> None:
-        """Take a calibration from a subscription."""
+        """Take a calibration from a subscription, of sensor_msgs/CameraInfo."""
+        said = Calibration.of(info)
         with self._changed:
-            self._infos.add(source, info)
+            self._infos.add(source, said.rectified() if self._rectified else said)
             self._changed.notify_all()
 
     def clock_jumped_back(self) -> None:
@@ -229,6 +231,7 @@ class Ingest:
                 self._clock_jumps,
                 len(self._waiting),
                 self._intake.pending,
+                self._infos.carried_on,
             )
 
     # --- the thread --------------------------------------------------------------------------------------------------
@@ -276,18 +279,14 @@ class Ingest:
             return _Search.REFUSED
         waited_s = time.monotonic() - frame.arrived_s
         with self._changed:
-            info = self._infos.find(frame.source, frame.stamp_ns, waited_s)
-        if info is None:
-            if not self._infos.is_over(waited_s):
+            calibration = self._infos.find(frame.source, frame.stamp_ns, waited_s)
+        if calibration is None:
+            if waited_s < self._info_timeout_s:
                 return _Search.WAITS
-            self._refuse_now(
-                Refusal.NO_CAMERA_INFO, f"no camera_info near stamp {frame.stamp_ns} ns of {frame.source!r}"
-            )
+            self._refuse_now(Refusal.NO_CAMERA_INFO, f"no camera_info of {frame.source!r} has come")
             return _Search.REFUSED
-        compressed = isinstance(frame.message, CompressedImage)
-        width, height = delivered_size(info) if compressed else (frame.message.width, frame.message.height)
         try:
-            camera = camera_from_info(info, width, height, rectified=self._rectified)
+            camera = calibration.camera(*(image_size(frame.message) or calibration.delivered_size))
         except SizeMismatchError as error:
             self._refuse_now(Refusal.SIZE_MISMATCH, str(error))
             return _Search.REFUSED
@@ -307,7 +306,7 @@ class Ingest:
         except ValueError as error:
             self._refuse_pose(Refusal.BAD_TRANSFORM, str(error))
             return _Search.REFUSED
-        return _Located(camera, info, world_from_camera)
+        return _Located(camera, calibration, world_from_camera)
 
     def _keep_if_worth(self, frame: _Waiting, located: _Located) -> None:
         camera, world_from_camera = located.camera, located.world_from_camera
@@ -325,7 +324,7 @@ class Ingest:
         image = decode(frame.message)
         height, width = image.shape[:2]
         if (width, height) != (camera.width, camera.height):
-            camera = camera_from_info(located.info, width, height, rectified=self._rectified)
+            camera = located.calibration.camera(width, height)
         try:
             keyframe = self._intake.rectify(PosedImage(image, camera, world_from_camera, frame.stamp_ns, frame.source))
         except ValueError as error:

@@ -19,7 +19,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from tf2_msgs.msg import TFMessage
 
-from fsm_ros.node.conversions import NANOSECONDS, matrix, stamp_to_ns
+from fsm_ros.messages.stamps import NANOSECONDS, stamp_to_ns
+from fsm_ros.node.conversions import matrix
 from fsm_ros.stream.transform_buffer import TransformBuffer
 from fsm_ros.stream.transforms import StampedTransform, TransformError
 

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
+from fsm_ros.messages.images import decode
 from fsm_ros.node.calibration import info_from_camera
 from fsm_ros.node.conversions import matrix_to_transform, ns_to_stamp
-from fsm_ros.node.images import decode, decode_floats
+from fsm_ros.node.images import decode_floats
 from fsm_ros.stream.frame import Camera
 from fsm_ros_msgs.srv import RenderView
 

@@ -18,8 +18,9 @@ from rclpy.node import Node
 from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo
 
-from fsm_ros.node.calibration import camera_from_info, delivered_size
-from fsm_ros.node.conversions import pose_to_matrix, stamp_to_ns
+from fsm_ros.messages.calibrations import Calibration
+from fsm_ros.messages.stamps import stamp_to_ns
+from fsm_ros.node.conversions import pose_to_matrix
 from fsm_ros.spatial.results import Failure, FailureKind
 from fsm_ros.stream.frame import Camera
 from fsm_ros.stream.transforms import TransformError
@@ -69,7 +70,8 @@ def parse_view(
     camera = None
     if info.width or info.height:
         try:
-            camera = camera_from_info(info, *delivered_size(info))
+            calibration = Calibration.of(info)
+            camera = calibration.camera(*calibration.delivered_size)
         except ValueError as error:
             return Failure(FailureKind.BAD_REQUEST, f"the wanted camera cannot be used: {error}")
     stamp = stamp_to_ns(pose.header.stamp)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -23,8 +22,11 @@ from rosbags.typesys.stores.ros2_jazzy import (
     tf2_msgs__msg__TFMessage as TFMessage,
 )
 
+from fsm_ros.messages.calibrations import Calibration, calibration_at
+from fsm_ros.messages.images import image_size
+from fsm_ros.messages.stamps import stamp_to_ns
 from fsm_ros.sources.bag_cameras import IMAGE_TYPES, INFO_TYPE, CameraBag
-from fsm_ros.sources.bag_messages import BagError, Calibration, image_size, stamp_of
+from fsm_ros.sources.bag_messages import BagError
 from fsm_ros.sources.bag_reading import connections_of, damaged, messages
 from fsm_ros.stream.transforms import StampedTransform
 
@@ -64,16 +66,14 @@ class Calibrations:
     calibrations: tuple[Calibration, ...]
 
     def at(self, stamp_ns: int) -> Calibration:
-        """That of the very stamp, else the latest before it, else the first there is."""
-        after = bisect_right(self.calibrations, stamp_ns, key=lambda calibration: calibration.stamp_ns)
-        return self.calibrations[max(0, after - 1)]
+        """See :func:`fsm_ros.messages.calibrations.calibration_at`."""
+        found = calibration_at(self.calibrations, stamp_ns)
+        if found is None:
+            raise ValueError("there is no calibration")
+        return found
 
     def rectified(self) -> Calibrations:
-        """Those of the rectified images.
-
-        Raises:
-            BagError: one has no projection matrix.
-        """
+        """Those of the rectified images."""
         return Calibrations(tuple(calibration.rectified() for calibration in self.calibrations))
 
 
@@ -127,7 +127,7 @@ def read_index(
             repeat = repeats[connection.topic, arrival_ns]
             repeats[connection.topic, arrival_ns] += 1
             frame_id = image.header.frame_id.lstrip("/")
-            stamp_ns = stamp_of(image.header.stamp)
+            stamp_ns = stamp_to_ns(image.header.stamp)
             records[connection.topic].append(ImageRecord(arrival_ns, repeat, stamp_ns, frame_id, image_size(image)))
         elif connection.msgtype == INFO_TYPE:
             calibration = Calibration.of(cast("CameraInfo", message))
@@ -178,7 +178,7 @@ def _transforms(message: TFMessage, is_static: bool) -> list[StampedTransform]:
             StampedTransform(
                 parent=stamped.header.frame_id.lstrip("/"),
                 child=stamped.child_frame_id.lstrip("/"),
-                stamp_ns=stamp_of(stamped.header.stamp),
+                stamp_ns=stamp_to_ns(stamped.header.stamp),
                 translation=(move.x, move.y, move.z),
                 quaternion=(turn.x, turn.y, turn.z, turn.w),
                 is_static=is_static,

@@ -12,7 +12,7 @@ from rosbags.highlevel import AnyReader
 
 from fsm_ros.sources.bag_cameras import BagTopics, CameraBag, choose_cameras
 from fsm_ros.sources.bag_index import BagIndex, ImageRecord, read_index, read_record
-from fsm_ros.sources.bag_messages import BagError, decode_image
+from fsm_ros.sources.bag_messages import BagError, camera_of, decode_image
 from fsm_ros.sources.bag_poses import BagPoses
 from fsm_ros.sources.bag_reading import open_bag, open_reader
 from fsm_ros.sources.process_local import ProcessLocal
@@ -50,7 +50,7 @@ class BagReader:
         """
         record = self._records[frame.camera][frame.index]
         image = decode_image(read_record(self._reader.get(), self._bags[frame.camera], record))
-        return image, self._calibrations[frame.camera].at(record.stamp_ns).camera(image.shape[1], image.shape[0])
+        return image, camera_of(self._calibrations[frame.camera].at(record.stamp_ns), image.shape[1], image.shape[0])
 
     def size(self, camera: str) -> tuple[int, int]:
         """Width and height in pixels of a camera's first image.
@@ -61,7 +61,7 @@ class BagReader:
         record = self._records[camera][0]
         calibration = self._calibrations[camera].at(record.stamp_ns)
         size = record.size or calibration.delivered_size
-        calibration.camera(*size)
+        camera_of(calibration, *size)
         return size
 
     def close(self) -> None:

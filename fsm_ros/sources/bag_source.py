@@ -13,7 +13,7 @@ from rosbags.highlevel import AnyReader
 
 from fsm_ros.sources.bag_cameras import CameraBag, find_camera
 from fsm_ros.sources.bag_index import ImageRecord, read_index, read_record
-from fsm_ros.sources.bag_messages import BagError, decode_image
+from fsm_ros.sources.bag_messages import BagError, camera_of, decode_image
 from fsm_ros.sources.bag_poses import BagPoses
 from fsm_ros.sources.bag_reading import open_bag, open_reader
 from fsm_ros.sources.process_local import ProcessLocal
@@ -81,7 +81,7 @@ class BagSource(Track):
         check_index(index, len(self), f"{self._bag.path} {self._bag.image_topic}")
         record = self._records[index]
         image = decode_image(read_record(self._reader.get(), self._bag, record))
-        camera = self._calibrations.at(record.stamp_ns).camera(image.shape[1], image.shape[0])
+        camera = camera_of(self._calibrations.at(record.stamp_ns), image.shape[1], image.shape[0])
         return self._posed(index, image, camera, record.frame_id)
 
     def close(self) -> None:

@@ -16,9 +16,10 @@ from rosbags.typesys.stores.ros2_jazzy import (
     sensor_msgs__msg__Image as Image,
 )
 
+from fsm_ros.messages.stamps import stamp_to_ns
 from fsm_ros.sources.bag_cameras import IMAGE_TYPES, CameraBag, find_camera
 from fsm_ros.sources.bag_index import Calibrations, ImageRecord, read_index
-from fsm_ros.sources.bag_messages import BagError, decode_image, stamp_of
+from fsm_ros.sources.bag_messages import BagError, camera_of, decode_image
 from fsm_ros.sources.bag_poses import BagPoses
 from fsm_ros.sources.bag_reading import connections_of, messages, open_bag
 from fsm_ros.stream.frame import Camera, PosedImage
@@ -90,12 +91,12 @@ def read_frames(bag: CameraBag, stamps_ns: Collection[int] | None = None) -> Ite
     calibrations = read_calibrations(bag)
     missing = set() if stamps_ns is None else set(stamps_ns)
     for index, message in enumerate(_images(bag)):
-        stamp_ns = stamp_of(message.header.stamp)
+        stamp_ns = stamp_to_ns(message.header.stamp)
         if stamps_ns is not None and stamp_ns not in stamps_ns:
             continue
         missing.discard(stamp_ns)
         image = decode_image(message)
-        camera = calibrations.at(stamp_ns).camera(image.shape[1], image.shape[0])
+        camera = camera_of(calibrations.at(stamp_ns), image.shape[1], image.shape[0])
         yield BagFrame(index, stamp_ns, message.header.frame_id.lstrip("/"), image, camera)
     if missing:
         raise BagError(

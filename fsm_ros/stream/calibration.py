@@ -13,26 +13,66 @@ class SizeMismatchError(ValueError):
     """The image does not have the size that its calibration, binning and region of interest promise."""
 
 
-def distortion_from_name(name: str) -> Distortion:
-    """The lens model that a ``distortion_model`` names.
+def lens_of(name: str, coefficients: Sequence[float]) -> tuple[Distortion, tuple[float, ...]]:
+    """The lens that a ``distortion_model`` and its coefficients describe, by what it is.
+
+    A lens whose coefficients are all zero, or that has none, does not distort, whatever it is called. Zeros at the end
+    of ``D`` say nothing: drivers fill it up to a length of their own. OpenCV's polynomials are one model of 4, 5, 8, 12
+    or 14 numbers, of which ``plumb_bob`` and ``rational_polynomial`` are the shorter and the longer ones.
 
     Args:
-        name: as in sensor_msgs/CameraInfo; empty for an image without distortion.
+        name: as in sensor_msgs/CameraInfo, in any case.
+        coefficients: ``CameraInfo.d``.
 
     Returns:
-        The model.
+        The model and its coefficients.
 
     Raises:
-        ValueError: any other name.
+        ValueError: a model that is not known, or another number of coefficients than it has.
     """
-    try:
-        return Distortion(name)
-    except ValueError:
-        supported = ", ".join(f"'{model.value}'" for model in Distortion)
+    lens = tuple(float(value) for value in coefficients)
+    if not any(lens):
+        return Distortion.NONE, ()
+    used = max(i for i, value in enumerate(lens) if value) + 1
+    called = name.strip().lower()
+    if not called:
         raise ValueError(
-            f"unknown distortion model '{name}', supported are {supported} (REP-104; '' is an undistorted "
-            "image): calibrate with one of these, or rectify the images before they come here"
-        ) from None
+            f"camera_info has distortion coefficients D = {_listed(lens)} but an empty distortion_model: name the "
+            "model, or empty the coefficients if the image is rectified"
+        )
+    counts: tuple[int, ...] = _POLYNOMIAL_COUNTS
+    if called in _FISHEYES:
+        kind, counts = Distortion.EQUIDISTANT, _FISHEYE_COUNTS
+    elif called in _POLYNOMIALS:
+        kind = Distortion.PLUMB_BOB
+    else:
+        supported = ", ".join(f"'{known}'" for known in ("", *_POLYNOMIALS, *_FISHEYES))
+        raise ValueError(
+            f"unknown distortion model '{name}' with D = {_listed(lens)}, supported are {supported} (REP-104; '' is an "
+            "undistorted image): calibrate with one of these, or rectify the images before they come here"
+        )
+    fitting = [len(lens)] if len(lens) in counts else [count for count in counts if used <= count <= len(lens)]
+    if not fitting:
+        raise ValueError(
+            f"distortion model '{name}' takes {' or '.join(map(str, counts))} coefficients, got D = {_listed(lens)}: "
+            "correct D or distortion_model in the camera's calibration (plumb_bob: k1 k2 p1 p2 [k3]; "
+            "rational_polynomial: k1 k2 p1 p2 k3 k4 k5 k6 [s1 s2 s3 s4 [tx ty]]; equidistant: k1 k2 k3 k4)"
+        )
+    if fitting[0] > _LONGEST_PLUMB_BOB:
+        kind = Distortion.RATIONAL_POLYNOMIAL
+    return kind, lens[: fitting[0]]
+
+
+_POLYNOMIALS = ("plumb_bob", "rational_polynomial", "radtan")
+_FISHEYES = ("equidistant", "fisheye", "kannala_brandt4", "kannala_brandt")
+_POLYNOMIAL_COUNTS = (4, 5, 8, 12, 14)
+_FISHEYE_COUNTS = (4,)
+_LONGEST_PLUMB_BOB = 5
+_WIDEST_PINHOLE_RAD = math.radians(170.0)
+
+
+def _listed(numbers: Sequence[float]) -> str:
+    return "[" + ", ".join(f"{number:g}" for number in numbers) + "]"
 
 
 def delivered_camera(
@@ -46,6 +86,7 @@ def delivered_camera(
     roi: tuple[int, int, int, int],
     image_width: int,
     image_height: int,
+    matrix: str = "K",
 ) -> Camera:
     """Camera of the delivered image, from the calibration of the full sensor.
 
@@ -65,6 +106,7 @@ def delivered_camera(
         roi: x_offset, y_offset, width, height in pixels of the calibrated image; all zero means all of it.
         image_width: columns of the image that came.
         image_height: rows of the image that came.
+        matrix: what `k` is called where it was found, for messages.
 
     Returns:
         Camera of the delivered image, pixel centres at half-integers, lens included.
@@ -74,7 +116,7 @@ def delivered_camera(
         ValueError: no calibration (zero or non-finite focal length), a skewed ``K``, a region outside the
             sensor, negative binning, or coefficients that do not fit the model.
     """
-    fx, fy, cx, cy = _intrinsics(k)
+    fx, fy, cx, cy = _intrinsics(k, matrix)
     if width <= 0 or height <= 0:
         raise ValueError(
             f"camera_info says the calibrated image has {width}x{height} pixels: fill in its width and height"
@@ -104,6 +146,9 @@ def delivered_camera(
             "or empty the coefficients if the image is rectified"
         )
     check_coefficients(distortion, lens)
+    if distortion is not Distortion.EQUIDISTANT:
+        _check_opening(fx, width, "wide", matrix)
+        _check_opening(fy, height, "high", matrix)
     return Camera(
         width=image_width,
         height=image_height,
@@ -116,19 +161,30 @@ def delivered_camera(
     )
 
 
-def _intrinsics(k: Sequence[float]) -> tuple[float, float, float, float]:
+def _intrinsics(k: Sequence[float], name: str) -> tuple[float, float, float, float]:
     """Focal lengths and principal point of a camera matrix."""
     if len(k) != 9:
-        raise ValueError(f"K must have 9 numbers (3x3, row-major), got {len(k)}")
+        raise ValueError(f"{name} must have 9 numbers (3x3, row-major), got {len(k)}")
     numbers = [float(value) for value in k]
     if not all(math.isfinite(number) for number in numbers):
-        raise ValueError(f"K must be finite, got {numbers}: calibrate the camera")
+        raise ValueError(f"{name} must be finite, got {numbers}: calibrate the camera")
     fx, skew, cx, _, fy, cy = numbers[:6]
     if fx <= 0 or fy <= 0:
-        raise ValueError(f"K has focal lengths fx={fx}, fy={fy}; REP-104: zero is an uncalibrated camera; calibrate it")
+        raise ValueError(
+            f"{name} has focal lengths fx={fx}, fy={fy}; zero is an uncalibrated camera (REP-104): calibrate it"
+        )
     if abs(skew) > 1e-6 * fx:
-        raise ValueError(f"K has a skew of {skew}, which the pinhole model does not know: calibrate without skew")
+        raise ValueError(f"{name} has a skew of {skew}, which the pinhole model does not know: calibrate without skew")
     return fx, fy, cx, cy
+
+
+def _check_opening(focal: float, side: int, how: str, matrix: str) -> None:
+    opening = 2.0 * math.atan(side / (2.0 * focal))
+    if opening > _WIDEST_PINHOLE_RAD:
+        raise ValueError(
+            f"{matrix} has a focal length of {focal:g} pixels for an image of {side}, a pinhole that sees "
+            f"{math.degrees(opening):.1f} degrees {how}: is it in pixels of this image? A real fisheye is 'equidistant'"
+        )
 
 
 def _fits(delivered: int, region: int, binning: int) -> bool:

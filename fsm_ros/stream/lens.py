@@ -21,7 +21,7 @@ plane that grows without bound, and most of the pixels would go to its stretched
 _COEFFICIENT_COUNTS = {
     Distortion.NONE: (0,),
     Distortion.PLUMB_BOB: (4, 5),
-    Distortion.RATIONAL_POLYNOMIAL: (8,),
+    Distortion.RATIONAL_POLYNOMIAL: (8, 12, 14),
     Distortion.EQUIDISTANT: (4,),
 }
 _BORDER_SAMPLES = 129
@@ -49,7 +49,7 @@ def check_coefficients(distortion: Distortion, coefficients: tuple[float, ...]) 
         raise ValueError(
             f"distortion model '{distortion.value}' takes {wanted} coefficients, got {len(coefficients)}: "
             "correct D or distortion_model in the camera's calibration (plumb_bob: k1 k2 p1 p2 [k3]; "
-            "rational_polynomial: k1 k2 p1 p2 k3 k4 k5 k6; equidistant: k1 k2 k3 k4)"
+            "rational_polynomial: k1 k2 p1 p2 k3 k4 k5 k6 [s1 s2 s3 s4 [tx ty]]; equidistant: k1 k2 k3 k4)"
         )
 
 
