@@ -56,6 +56,7 @@ class MemoryEngine:
         self._stopping = False
         self._dropped = 0
         self._busy_since: float | None = None
+        self._served_last = False
         self._worker = threading.Thread(target=self._work, name="fsm-memory", daemon=True)
 
     @property
@@ -95,7 +96,10 @@ class MemoryEngine:
         return dropped
 
     def ask(self, job: Callable[[SpatialMemory], T | Failure]) -> Future[T | Failure]:
-        """Have the worker do something with the memory, ahead of waiting chunks; returns at once.
+        """Have the worker do something with the memory; returns at once.
+
+        Requests and chunks take turns: a request waits for those before it and for as many chunks at most, so that
+        neither a crowd of clients keeps the memory from learning, nor a fast camera its clients from being answered.
 
         Args:
             job: runs on the worker; what it returns or fails with is the future's result, which never raises.
@@ -153,8 +157,10 @@ class MemoryEngine:
                 self._changed.wait_for(lambda: self._stopping or self._requests or len(self._chunks) > 0)
                 if self._stopping:
                     return
-                request = self._requests.popleft() if self._requests else None
-                chunk = self._chunks.pop() if request is None else None
+                is_chunk_next = len(self._chunks) > 0 and (self._served_last or not self._requests)
+                request = None if is_chunk_next else self._requests.popleft()
+                chunk = self._chunks.pop() if is_chunk_next else None
+                self._served_last = request is not None
                 self._busy_since = time.monotonic()
             if request is not None:
                 job, future = request

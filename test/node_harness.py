@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -39,6 +38,7 @@ from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
+from fsm_ros.replay import ros_domain
 from fsm_ros_msgs.msg import MemoryDiagnostics
 from fsm_ros_msgs.srv import LoadMemory, RenderView, SaveMemory
 
@@ -372,17 +372,8 @@ _domains = count(int(os.environ["ROS_DOMAIN_ID"]))
 
 
 def free_domain() -> int:
-    """A ROS domain in which nobody is, as far as this machine can tell."""
-    for _ in range(101):
-        domain_id = 1 + next(_domains) % 101
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                # RTPS 2.2, 9.6.1: where the first participant of a domain listens.
-                probe.bind(("", 7400 + 250 * domain_id + 10))
-            except OSError:
-                continue
-            return domain_id
-    raise RuntimeError("every ROS domain of this machine is in use: end other ROS programs")
+    """A ROS domain in which nobody is; never the same twice in a row."""
+    return ros_domain.free_domain(islice(_domains, ros_domain.LAST))
 
 
 def _yaml(value: object) -> str:

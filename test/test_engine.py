@@ -1,4 +1,4 @@
-"""The engine: requests before chunks, bounded queues, and a worker that survives whatever it is given."""
+"""The engine: requests and chunks in turns, bounded queues, and a worker that survives whatever it is given."""
 
 from __future__ import annotations
 
@@ -105,18 +105,44 @@ def failure_of(future: Future[T | Failure]) -> Failure:
 # --- order ------------------------------------------------------------------------------------------------------------
 
 
-def test_requests_go_ahead_of_waiting_chunks_and_each_kind_keeps_its_order() -> None:
+def test_requests_and_chunks_take_turns_and_each_kind_keeps_its_order() -> None:
     diary = Diary()
     with running(diary) as engine:
-        with kept_busy(engine):
-            engine.submit(CHUNKS[0])
+        with kept_busy(engine):  # by a request: a chunk is next
             first = engine.ask(noted("request 0"))
-            engine.submit(CHUNKS[1])
             second = engine.ask(noted("request 1"))
+            third = engine.ask(noted("request 2"))
+            engine.submit(CHUNKS[0])
+            engine.submit(CHUNKS[1])
             assert engine.status().chunks_waiting == 2
-        assert (answer_of(first), answer_of(second)) == ("request 0", "request 1")
+        assert [answer_of(request) for request in (first, second, third)] == ["request 0", "request 1", "request 2"]
         wait_until_idle(engine)
-    assert diary.entries == ["request 0", "request 1", "chunk 0", "chunk 1"]
+    assert diary.entries == ["chunk 0", "request 0", "chunk 1", "request 1", "request 2"]
+
+
+def test_a_crowd_that_never_stops_asking_does_not_keep_chunks_from_being_observed() -> None:
+    diary = Diary()
+    with running(diary, capacity=1) as engine:
+        asked_again = threading.Event()
+
+        def ask_again(_: object = None) -> None:
+            if not asked_again.is_set():
+                engine.ask(noted("request")).add_done_callback(ask_again)
+
+        try:
+            for _ in range(8):
+                ask_again()
+            for index in range(20):
+                before = len(diary.entries)
+                engine.submit(CHUNKS[index % len(CHUNKS)])
+                assert engine.wait_for_report(DEADLINE_S)
+                engine.drain_reports()
+                came = next(i for i, entry in enumerate(diary.entries[before:]) if entry.startswith("chunk"))
+                assert came <= 2, "behind the request in hand and the one whose turn it was"
+            assert engine.status().chunks_dropped == 0
+        finally:
+            asked_again.set()
+    assert diary.entries.count("request") >= 20
 
 
 def test_a_request_that_comes_while_a_chunk_is_observed_goes_ahead_of_the_next_chunk() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from rosbags.highlevel import AnyReader
 
 pytest.importorskip("rclpy", reason="needs ROS")
 from geometry_msgs.msg import PoseStamped  # noqa: E402
@@ -24,6 +25,7 @@ from fsm_ros.configuration.model import load_model  # noqa: E402
 from fsm_ros.configuration.values import Values  # noqa: E402
 from fsm_ros.engine import MemoryEngine  # noqa: E402
 from fsm_ros.node.conversions import ns_to_stamp, pose_to_matrix  # noqa: E402
+from fsm_ros.replay.bag_writer import BagWriter  # noqa: E402
 from fsm_ros.replay.demo_bag import write_demo_bag  # noqa: E402
 from fsm_ros.replay.evaluation.hold_out import choose  # noqa: E402
 from fsm_ros.replay.evaluation.replaying import Replay, Step  # noqa: E402
@@ -143,6 +145,52 @@ def test_live_replay_and_evaluation_give_the_same_chunks_and_the_same_views(bag:
     replay, alive = tensors(tmp_path / "replayed.safetensors"), tensors(tmp_path / "live.safetensors")
     assert replay.keys() == alive.keys()
     assert [name for name in replay if not np.array_equal(replay[name], alive[name])] == []
+
+
+def with_calibrations(bag: Path, manner: str, path: Path) -> Path:
+    """The recording, its calibration said in another manner."""
+    info_topic = "/camera/camera_info"
+    with AnyReader([bag]) as reader, BagWriter(path) as writer:
+        latched = {"/tf_static", *([info_topic] if manner == "latched" else ())}
+        for connection in reader.connections:
+            writer.declare(connection.topic, connection.msgtype, depth=100, latched=connection.topic in latched)
+        said_s = -np.inf
+        for connection, arrival_ns, raw in reader.messages():
+            message = reader.deserialize(raw, connection.msgtype)
+            if connection.topic == info_topic:
+                due_s = {"latched": np.inf, "at 1 Hz": 1.0}.get(manner, 0.0)
+                if arrival_ns / 1e9 - said_s < due_s and np.isfinite(said_s):
+                    continue
+                said_s = arrival_ns / 1e9
+                if manner == "without stamps":
+                    message.header.stamp.sec = message.header.stamp.nanosec = 0
+                if manner == "half a second late":
+                    late_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec + 500_000_000
+                    message.header.stamp.sec, message.header.stamp.nanosec = divmod(late_ns, 10**9)
+            writer.write(connection.topic, arrival_ns, message)
+    return path
+
+
+@pytest.mark.parametrize("manner", ["latched", "at 1 Hz", "without stamps", "half a second late"])
+def test_a_calibration_may_be_said_in_any_manner_live_and_recorded(bag: Path, tmp_path: Path, manner: str) -> None:
+    """The same frames, in the same chunks, as where every image comes with a calibration of its own."""
+    other = with_calibrations(bag, manner, tmp_path / "bag")
+    with replayed(bag) as (steps, _):
+        chunks = [(step.report.chunk.newest_stamp_ns, step.report.surprise_psnr) for step in steps]
+    with replayed(other) as (steps, _):
+        found = [(step.report.chunk.newest_stamp_ns, step.report.surprise_psnr) for step in steps]
+    np.testing.assert_array_equal(found, chunks)
+    remaps = ["-r", "image_raw:=/camera/image_raw", "-r", "camera_info:=/camera/camera_info"]
+    with active_node(tmp_path / "node", PARAMETERS | {"input.info_timeout": 0.5}, arguments=remaps) as robot:
+        play(other, robot)
+        robot.wait_until(lambda: len(robot.heard.memory) >= len(chunks), "every chunk")
+        live = [
+            (m.header.stamp.sec * 10**9 + m.header.stamp.nanosec, float(m.surprise_psnr)) for m in robot.heard.memory
+        ]
+        values = {entry.key: entry.value for entry in robot.status("input").values}
+    np.testing.assert_array_equal(live, chunks)
+    assert int(values["calibrations_carried_on"]) > 0
+    assert not [key for key in values if key.startswith("refused.") and key != "refused.not_moved"]
 
 
 def test_equal_replays_give_equal_memories(bag: Path, tmp_path: Path) -> None:

@@ -108,6 +108,16 @@ def values_of(status: DiagnosticStatus) -> dict[str, str]:
 # --- /diagnostics -----------------------------------------------------------------------------------------------------
 
 
+def test_an_intake_that_has_ended_is_an_error_and_not_frames_that_come_too_fast() -> None:
+    status = statuses(input=input_status(alive=False))["input"]
+    assert status.level == ERROR and "has ended" in status.message
+
+
+def test_calibrations_that_are_carried_on_are_told() -> None:
+    status = statuses(input=input_status(calibrations_carried_on=7))["input"]
+    assert {"calibrations_carried_on": "7"}.items() <= {entry.key: entry.value for entry in status.values}.items()
+
+
 def test_a_healthy_node_is_ok_in_every_part() -> None:
     found = statuses()
     assert {name: status.level for name, status in found.items()} == dict.fromkeys(found, OK)

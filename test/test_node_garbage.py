@@ -134,6 +134,10 @@ def set_k(index: int, value: float) -> Callable[[CameraInfo], None]:
     return spoil
 
 
+def unknown_lens(info: CameraInfo) -> None:
+    info.distortion_model, info.d = "mystery", [0.1, 0.0, 0.0, 0.0, 0.0]
+
+
 LEVEL = (0.0, 0.0, 0.0, 1.0)
 HERE = (0.0, 0.0, 0.0)
 
@@ -152,7 +156,7 @@ KINDS |= {
     "focal length 0": info_with("bad_calibration", set_k(4, 0.0)),
     "NaN distortion": info_with("bad_calibration", lambda info: setattr(info, "d", [NAN] * 5)),
     "too few coefficients": info_with("bad_calibration", lambda info: setattr(info, "d", [0.1])),
-    "an unknown lens": info_with("bad_calibration", lambda info: setattr(info, "distortion_model", "mystery")),
+    "an unknown lens": info_with("bad_calibration", unknown_lens),
     "a calibration of another size": info_with("size_mismatch", lambda info: setattr(info, "width", 100)),
     "a binning that does not fit": info_with("size_mismatch", lambda info: setattr(info, "binning_x", 2)),
     "a truncated JPEG": bytes_with("unreadable_image", lambda data: data[: len(data) // 2]),

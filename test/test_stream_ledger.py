@@ -29,6 +29,7 @@ REASONS = {
     "chunk_dropped",
     "discarded",
     "observe_failed",
+    "internal_error",
 }
 
 

@@ -78,7 +78,9 @@ class CameraInfos:
         if found.stamp_ns == stamp_ns:
             camera.in_vain = 0
             return found
-        if waited_s < self._timeout_s and camera.in_vain < IN_VAIN:
+        # A camera's calibrations come in order: after one of a later stamp that of this image will not come.
+        is_passed = camera.kept[-1].stamp_ns > stamp_ns
+        if waited_s < self._timeout_s and camera.in_vain < IN_VAIN and not is_passed:
             return None
         camera.in_vain += 1
         camera.carried_on.append(stamp_ns)

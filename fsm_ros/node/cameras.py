@@ -78,7 +78,9 @@ class CameraSubscriptions:
                 lambda message: self._ingest.offer_info(name, message),
                 _latched_qos(self._qos.depth) if latched else self._qos,
                 # That a volatile publisher does not match the latched subscription is as it should be.
-                event_callbacks=None if latched else self._events(),
+                event_callbacks=(
+                    SubscriptionEventCallbacks(incompatible_qos=lambda _: None) if latched else self._events()
+                ),
                 qos_overriding_options=None if latched else QoSOverridingOptions.with_default_policies(),
             )
         )

@@ -181,7 +181,9 @@ def _input(health: Health) -> DiagnosticStatus:
     ledger, status = health.ledger, health.input
     silent_s = math.inf if status.last_frame_s is None else time.monotonic() - status.last_frame_s
     worrying = [reason for reason in Refusal if health.refused_lately(reason) and reason not in _UNREMARKABLE]
-    if health.paused:
+    if not status.alive:
+        level, message = DiagnosticStatus.ERROR, "the thread that judges frames has ended: deactivate and activate"
+    elif health.paused:
         level, message = DiagnosticStatus.OK, "paused"
     elif status.last_frame_s is None:
         level, message = DiagnosticStatus.ERROR, "no image yet: check the topic names and remaps, and the QoS"

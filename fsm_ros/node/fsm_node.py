@@ -6,8 +6,14 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from fsm_ros.allocator import keep_freed_memory
+
+if TYPE_CHECKING:
+    from rclpy.executors import SingleThreadedExecutor
+
+    from fsm_ros.node.lifecycle import FsmNode
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE_S = 3.0  # launch systems kill after 5 s what they have told to end
@@ -51,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(arguments: list[str] | None, end: _End) -> int:
     import rclpy
-    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    from rclpy.executors import SingleThreadedExecutor
 
     from fsm_ros.node.lifecycle import FsmNode
 
@@ -63,9 +69,7 @@ def _run(arguments: list[str] | None, end: _End) -> int:
         if not node.autostart():
             return 0 if end.is_asked else 1
         end.at_once = False
-        executor.spin()
-    except ExternalShutdownException:
-        pass  # the way to end it
+        _spin(executor, node)
     finally:
         _ignore_signals()
         worker_ended = node.close(PATIENCE_S)
@@ -79,6 +83,25 @@ def _run(arguments: list[str] | None, end: _End) -> int:
             sys.stderr.flush()
             os._exit(0)
     return 0
+
+
+def _spin(executor: SingleThreadedExecutor, node: FsmNode) -> None:
+    """Spin until the process is told to end. What a callback raises is told with its traceback, and it goes on."""
+    import traceback
+
+    from rclpy.executors import ExternalShutdownException
+
+    while True:
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            return  # the way to end it
+        except Exception:
+            if not node.context.ok():
+                raise
+            node.get_logger().error(f"a callback met a fault of this node, which goes on:\n{traceback.format_exc()}")
+        else:
+            return
 
 
 def _ignore_signals() -> None:

@@ -6,11 +6,14 @@ reason (:class:`fsm_ros.stream.ledger.Refusal`).
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +34,10 @@ from fsm_ros.stream.queues import BoundedQueue
 from fsm_ros.stream.stamps import StampVerdict
 from fsm_ros.stream.transforms import TransformError
 
+_LOG = logging.getLogger(__name__)
+T = TypeVar("T")
 POLL_S = 0.02
+MOST_FAULTS_TOLD = 20
 MIN_INFOS_KEPT = 64
 
 TransformLookup = Callable[[str, int], NDArray[np.float64]]
@@ -76,6 +82,7 @@ class IngestStatus:
         frames_waiting: frames that wait for calibration or TF.
         views_pending: keyframes of the chunk that is being filled.
         calibrations_carried_on: frames whose calibration has another stamp than theirs.
+        alive: whether frames are judged at all: not before the start, nor where the thread has ended.
     """
 
     last_frame_s: float | None
@@ -87,6 +94,7 @@ class IngestStatus:
     frames_waiting: int
     views_pending: int
     calibrations_carried_on: int = 0
+    alive: bool = True
 
 
 class Ingest:
@@ -136,6 +144,7 @@ class Ingest:
         self._jumps = 0
         self._clock_jumps = 0
         self._began_s: dict[str | None, float] = {}
+        self._faults_told: set[str] = set()
         self._thread = threading.Thread(target=self._work, name="fsm-ingest", daemon=True)
 
     # --- from callbacks: validate, stamp, enqueue -------------------------------------------------------------------
@@ -232,6 +241,7 @@ class Ingest:
                 len(self._waiting),
                 self._intake.pending,
                 self._infos.carried_on,
+                self._thread.is_alive(),
             )
 
     # --- the thread --------------------------------------------------------------------------------------------------
@@ -256,19 +266,34 @@ class Ingest:
     def _settle(self, waiting: Sequence[_Waiting]) -> list[_Waiting]:
         """Decide on frames, in their order; returns those that have to wait on."""
         # Looked up newest first: what arrives meanwhile must not be found for a frame and missed for the one before it.
-        located = [self._locate(frame) for frame in reversed(waiting)]
+        located = [self._guarded(frame, self._locate) for frame in reversed(waiting)]
         still = []
         for frame, found in zip(waiting, reversed(located), strict=True):
             if found is _Search.WAITS:
                 still.append(frame)
             elif isinstance(found, _Located):
-                try:
-                    self._keep_if_worth(frame, found)
-                except ImageRefusedError as error:
-                    self._refuse_now(error.refusal, str(error))
-                except SizeMismatchError as error:
-                    self._refuse_now(Refusal.SIZE_MISMATCH, str(error))
+                self._guarded(frame, partial(self._keep, found))
         return still
+
+    def _guarded(self, frame: _Waiting, judge: Callable[[_Waiting], T]) -> T | _Search:
+        """Judge a frame; whatever goes wrong in that must not end the thread: it is told, and the frame is refused."""
+        try:
+            return judge(frame)
+        except Exception as error:
+            kind = f"{type(error).__name__}: {error}"
+            if kind not in self._faults_told and len(self._faults_told) < MOST_FAULTS_TOLD:
+                self._faults_told.add(kind)
+                _LOG.exception("a frame of %r met a fault of this node", frame.source)
+            self._refuse_now(Refusal.INTERNAL_ERROR, kind)
+            return _Search.REFUSED
+
+    def _keep(self, located: _Located, frame: _Waiting) -> None:
+        try:
+            self._keep_if_worth(frame, located)
+        except ImageRefusedError as error:
+            self._refuse_now(error.refusal, str(error))
+        except SizeMismatchError as error:
+            self._refuse_now(Refusal.SIZE_MISMATCH, str(error))
 
     def _locate(self, frame: _Waiting) -> _Located | _Search:
         """Find calibration and pose of a frame; one that cannot be used is refused here."""

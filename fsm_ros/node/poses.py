@@ -169,12 +169,15 @@ class PoseSource:
         if target == source:
             return np.eye(4)
         with self._lock:
-            return self._backend.lookup(target, source, stamp_ns)
+            try:
+                return self._backend.lookup(target.lstrip("/"), source.lstrip("/"), stamp_ns)
+            except ValueError as error:  # links that are sound may add up to more than a float holds
+                raise TransformError(f"{source!r} -> {target!r}: {error}") from error
 
     def bad_reason(self, target: str, source: str) -> str | None:
         """Why a transform on the way between two frames was refused, where it is the latest that was said of it."""
         with self._lock:
-            frames = [*self._ancestry(source), *self._ancestry(target)]
+            frames = [*self._ancestry(source.lstrip("/")), *self._ancestry(target.lstrip("/"))]
             return next((self._bad[frame] for frame in frames if frame in self._bad), None)
 
     def _ancestry(self, frame: str) -> list[str]:
@@ -190,11 +193,13 @@ class PoseSource:
 
     def _on_message(self, message: TFMessage, *, is_static: bool) -> None:
         for transform in message.transforms:
-            if transform.child_frame_id != self._rendered_frame:
+            if transform.child_frame_id.lstrip("/") != self._rendered_frame:
                 self._insert(transform, is_static=is_static)
 
     def _insert(self, transform: TransformStamped, *, is_static: bool) -> None:
-        child = transform.child_frame_id
+        # Names of tf, the one before tf2, began with a slash.
+        transform.child_frame_id = child = transform.child_frame_id.lstrip("/")
+        transform.header.frame_id = transform.header.frame_id.lstrip("/")
         with self._lock:
             self._received += 1
             try:

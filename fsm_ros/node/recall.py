@@ -11,6 +11,7 @@ from fsm_ros.node.calibration import info_from_camera
 from fsm_ros.node.conversions import matrix_to_transform, ns_to_stamp
 from fsm_ros.node.gate import ViewGate
 from fsm_ros.node.images import encode
+from fsm_ros.node.requests import EVERY_REQUEST
 from fsm_ros.spatial.rendering import used_keyframe
 from fsm_ros.spatial.results import Failure, UsedKeyframe
 from fsm_ros_msgs.msg import RecalledKeyframe
@@ -34,7 +35,9 @@ class RecallServer:
         self._node = node
         self._gate = gate
         self._count = count
-        self._service = node.create_service(Recall, "~/recall", self._recall, callback_group=gate.bridge.group)
+        self._service = node.create_service(
+            Recall, "~/recall", self._recall, qos_profile=EVERY_REQUEST, callback_group=gate.bridge.group
+        )
 
     def destroy(self) -> None:
         """Take the service away."""
@@ -65,12 +68,15 @@ class RecallServer:
         if isinstance(answer, Failure):
             return answer
         _, known = answer
-        return [
-            keyframe_message(
-                used_keyframe(keyframe), keyframe.image if request.images else None, self._gate.memory_frame
-            )
-            for keyframe in known
-        ]
+        try:
+            return [
+                keyframe_message(
+                    used_keyframe(keyframe), keyframe.image if request.images else None, self._gate.memory_frame
+                )
+                for keyframe in known
+            ]
+        except Exception as error:
+            return self._gate.bridge.internal_failure(error)
 
 
 def keyframe_message(keyframe: UsedKeyframe, image: NDArray[np.uint8] | None, memory_frame: str) -> RecalledKeyframe:

@@ -12,6 +12,7 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo
 
 from fsm_ros.node.gate import ViewGate
+from fsm_ros.node.requests import EVERY_REQUEST
 from fsm_ros.node.view_messages import ViewMessages, ViewPublishers, messages_of, publish, tell
 from fsm_ros.spatial.results import Failure, FailureKind
 from fsm_ros.spatial.settings import RenderMethod
@@ -44,7 +45,9 @@ class ViewServer:
         self._view_frame = view_frame
         self._publishers = publishers
         self._on_rendered = on_rendered
-        self._service = node.create_service(RenderView, "~/render", self._render, callback_group=gate.bridge.group)
+        self._service = node.create_service(
+            RenderView, "~/render", self._render, qos_profile=EVERY_REQUEST, callback_group=gate.bridge.group
+        )
         self._action = ActionServer(
             node,
             RenderTrajectory,
@@ -53,6 +56,9 @@ class ViewServer:
             goal_callback=lambda _: GoalResponse.ACCEPT if gate.is_open else GoalResponse.REJECT,
             cancel_callback=lambda _: CancelResponse.ACCEPT,
             callback_group=gate.bridge.group,
+            goal_service_qos_profile=EVERY_REQUEST,
+            result_service_qos_profile=EVERY_REQUEST,
+            cancel_service_qos_profile=EVERY_REQUEST,
         )
 
     def destroy(self) -> None:
@@ -116,9 +122,12 @@ class ViewServer:
         if isinstance(answer, Failure):
             return answer
         wanted, rendered = answer
-        self._on_rendered(rendered.render_s)
-        messages = messages_of(rendered, self._view_frame)
-        publish(messages, wanted.world_from_camera, self._gate.memory_frame, self._publishers)
+        try:
+            self._on_rendered(rendered.render_s)
+            messages = messages_of(rendered, self._view_frame)
+            publish(messages, wanted.world_from_camera, self._gate.memory_frame, self._publishers)
+        except Exception as error:
+            return self._gate.bridge.internal_failure(error)
         return messages
 
 

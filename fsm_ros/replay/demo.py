@@ -26,6 +26,7 @@ from scipy.spatial.transform import Rotation
 
 from fsm_ros.replay.demo_bag import write_demo_bag
 from fsm_ros.replay.metrics import mean_colour, nearest, psnr
+from fsm_ros.replay.ros_domain import LAST, free_domain
 from fsm_ros.replay.sheet import contact_sheet
 from fsm_ros.sources.bag_messages import BagError
 from fsm_ros.sources.bags import CameraBag, find_camera, read_posed_images, read_stamps
@@ -167,7 +168,7 @@ def _play(bag: CameraBag, options: argparse.Namespace) -> tuple[dict[str, Any], 
     out: Path = options.out
     environment = os.environ | {
         # A domain of its own: nobody else's topics reach the demo, and its own reach nobody.
-        "ROS_DOMAIN_ID": os.environ.get("ROS_DOMAIN_ID") or str(random.randint(1, 101)),
+        "ROS_DOMAIN_ID": os.environ.get("ROS_DOMAIN_ID") or str(free_domain(random.sample(range(LAST), LAST))),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "PYTHONUNBUFFERED": "1",
     }

@@ -28,6 +28,7 @@ class Refusal(Enum):
     CHUNK_DROPPED = "chunk_dropped"
     DISCARDED = "discarded"
     OBSERVE_FAILED = "observe_failed"
+    INTERNAL_ERROR = "internal_error"
 
     @property
     def remedy(self) -> str:
@@ -83,6 +84,9 @@ _REMEDIES = {
         "The frame waited when a reset, a jump of the clock or a new epoch threw waiting frames away: as intended."
     ),
     Refusal.OBSERVE_FAILED: ("Writing the chunk failed and the memory before it was kept: read the error in the log."),
+    Refusal.INTERNAL_ERROR: (
+        "The frame met a fault of this node, whose traceback is in its log: report it; other frames are taken."
+    ),
 }
 
 

@@ -1,0 +1,146 @@
+"""Many clients at once, and faults inside of the node: everybody is answered, and nothing ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+pytest.importorskip("rclpy", reason="needs ROS")
+from node_camera import Camera, camera_info, pose_in, raw_image  # noqa: E402
+from node_harness import Robot, active_node  # noqa: E402
+from rclpy.qos import HistoryPolicy, QoSProfile  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
+from spatial_scenes import small_memory  # noqa: E402
+
+from fsm_ros.configuration.values import Values  # noqa: E402
+from fsm_ros.engine import MemoryEngine  # noqa: E402
+from fsm_ros.node.ingest import Ingest  # noqa: E402
+from fsm_ros.stream.ledger import FrameLedger, Refusal  # noqa: E402
+from fsm_ros_msgs.srv import Recall, RenderView  # noqa: E402
+
+BURST = 100
+PATIENT = {"render.timeout": 120.0}
+
+
+@pytest.fixture(scope="module")
+def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robot]:
+    with active_node(tmp_path_factory.mktemp("crowd"), PATIENT) as robot:
+        Camera(robot).stream(2)
+        yield robot
+
+
+def test_a_burst_of_requests_is_answered_in_full(robot: Robot) -> None:
+    """By ROS's default a service keeps the last ten requests of a burst, and the others wait for ever."""
+    every = QoSProfile(history=HistoryPolicy.KEEP_ALL)
+    client = robot.node.create_client(RenderView, f"{robot.name}/render", qos_profile=every)
+    robot.wait_until(client.service_is_ready, "the service")
+    small = camera_info(16, 12)
+    asked = [
+        client.call_async(RenderView.Request(pose=pose_in("map"), camera_info=small, method="memory"))
+        for _ in range(BURST)
+    ]
+    answers = [robot.result(future) for future in asked]
+    assert [answer.success for answer in answers] == [True] * BURST, answers[-1].message
+    robot.node.destroy_client(client)
+
+
+def test_chunks_are_observed_while_a_crowd_asks_without_pause(robot: Robot) -> None:
+    every = QoSProfile(history=HistoryPolicy.KEEP_ALL)
+    clients = [robot.node.create_client(Recall, f"{robot.name}/recall", qos_profile=every) for _ in range(8)]
+    for client in clients:
+        robot.wait_until(client.service_is_ready, "the service")
+    answered = [0] * len(clients)
+    is_over = False
+
+    def ask_again(number: int) -> None:
+        if not is_over:
+            future = clients[number].call_async(Recall.Request(pose=pose_in("map")))
+            future.add_done_callback(lambda _: (answered.__setitem__(number, answered[number] + 1), ask_again(number)))
+
+    for number in range(len(clients)):
+        ask_again(number)
+    camera = Camera(robot)
+    for _ in range(5):
+        camera.stream(1)
+    robot.wait_until(lambda: min(answered) >= 3, "answers for everybody")
+    is_over = True
+    status = {entry.key: entry.value for entry in robot.status("memory").values}
+    assert status["chunks_dropped"] == "0"
+
+
+# --- faults -----------------------------------------------------------------------------------------------------------
+
+
+class Intake:
+    """An intake of frames whose look-ups of poses do as they are told."""
+
+    def __init__(self) -> None:
+        self.ledger = FrameLedger()
+        self.fault: BaseException | None = None
+        self._engine = MemoryEngine(small_memory(), 4)
+        self.ingest = Ingest(
+            self._engine, self._pose, lambda frame: None, lambda: 10**9, Values.of({"chunk.views": 2}), self.ledger
+        )
+        self._shots = 0
+
+    def _pose(self, frame_id: str, stamp_ns: int) -> NDArray[np.float64]:
+        if self.fault is not None:
+            raise self.fault
+        pose = np.eye(4)
+        pose[0, 3] = self._shots
+        return pose
+
+    def shoot(self) -> Image:
+        self._shots += 1
+        stamp_ns = 10**9 + self._shots
+        image = raw_image(np.zeros((12, 16, 3), dtype=np.uint8), "camera", stamp_ns)
+        self.ingest.offer_info("", camera_info(16, 12, stamp_ns))
+        self.ingest.offer_image("", image)
+        return image
+
+    def wait_until_settled(self) -> None:
+        for _ in range(10_000):
+            if self.ingest.status().frames_waiting == 0 and self.ledger.snapshot().pending == 0:
+                return
+            if not self.ingest.status().alive:
+                raise AssertionError("the thread has ended")
+            time.sleep(0.005)
+        raise AssertionError("never settled")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        RuntimeError("what nobody has thought of"),
+        AttributeError("_ARRAY_API not found"),
+        ImportError("numpy.core.multiarray failed to import"),
+        OverflowError("a chain of links"),
+        MemoryError(),
+    ],
+    ids=lambda fault: type(fault).__name__,
+)
+def test_whatever_a_frame_meets_in_the_intake_it_is_counted_and_the_next_one_is_taken(
+    fault: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    intake = Intake()
+    intake.ingest.start()
+    try:
+        intake.fault = fault
+        intake.shoot()
+        intake.shoot()
+        intake.wait_until_settled()
+        assert intake.ledger.snapshot().refused[Refusal.INTERNAL_ERROR] == 2
+        assert type(fault).__name__ in intake.ingest.status().last_refusal
+        told = [record for record in caplog.records if record.exc_info]
+        assert len(told) == 1, "its traceback is told once"
+        intake.fault = None
+        intake.shoot()
+        intake.wait_until_settled()
+        assert intake.ledger.snapshot().keyframes == 1
+        assert intake.ingest.status().alive
+    finally:
+        intake.ingest.stop()
