@@ -370,14 +370,41 @@ class TestTransforms:
         with pytest.raises(TransformError, match="their trees end in 'map' and 'odom'"):
             tree.target_from_source("tag", "base", 5)
 
-    def test_a_frame_with_two_parents_is_an_error(self) -> None:
-        with pytest.raises(TransformError, match="'base' was recorded under several parents .map, odom"):
-            TransformTree.of([link("map", "base", 5), link("odom", "base", 6)])
+    @pytest.mark.parametrize(
+        ("extra", "target", "source", "words"),
+        [
+            (
+                [("map", "base"), ("odom", "base")],
+                "map",
+                "base",
+                "'base' was recorded under several parents .map, odom",
+            ),
+            ([("map", "base"), ("odom", "base"), ("base", "camera")], "map", "camera", "several parents"),
+            ([("a", "b"), ("b", "a")], "a", "b", "loop"),
+            ([("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")], "a", "d", "loop"),
+        ],
+    )
+    def test_two_parents_or_a_loop_on_the_way_are_an_error(
+        self, extra: list[tuple[str, str]], target: str, source: str, words: str
+    ) -> None:
+        tree = TransformTree.of([link(parent, child, 5) for parent, child in extra])
+        with pytest.raises(TransformError, match=words):
+            tree.target_from_source(target, source, 5)
 
-    def test_a_loop_is_an_error(self) -> None:
-        tree = TransformTree.of([link("a", "b", 5), link("b", "a", 5)])
-        with pytest.raises(TransformError, match="loop"):
-            tree.target_from_source("a", "b", 5)
+    @pytest.mark.parametrize(
+        "extra",
+        [
+            [("map", "tag"), ("odom", "tag")],  # beside the way
+            [("earth", "map"), ("utm", "map")],  # above it
+            [("a", "b"), ("b", "a")],  # elsewhere
+            [("map", "loop"), ("loop", "map")],  # above it, and round
+            [("base", "arm"), ("camera", "arm"), ("arm", "hand")],  # below it
+        ],
+    )
+    def test_two_parents_or_a_loop_off_the_way_matter_to_nobody(self, extra: list[tuple[str, str]]) -> None:
+        way = [link("map", "base", 5, 1.0), link("base", "camera", 5, 2.0)]
+        tree = TransformTree.of([*way, *(link(parent, child, 5) for parent, child in extra)])
+        assert tree.target_from_source("map", "camera", 5)[0, 3] == 3.0
 
     def test_a_frame_with_a_leading_slash_is_the_same_frame(self, tmp_path: Path) -> None:
         transform = ros.geometry_msgs__msg__Transform(

@@ -269,7 +269,7 @@ class TestGaps:
         """Whatever was recorded: the stretch that is told is the one between the transforms beside the moment."""
         stamps_ns, moment_ns = [n * SECOND // 10 for n in sorted(tenths)], moment * SECOND // 10
         said = [StampedTransform("map", "camera", at, (at / 1e9, 0, 0), (0, 0, 0, 1)) for at in stamps_ns]
-        silence = BagPoses(Path("bag"), said).silence("map", "camera", moment_ns)
+        silence = BagPoses(said).silence("map", "camera", moment_ns)
         before = max((at for at in stamps_ns if at <= moment_ns), default=None)
         after = min((at for at in stamps_ns if at >= moment_ns), default=None)
         periods = np.diff(stamps_ns) if len(stamps_ns) > 1 else [0]

@@ -63,22 +63,13 @@ class Silence:
 class BagPoses:
     """Poses out of a recording's transforms."""
 
-    def __init__(self, path: Path, transforms: Sequence[StampedTransform]) -> None:
-        """Gather them.
-
-        Args:
-            path: of the recording.
-            transforms: all, in the order that they were said.
-
-        Raises:
-            BagError: a frame in it has two parents.
-        """
-        try:
-            self._tree = TransformTree.of(transforms)
-        except TransformError as error:
-            raise BagError(f"the transforms of {path} are no tree: {error}") from error
+    def __init__(self, transforms: Sequence[StampedTransform]) -> None:
+        """Gather them. Args: all, in the order that they were said."""
+        self._tree = TransformTree.of(transforms)
         valid = [transform for transform in transforms if transform.is_valid]
-        self._parents = {transform.child: transform.parent for transform in valid}
+        self._parents = {
+            transform.child: transform.parent for transform in valid if self._tree.why_torn(transform.child) is None
+        }
         moving: dict[str, set[int]] = {}
         for transform in valid:
             if not transform.is_static:
@@ -144,6 +135,9 @@ class BagPoses:
                 f"{path} has no transform to the frame of its images, {', '.join(sorted(camera_frames))} (its frames "
                 f"are {known}): record /tf and /tf_static, and set the camera's frame_id to one of its frames"
             )
+        torn = [why for root in dict.fromkeys(roots) if (why := self._tree.why_torn(root)) is not None]
+        if len(torn) == len(set(roots)):
+            raise BagError(f"the transforms of {path} lead nowhere from the camera: {torn[0]}")
         candidates = [*(frame for frame in WORLD_FRAMES if frame in self._tree.frames), *roots]
         everywhere = [frame for frame in candidates if all(self._root(frame) == root for root in roots)]
         somewhere = [frame for frame in candidates if self._root(frame) in roots]

@@ -86,7 +86,7 @@ def open_bag_rig(path: Path, cameras: Sequence[str], world_frame: str | None, *,
         )
     decoder = BagReader(path, bags, index, rectified=rectified)
     sizes = {name: decoder.size(name) for name in bags}
-    poses = BagPoses(path, index.transforms)
+    poses = BagPoses(index.transforms)
     records = {name: index.records[bag.image_topic] for name, bag in bags.items()}
     camera_frames = {name: sorted({record.frame_id for record in own}) for name, own in records.items()}
     if world_frame is None:

@@ -52,7 +52,7 @@ class BagSource(Track):
             index = read_index(reader, path, image_topics=(topic,), info_topics=(info_topic,), with_transforms=True)
         self._calibrations = index.calibrations[info_topic]
         self._records, poses, self.frames_without_pose = _records_with_pose(
-            self._bag, index.records[topic], BagPoses(path, index.transforms), world_frame
+            self._bag, index.records[topic], BagPoses(index.transforms), world_frame
         )
         super().__init__(np.array([record.stamp_ns for record in self._records], dtype=np.int64), np.stack(poses))
         self._reader = ProcessLocal(partial(open_reader, path), AnyReader.close)

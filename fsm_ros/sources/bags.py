@@ -145,7 +145,7 @@ def read_transforms(path: Path) -> TransformTree:
         BagError: the recording cannot be read, or a frame in it has two parents.
     """
     with open_bag(path) as reader:
-        return BagPoses(path, read_index(reader, path, with_transforms=True).transforms).tree
+        return BagPoses(read_index(reader, path, with_transforms=True).transforms).tree
 
 
 def _images(bag: CameraBag) -> Iterator[Image | CompressedImage]:

@@ -71,24 +71,14 @@ class Link:
 
     @staticmethod
     def of(samples: list[StampedTransform]) -> Link:
-        """The link that `samples`, all of the same child, describe; the last one said at a stamp holds.
-
-        Raises:
-            TransformError: the child was recorded under different parents.
-        """
+        """The link that `samples`, all of the same child and parent, describe; the last one said at a stamp holds."""
         child = samples[0].child
-        parents = sorted({sample.parent for sample in samples})
-        if len(parents) > 1:
-            raise TransformError(
-                f"frame '{child}' was recorded under several parents ({', '.join(parents)}): TF must be a "
-                "tree, find the second publisher of that frame and record again without it"
-            )
         # A frame that moves on /tf and also appears on /tf_static is a moving frame.
         moving = [sample for sample in samples if not sample.is_static]
         by_stamp = {sample.stamp_ns: sample for sample in moving} if moving else {0: samples[-1]}
         kept = [by_stamp[stamp_ns] for stamp_ns in sorted(by_stamp)]
         return Link(
-            parent=parents[0],
+            parent=samples[0].parent,
             child=child,
             stamps_ns=np.array(sorted(by_stamp), dtype=np.int64),
             translations=np.array([sample.translation for sample in kept], dtype=np.float64),
@@ -124,18 +114,22 @@ class Link:
 class TransformTree:
     """Answers "where was this frame, seen from that one, at that time" from recorded transforms."""
 
-    def __init__(self, links: Mapping[str, Link]) -> None:
-        """Take the links by the name of their child frame."""
+    def __init__(self, links: Mapping[str, Link], torn: Mapping[str, tuple[str, ...]] | None = None) -> None:
+        """Take the links.
+
+        Args:
+            links: by the name of their child frame.
+            torn: frames that were said to have several parents, and which. They matter only to look-ups whose way leads
+                over them.
+        """
         self._links = dict(links)
+        self._torn = dict(torn or {})
 
     @classmethod
     def of(cls, transforms: Iterable[StampedTransform]) -> TransformTree:
         """Gather transforms, in the order they were said.
 
         Transforms that are no pose (not finite, zero quaternion) are left out with a warning, as tf2 does.
-
-        Raises:
-            TransformError: a frame has two parents.
         """
         by_child: dict[str, list[StampedTransform]] = {}
         refused: dict[str, int] = {}
@@ -146,12 +140,29 @@ class TransformTree:
                 refused[transform.child] = refused.get(transform.child, 0) + 1
         for child, count in refused.items():
             _logger.warning("left out %d transforms of '%s': not finite, or a zero quaternion", count, child)
-        return cls({child: Link.of(samples) for child, samples in by_child.items()})
+        parents = {child: tuple(sorted({each.parent for each in samples})) for child, samples in by_child.items()}
+        return cls(
+            {child: Link.of(samples) for child, samples in by_child.items() if len(parents[child]) == 1},
+            {child: above for child, above in parents.items() if len(above) > 1},
+        )
 
     @property
     def frames(self) -> frozenset[str]:
         """Every frame that was named."""
-        return frozenset(self._links) | {link.parent for link in self._links.values()}
+        parents = {link.parent for link in self._links.values()} | {
+            frame for above in self._torn.values() for frame in above
+        }
+        return frozenset(self._links) | frozenset(self._torn) | parents
+
+    def why_torn(self, frame: str) -> str | None:
+        """What is wrong with a frame that was said to have several parents; ``None`` where it has one or none."""
+        parents = self._torn.get(frame)
+        if parents is None:
+            return None
+        return (
+            f"frame '{frame}' was recorded under several parents ({', '.join(parents)}): TF must be a tree, find the "
+            "second publisher of that frame and record again without it"
+        )
 
     def target_from_source(self, target: str, source: str, stamp_ns: int) -> NDArray[np.float64]:
         """``[4, 4]`` float64 rigid transform that takes points in `source` to `target` at `stamp_ns`.
@@ -170,24 +181,30 @@ class TransformTree:
         above_target, above_source = self._ancestry(target), self._ancestry(source)
         shared = next((frame for frame in above_source if frame in above_target), None)
         if shared is None:
+            torn = next((why for top in (above_source[-1], above_target[-1]) if (why := self.why_torn(top))), None)
             raise TransformError(
-                f"no transform connects '{target}' and '{source}' (their trees end in '{above_target[-1]}' "
+                torn
+                or f"no transform connects '{target}' and '{source}' (their trees end in '{above_target[-1]}' "
                 f"and '{above_source[-1]}'): choose a world frame above the camera, or record what links them"
             )
         # Only the links below the frame they share: what lies above cancels, and may be missing at that time.
-        shared_from_source = self._descend(above_source[: above_source.index(shared)], stamp_ns)
-        shared_from_target = self._descend(above_target[: above_target.index(shared)], stamp_ns)
-        return relative_poses(shared_from_target, shared_from_source)
+        from_source = above_source[: above_source.index(shared)]
+        from_target = above_target[: above_target.index(shared)]
+        for child in (*from_source, *from_target):
+            if self._is_in_loop(child):
+                raise TransformError(f"the transforms form a loop through '{child}': TF must be a tree")
+        return relative_poses(self._descend(from_target, stamp_ns), self._descend(from_source, stamp_ns))
 
     def _ancestry(self, frame: str) -> list[str]:
-        """`frame` and every frame above it, nearest first."""
+        """`frame` and every frame above it, nearest first, up to a root, a frame of several parents, or a loop's end."""
         names = [frame]
-        while names[-1] in self._links:
-            parent = self._links[names[-1]].parent
-            if parent in names:
-                raise TransformError(f"the transforms form a loop through '{parent}': TF must be a tree")
+        while names[-1] in self._links and (parent := self._links[names[-1]].parent) not in names:
             names.append(parent)
         return names
+
+    def _is_in_loop(self, frame: str) -> bool:
+        last = self._links.get(self._ancestry(frame)[-1])
+        return last is not None and last.parent == frame
 
     def _descend(self, children: list[str], stamp_ns: int) -> NDArray[np.float64]:
         """Pose of the first of `children` in the parent of the last one."""
