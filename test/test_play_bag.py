@@ -426,6 +426,7 @@ def unknown_type(folder: Path) -> None:
         (lambda folder: folder.mkdir(), (), "metadata"),
         (lambda folder: [write_recording(folder), truncate(folder)], (), "cut short"),
         (unknown_type, (), "acme_msgs/msg/Thing of /thing is not installed: install the package acme_msgs"),
+        (unknown_type, ("--topics", "/thing"), "acme_msgs/msg/Thing of /thing is not installed: install the package"),
         (
             write_recording,
             ("--topics", "/nothing"),
@@ -439,6 +440,7 @@ def unknown_type(folder: Path) -> None:
         "no recording",
         "truncated",
         "unknown type",
+        "unknown type that was asked for",
         "unknown topic",
         "unknown remap",
         "bad name",

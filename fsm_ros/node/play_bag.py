@@ -137,8 +137,10 @@ class Player:
         self._clock: Publisher | None = None
         if options.clock:
             self._clock = node.create_publisher(Clock, "/clock", CLOCK_DEPTH)
-        types = {connection.topic: message_class(connection) for connection in recording.connections}
+        types = self._types()
         for connection in recording.connections:
+            if connection.topic not in types:
+                continue
             if connection.topic in self._publishers or (options.clock and connection.topic == "/clock"):
                 continue  # one clock is enough: ours goes on between the recorded steps
             name = remap.get(connection.topic, connection.topic)
@@ -148,6 +150,40 @@ class Player:
                 raise PlayError(f"{connection.topic} cannot be published as {name}: {error}") from error
             self._publishers[connection.topic] = publisher
         self._held_out_ns = recording.held_out_stamps(options.hold_out)
+
+    def _types(self) -> dict[str, type[Any]]:
+        """Classes of the recorded types by topic. Those of packages that are not installed are left out, and told.
+
+        Raises:
+            PlayError: nothing is left, or a topic that was asked for by name is of such a type.
+        """
+        types: dict[str, type[Any]] = {}
+        left_out: dict[str, str] = {}
+        for connection in self._recording.connections:
+            try:
+                types[connection.topic] = message_class(connection)
+            except PlayError as error:
+                if connection.topic in self._options.topics:
+                    raise
+                left_out[f"{connection.topic} ({connection.msgtype})"] = str(error)
+        if not types:
+            raise PlayError(next(iter(left_out.values())))
+        if left_out:
+            _say(f"left out, as the packages of their types are not installed: {', '.join(left_out)}")
+        return types
+
+    @property
+    def is_short(self) -> str | None:
+        """What is missing of what the recording promised to hold; ``None`` where nothing is, or it was interrupted."""
+        if self.played.interrupted or not self.played.passes:
+            return None
+        promised = sum(c.msgcount for c in self._recording.connections if c.topic in self._publishers)
+        if self._held_out_ns:
+            return None if self.played.messages else "nothing was played: less was recorded than is held out"
+        played = sum(self.played.messages.values())
+        if played >= promised * self.played.passes:
+            return None
+        return f"{played} messages were played, and {promised} promised: the recording was cut short; copy it again"
 
     def wait_for_subscribers(self) -> None:
         """Wait until every topic has a subscriber; say which have none when the time is over."""
@@ -362,7 +398,7 @@ def split_ros_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Play a recording; returns the exit code: 0 when done or interrupted, 2 when it cannot be played."""
+    """Play a recording; returns the exit code: 0 when done or interrupted, 2 when it cannot be played as promised."""
     own_arguments, ros_arguments = split_ros_arguments(sys.argv[1:] if arguments is None else arguments)
     options = parse_options(own_arguments)
     stop = StopSignal()
@@ -379,6 +415,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             finally:
                 if options.report is not None:
                     write_report(options.report, player.played)
+            if player.is_short is not None:
+                raise PlayError(player.is_short)
     except (PlayError, OSError) as error:
         _say(str(error))
         return 2

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability
-from rosbags.rosbag2 import Reader
+
+from fsm_ros.sources.bag_files import open_any
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 INFO_TYPE = "sensor_msgs/msg/CameraInfo"
@@ -22,7 +24,7 @@ class PlayError(RuntimeError):
 class Recording:
     """The recorded messages that are to be played, in the order of their arrival."""
 
-    def __init__(self, reader: Reader, topics: Sequence[str]) -> None:
+    def __init__(self, reader: AnyReader, path: Path, topics: Sequence[str]) -> None:
         """Choose from an open reader.
 
         Raises:
@@ -31,11 +33,11 @@ class Recording:
         known = {connection.topic for connection in reader.connections}
         if missing := sorted(set(topics) - known):
             choice = ", ".join(sorted(known)) or "none"
-            raise PlayError(f"{reader.path} has no topic {', '.join(missing)}: choose from {choice}")
+            raise PlayError(f"{path} has no topic {', '.join(missing)}: choose from {choice}")
         self.connections = [c for c in reader.connections if c.msgcount and (not topics or c.topic in topics)]
         if not self.connections:
-            raise PlayError(f"{reader.path} has no messages to play: record it again, or choose other topics")
-        self._reader = reader
+            raise PlayError(f"{path} has no messages to play: record it again, or choose other topics")
+        self._reader, self._path = reader, path
         self.start_ns, self.end_ns = reader.start_time, reader.end_time
 
     def messages(self, connections: Sequence[Connection] = ()) -> Iterator[tuple[Connection, int, bytes]]:
@@ -51,7 +53,7 @@ class Recording:
             except StopIteration:
                 return
             except Exception as error:
-                raise _damaged(self._reader.path, error) from error
+                raise _damaged(self._path, error) from error
             yield connection, arrival_ns, bytes(raw)
 
     def held_out_stamps(self, every: int) -> frozenset[int]:
@@ -100,12 +102,11 @@ def open_recording(path: Path, topics: Sequence[str] = ()) -> Iterator[Recording
     if path.suffix == ".bag":
         raise PlayError(f"{path} is of ROS 1: convert it, with rosbags-convert --src {path} --dst FOLDER")
     try:
-        reader = Reader(path)
-        reader.open()
+        reader = open_any(path)
     except Exception as error:
         raise _damaged(path, error) from error
     try:
-        yield Recording(reader, topics)
+        yield Recording(reader, path, topics)
     finally:
         reader.close()
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
-from rosbags.typesys import Stores, get_typestore
 
+from fsm_ros.sources.bag_files import open_any
 from fsm_ros.sources.bag_messages import BagError
 
 ROS_1_SUFFIX = ".bag"
@@ -51,8 +51,7 @@ def open_reader(path: Path) -> AnyReader:
     try:
         for database in path.glob("*.db3") if path.is_dir() else [path] if path.suffix == ".db3" else []:
             _check_whole_pages(database)
-        reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
-        reader.open()
+        reader = open_any(path)
     except Exception as error:
         raise damaged(path, error) from error
     return reader

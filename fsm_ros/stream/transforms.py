@@ -196,7 +196,7 @@ class TransformTree:
         return relative_poses(self._descend(from_target, stamp_ns), self._descend(from_source, stamp_ns))
 
     def _ancestry(self, frame: str) -> list[str]:
-        """`frame` and every frame above it, nearest first, up to a root, a frame of several parents, or a loop's end."""
+        """`frame` and every frame above it, nearest first, up to a root, a torn frame or the end of a loop."""
         names = [frame]
         while names[-1] in self._links and (parent := self._links[names[-1]].parent) not in names:
             names.append(parent)
