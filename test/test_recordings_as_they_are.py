@@ -1,4 +1,4 @@
-"""What recorders, tools and people make of recordings: read as they are, live and offline, and what is left out is told."""
+"""What recorders, tools and people make of recordings: read and played as they are, what is left out is told."""
 
 from __future__ import annotations
 

@@ -238,6 +238,20 @@ BAD_CAMERAS = {
 }
 
 
+class TestWhatIsLeftOut:
+    def test_absent_images_are_left_out_and_counted(self, tmp_path: Path) -> None:
+        images = image_line(1, "a.png") + "\n\n" + image_line(2, "gone.png") + "\n\n" + image_line(3, "b.png") + "\n\n"
+        source = ColmapSource(write(tmp_path, ["a.png", "b.png"], images=images), frame_rate_hz=10.0)
+        assert len(source) == 2
+        (note,) = source.notes
+        assert note.startswith("left out 1 of 3 images: 1 without an image file (the first: ") and "gone.png" in note
+
+    def test_a_camera_that_nobody_uses_may_be_of_any_model(self, tmp_path: Path) -> None:
+        cameras = CAMERAS + "7 DIVISION 40 30 36 38 21 14 0.1\n"
+        source = ColmapSource(write(tmp_path, ["a.png"], images=image_line(1, "a.png") + "\n\n", cameras=cameras))
+        assert len(source) == 1 and source.notes == ()
+
+
 class TestErrors:
     @pytest.mark.parametrize(("text", "reason"), list(BAD_IMAGES.values()), ids=list(BAD_IMAGES))
     def test_images_that_cannot_be_used(self, tmp_path: Path, text: str, reason: str) -> None:

@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from fsm_ros.sources.folders import FolderSource
 from fsm_ros.sources.lenses import LENS_MODELS
+from fsm_ros.sources.rig import open_rig
 from fsm_ros.sources.source import SourceError
 from fsm_ros.stream.frame import Camera, Distortion
 from fsm_ros.stream.lens import check_coefficients, undistort
@@ -242,8 +243,8 @@ class TestImages:
         assert "depth_file_path and mask_path are not read" in caplog.text
 
     def test_an_image_of_another_size_than_the_file_says(self, tmp_path: Path) -> None:
-        source = FolderSource(write(tmp_path, [frame_of(0)], {**INTRINSICS, "w": 80, "h": 60}))
-        with pytest.raises(SourceError, match=r"images/0.png has 40x30 pixels, but .*transforms.json says .*80x60"):
+        source = FolderSource(write(tmp_path, [frame_of(0)], {**INTRINSICS, "w": 80, "h": 40}))
+        with pytest.raises(SourceError, match=r"images/0.png has 40x30 pixels, but .*transforms.json says .*80x40"):
             source.read(0)
 
     def test_damaged_images(self, tmp_path: Path) -> None:
@@ -255,6 +256,68 @@ class TestImages:
         for index, reason in enumerate(("cannot be decoded", "is no image", "only 8 bits a channel")):
             with pytest.raises(SourceError, match=f"images/{index}.png .*{reason}"):
                 source.read(index)
+
+
+class TestWhatIsLeftOut:
+    """One bad item never refuses the rest."""
+
+    def test_images_that_are_absent_or_have_no_pose_are_left_out_and_counted(self, tmp_path: Path) -> None:
+        lost = np.full((4, 4), np.nan).tolist()
+        frames = [
+            frame_of(0),
+            frame_of(1),
+            frame_of(2),
+            frame_of(3, transform_matrix=None),
+            frame_of(4, transform_matrix=lost),
+            frame_of(5),
+            frame_of(6),
+        ]
+        write(tmp_path, frames)
+        for index in (1, 6):
+            (tmp_path / "images" / f"{index}.png").unlink()
+        (tmp_path / "images" / "5.png").write_bytes(b"no image")
+        source = FolderSource(tmp_path, frame_rate_hz=10.0)
+        assert source.stamps_ns.tolist() == [0, 200_000_000], "as if the others were there"
+        assert [int(source.read(index).image[0, 0, 2]) for index in range(2)] == [0, 80]
+        (note,) = source.notes
+        assert note.startswith("left out 5 of 7 images: 2 without an image file (the first: ")
+        assert "2 without a pose" in note and "1 with a file that is no image" in note
+        assert note in open_rig(tmp_path).told
+
+    def test_a_whole_folder_has_no_notes(self, tmp_path: Path) -> None:
+        assert FolderSource(write(tmp_path, [frame_of(0)])).notes == ()
+
+    @pytest.mark.parametrize("place", ["0.png", "images_4/0.png", "images/0.png"])
+    def test_a_photo_is_found_beside_the_file_and_in_folders_of_images(self, tmp_path: Path, place: str) -> None:
+        write(tmp_path, [frame_of(9)])
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        Image.fromarray(picture(1)).save(tmp_path / place)
+        frames = [frame_of(0, file_path="frames/left/0")]
+        (tmp_path / "transforms.json").write_text(json.dumps({**INTRINSICS, "frames": frames}))
+        assert int(FolderSource(tmp_path).read(0).image[0, 0, 2]) == 40
+
+    @pytest.mark.parametrize(("width", "height"), [(20, 15), (80, 60), (27, 20), (4, 3)])
+    def test_photos_of_another_size_by_one_factor_have_their_intrinsics_scaled_and_told(
+        self, tmp_path: Path, width: int, height: int
+    ) -> None:
+        write(tmp_path, [frame_of(0)])
+        Image.fromarray(picture(0, width, height)).save(tmp_path / "images" / "0.png")
+        source = FolderSource(tmp_path)
+        x, y = width / WIDTH, height / HEIGHT
+        assert source.read(0).camera == Camera(width, height, 36.0 * x, 38.0 * y, 21.0 * x, 14.0 * y)
+        assert source.notes == (f"intrinsics of 1 images scaled from 40x30 to {width}x{height}, as the files are",)
+
+    @pytest.mark.parametrize("key", ["K", "intrinsic_matrix"])
+    @pytest.mark.parametrize("in_frame", [False, True])
+    def test_intrinsics_may_be_a_matrix(self, tmp_path: Path, key: str, in_frame: bool) -> None:
+        matrix = {key: [[36.0, 0.0, 21.0], [0.0, 38.0, 14.0], [0.0, 0.0, 1.0]]}
+        size = {"w": WIDTH, "h": HEIGHT}
+        frame = frame_of(0, **matrix) if in_frame else frame_of(0)
+        source = FolderSource(write(tmp_path, [frame], size if in_frame else {**size, **matrix}))
+        assert source.camera(0) == Camera(WIDTH, HEIGHT, 36.0, 38.0, 21.0, 14.0)
+
+    def test_a_matrix_that_is_none_is_refused(self, tmp_path: Path) -> None:
+        assert "K must be 3x3 numbers" in refusal(write(tmp_path, [frame_of(0, K=[1.0, 2.0])], {"w": 40, "h": 30}))
 
 
 class TestWhatCannotBeRead:
@@ -271,10 +334,11 @@ class TestWhatCannotBeRead:
             (tmp_path / "transforms.json").write_text(content)
             assert "'frames' must be a list of at least one JSON object" in refusal(tmp_path)
 
-    def test_a_missing_image_is_named_with_its_frame(self, tmp_path: Path) -> None:
+    def test_where_no_image_is_there_the_first_is_named_with_its_frame(self, tmp_path: Path) -> None:
         write(tmp_path, [frame_of(0), frame_of(1)])
-        (tmp_path / "images" / "1.png").unlink()
-        assert f"frame 1 (images/1.png): there is no image at {tmp_path}/images/1.png" in refusal(tmp_path)
+        for index in range(2):
+            (tmp_path / "images" / f"{index}.png").unlink()
+        assert f"frame 0 (images/0.png): there is no image at {tmp_path}/images/0.png" in refusal(tmp_path)
 
     @pytest.mark.parametrize(
         ("frame", "reason"),
@@ -296,8 +360,8 @@ class TestWhatCannotBeRead:
         assert reason in refusal(write(tmp_path, [frame_of(0), frame_of(1, **frame)]))
 
     def test_a_frame_without_pose(self, tmp_path: Path) -> None:
-        folder = write(tmp_path, [frame_of(0), {"file_path": "images/1.png"}])
-        assert "frame 1 (images/1.png): there is no 'transform_matrix'" in refusal(folder)
+        folder = write(tmp_path, [{"file_path": "images/0.png"}])
+        assert "frame 0 (images/0.png): there is no 'transform_matrix'" in refusal(folder)
 
     def test_no_intrinsics(self, tmp_path: Path) -> None:
         assert "frame 0 (images/0.png): there are no intrinsics" in refusal(write(tmp_path, [frame_of(0)], {}))

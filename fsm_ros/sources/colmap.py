@@ -23,7 +23,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from fsm_ros.sources.folders import DEFAULT_FRAME_RATE_HZ
 from fsm_ros.sources.image_files import ImageFile, ImageFiles
 from fsm_ros.sources.json_files import read_text
+from fsm_ros.sources.left_out import LeftOut
 from fsm_ros.sources.lenses import camera_of
 from fsm_ros.sources.poses import ROUNDING, invert_rigid
 from fsm_ros.sources.source import SourceError
@@ -114,29 +115,35 @@ class ColmapSource(ImageFiles):
             raise ValueError(f"frame_rate_hz must be positive, got {frame_rate_hz}")
         model = _find_model(path)
         images = sorted(read_images(model / IMAGES), key=lambda image: _natural(image.name))
-        cameras = read_cameras(model / CAMERAS)
+        cameras = read_cameras(model / CAMERAS, {image.camera_id for image in images})
         folder = _find_images(model) if image_folder is None else image_folder
         home = (folder if image_folder is None else path).resolve()
-        files = []
-        for image in images:
+        files, kept, left_out = [], [], LeftOut()
+        for number, image in enumerate(images):
             if image.camera_id not in cameras:
+                known = ", ".join(line.split()[0] for _, line in _entries(model / CAMERAS))
                 raise SourceError(
-                    f"{image.where}: there is no camera {image.camera_id} in {model / CAMERAS} (it has "
-                    f"{', '.join(map(str, cameras))}): give both files of the same model"
+                    f"{image.where}: there is no camera {image.camera_id} in {model / CAMERAS} (it has {known}): give "
+                    "both files of the same model"
                 )
             file = folder / image.name
             if not file.is_file():
-                raise SourceError(
+                absent = SourceError(
                     f"{image.where}: there is no image at {file}: copy the images along with the model, or name their "
                     "folder"
                 )
+                left_out.add("without an image file", absent)
+                continue
+            kept.append(number)
             files.append(ImageFile(file, cameras[image.camera_id]))
-        stamps_ns = np.round(np.arange(len(images)) * (_NS / frame_rate_hz)).astype(np.int64)
+        left_out.check(len(kept))
+        self.notes = tuple(told for told in (left_out.told(len(kept)),) if told)
+        stamps_ns = np.round(np.array(kept) * (_NS / frame_rate_hz)).astype(np.int64)
         super().__init__(
             home.parent.name if home.name == IMAGE_FOLDER else home.name,
             files,
             stamps_ns,
-            np.stack([image.world_from_camera for image in images]),
+            np.stack([images[number].world_from_camera for number in kept]),
             said_by=f"its camera in {model / CAMERAS}",
             remedy="give the images that the model was made of",
         )
@@ -147,8 +154,12 @@ def has_model(path: Path) -> bool:
     return any((path / folder / Path(IMAGES).with_suffix(end)).is_file() for folder in MODEL_FOLDERS for end in _ENDS)
 
 
-def read_cameras(path: Path) -> dict[int, Camera]:
+def read_cameras(path: Path, needed: Collection[int] | None = None) -> dict[int, Camera]:
     """Cameras by their number.
+
+    Args:
+        path: ``cameras.txt``.
+        needed: numbers of those that are used; what the others are matters to nobody. None for all.
 
     Raises:
         SourceError: the file cannot be read, or a line cannot be used.
@@ -159,6 +170,8 @@ def read_cameras(path: Path) -> dict[int, Camera]:
         if len(words) < 4:
             raise SourceError(f"{where}: a camera has an ID, MODEL, WIDTH, HEIGHT and PARAMS, got {line!r}: {_AGAIN}")
         number, name = _whole(words[0], where), words[1]
+        if needed is not None and number not in needed:
+            continue
         if number in cameras:
             raise SourceError(f"{where}: there are two cameras {number}: {_AGAIN}")
         if name not in PARAMETERS:

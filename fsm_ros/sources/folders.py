@@ -16,6 +16,10 @@ What the file says, and what is made of it:
   keep the order of the file and follow each other at the frame rate.
 - Intrinsics and lens: see `lenses`. Images may differ in size and camera.
 - Transparent images are laid over white, as NeRF does with its own.
+- Images whose file is absent, and frames without a pose (no matrix, or NaN in it), are left out and told.
+- A file of another size than ``w`` and ``h``, smaller or larger by one factor, has its intrinsics scaled, and that is
+  told (nerfstudio's ``images_2``, ``images_4``). A file that is not where ``file_path`` says is looked for by its name
+  beside ``transforms.json`` and in folders ``images*``.
 - Masks and depth images are **not read**; a warning says so where there are some.
 
 Sources: nerfstudio ``docs/quickstart/data_conventions.md``, instant-ngp ``docs/nerf_dataset_tips.md``, D-NeRF (arXiv
@@ -26,6 +30,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +41,8 @@ from numpy.typing import NDArray
 from fsm_ros.sources.image_files import ImageFile, ImageFiles
 from fsm_ros.sources.images import image_size
 from fsm_ros.sources.json_files import list_of_objects, load_json, number, text
-from fsm_ros.sources.lenses import camera_of
+from fsm_ros.sources.left_out import LeftOut
+from fsm_ros.sources.lenses import camera_of, scaled_camera
 from fsm_ros.sources.poses import rigid_pose
 from fsm_ros.sources.source import SourceError
 
@@ -83,19 +89,41 @@ class FolderSource(ImageFiles):
         frames = list_of_objects(top, "frames", str(path))
         stamps_ns, is_timed = _stamps(frames, path, frame_rate_hz, duration_s)
         order = np.argsort(stamps_ns, kind="stable") if is_timed else np.arange(len(frames))
-        files, poses = [], []
+        files, poses, kept, left_out = [], [], [], LeftOut()
+        scaled: Counter[str] = Counter()
         for index in order:
             frame = frames[index]
             name = text(frame, "file_path", f"{path}: frame {index}")
             where = f"{path}: frame {index} ({name})"
-            image = _find_image(path.parent, name, where)
-            size = None if _has_size(frame, top) else image_size(image)
-            files.append(ImageFile(image, camera_of(frame, top, size, where)))
+            image = _find_image(path.parent, name)
+            if image is None:
+                left_out.add("without an image file", _no_image(path.parent, name, where))
+                continue
+            if (why := _no_pose(frame, where)) is not None:
+                left_out.add("without a pose", why)
+                continue
+            try:
+                size = image_size(image)
+            except SourceError as error:
+                left_out.add("with a file that is no image", error)
+                continue
             poses.append(_optical_pose(frame, where))
+            camera = camera_of(frame, top, None if _has_size(frame, top) else size, where)
+            if (smaller := scaled_camera(camera, *size)) is not None:
+                scaled[f"{camera.width}x{camera.height} to {size[0]}x{size[1]}"] += 1
+                camera = smaller
+            files.append(ImageFile(image, camera))
+            kept.append(index)
+        left_out.check(len(kept))
+        told = left_out.told(len(kept))
+        self.notes = (
+            *([told] if told else []),
+            *(f"intrinsics of {count} images scaled from {sizes}, as the files are" for sizes, count in scaled.items()),
+        )
         super().__init__(
             path.resolve().parent.name,
             files,
-            stamps_ns[order],
+            stamps_ns[kept],
             np.stack(poses),
             said_by=f"{path} says w, h =",
             remedy="give the images that the intrinsics are of, or scale fl_x, fl_y, cx, cy, w and h with the images",
@@ -135,13 +163,20 @@ def _stamps(
     return np.round(np.arange(len(frames)) * (_NS / frame_rate_hz)).astype(np.int64), False
 
 
-def _find_image(folder: Path, name: str, where: str) -> Path:
-    """The image that a ``file_path`` means."""
+def _find_image(folder: Path, name: str) -> Path | None:
+    """The image that a ``file_path`` means; else one of its name beside the file, or in a folder images*."""
     path = folder / name.replace("\\", "/")
-    for candidate in (path, *(path.with_name(path.name + extension) for extension in _EXTENSIONS)):
-        if candidate.is_file():
-            return candidate
-    raise SourceError(
+    elsewhere = [folder / path.name, *(other / path.name for other in sorted(folder.glob("images*")) if other.is_dir())]
+    for place in (path, *elsewhere):
+        for candidate in (place, *(place.with_name(place.name + extension) for extension in _EXTENSIONS)):
+            if candidate.is_file():
+                return candidate
+    return None
+
+
+def _no_image(folder: Path, name: str, where: str) -> SourceError:
+    path = folder / name.replace("\\", "/")
+    return SourceError(
         f"{where}: there is no image at {path} (nor with {', '.join(_EXTENSIONS)}): copy the images along with "
         f"the file, or take the frame out of {FILE_NAME}"
     )
@@ -151,10 +186,21 @@ def _has_size(frame: Mapping[str, Any], top: Mapping[str, Any]) -> bool:
     return all(key in frame or key in top for key in ("w", "h"))
 
 
+def _no_pose(frame: Mapping[str, Any], where: str) -> SourceError | None:
+    """Why an image has no pose, where it was not registered: exporters leave the matrix out, or fill it with NaN."""
+    if frame.get("transform_matrix") is None:
+        return SourceError(f"{where}: there is no 'transform_matrix': leave images without a pose out of the file")
+    try:
+        numbers = np.array(frame["transform_matrix"], dtype=np.float64)
+    except (TypeError, ValueError):
+        return None  # said where it is read
+    if np.isfinite(numbers).all():
+        return None
+    return SourceError(f"{where}: transform_matrix is not finite: leave frames without a pose out of the file")
+
+
 def _optical_pose(frame: Mapping[str, Any], where: str) -> NDArray[np.float64]:
     """``[4, 4]`` world from optical frame."""
-    if "transform_matrix" not in frame:
-        raise SourceError(f"{where}: there is no 'transform_matrix': leave images without a pose out of the file")
     pose = rigid_pose(frame["transform_matrix"], f"{where}: transform_matrix")
     pose[:3, 1:3] *= -1.0
     return pose

@@ -7,6 +7,7 @@ Each value is looked up in the frame first, then at the top of the file. Names a
 - ``cx``, ``cy``: principal point in pixels, the image's middle where absent. nerfstudio and instant-ngp shoot the ray
   of a pixel through its index plus one half, and COLMAP, from which most of these files come, gives the upper left
   pixel the centre (0.5, 0.5): that is `Camera`'s own convention, and nothing is shifted.
+- ``K`` (or `_MATRICES`): the camera's matrix, 3x3, where there are no focal lengths of their own.
 - ``w``, ``h``: size in pixels; that of the image file where absent.
 - ``camera_model``: COLMAP's names, see `LENS_MODELS`; without one, OPENCV (or, with instant-ngp's ``is_fisheye``,
   OPENCV_FISHEYE).
@@ -21,7 +22,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from fsm_ros.sources.json_files import number, whole_number
 from fsm_ros.sources.source import SourceError
@@ -48,6 +52,7 @@ _COUNTS = {
 }
 _ALL_COEFFICIENTS = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 _NEVER_APPLIED = {Distortion.EQUIDISTANT: ("p1", "p2")}
+_MATRICES = ("K", "intrinsic_matrix", "camera_intrinsics", "intrinsics")
 _OTHER_LENSES = ("ftheta_p0", "latlong", "equirectangular")
 _IDEAL_FISHEYE_K1 = 1e-12
 """`Camera` takes a lens whose coefficients are all zero for none, as REP-104 does; an ideal fisheye bends all the
@@ -79,8 +84,8 @@ def camera_of(frame: Mapping[str, Any], top: Mapping[str, Any], size: tuple[int,
             height=size[1],
             fx=fx,
             fy=fy,
-            cx=number(both, "cx", where) if "cx" in both else size[0] / 2.0,
-            cy=number(both, "cy", where) if "cy" in both else size[1] / 2.0,
+            cx=_centre(frame, top, "cx", size[0], where),
+            cy=_centre(frame, top, "cy", size[1], where),
             distortion=distortion,
             coefficients=coefficients,
         )
@@ -88,11 +93,30 @@ def camera_of(frame: Mapping[str, Any], top: Mapping[str, Any], size: tuple[int,
         raise SourceError(f"{where}: {error}") from error
 
 
+def scaled_camera(camera: Camera, width: int, height: int) -> Camera | None:
+    """The camera of an image file of another size, smaller or larger by one factor up to a pixel's rounding.
+
+    Returns:
+        The camera; ``None`` where the file has the camera's size, or is no scaled picture of it.
+    """
+    if (width, height) == (camera.width, camera.height):
+        return None
+    x, y = width / camera.width, height / camera.height
+    # Of two factors, each the right one to within a pixel that was rounded away.
+    if abs(x - y) > 1.0 / camera.width + 1.0 / camera.height:
+        return None
+    fx, fy, cx, cy = camera.fx * x, camera.fy * y, camera.cx * x, camera.cy * y
+    return replace(camera, width=width, height=height, fx=fx, fy=fy, cx=cx, cy=cy)
+
+
 def _focal_lengths(
     frame: Mapping[str, Any], top: Mapping[str, Any], size: tuple[int, int], where: str
 ) -> tuple[float, float]:
     """Along x and y, pixels."""
     own = [_focal_length(frame, top, axis, length, where) for axis, length in zip("xy", size, strict=True)]
+    matrix = next((both[key] for both in (frame, top) for key in _MATRICES if both.get(key) is not None), None)
+    if not any(own) and matrix is not None:
+        return _of_matrix(matrix, where)[:2]
     known = [focal_length for focal_length in own if focal_length is not None]
     if not known:
         raise SourceError(
@@ -100,6 +124,28 @@ def _focal_lengths(
             "h in pixels, or camera_angle_x in radians"
         )
     return known[0], known[-1]
+
+
+def _centre(frame: Mapping[str, Any], top: Mapping[str, Any], key: str, length: int, where: str) -> float:
+    """The principal point along one axis, pixels: the middle where nothing is said."""
+    for level in (frame, top):
+        if key in level:
+            return number(level, key, where)
+        matrix = next((level[name] for name in _MATRICES if level.get(name) is not None), None)
+        if matrix is not None:
+            return _of_matrix(matrix, where)[2 if key == "cx" else 3]
+    return length / 2.0
+
+
+def _of_matrix(rows: object, where: str) -> tuple[float, float, float, float]:
+    """fx, fy, cx, cy out of a matrix K, 3x3 or larger, row by row."""
+    try:
+        matrix = np.array(rows, dtype=np.float64)
+    except (TypeError, ValueError):
+        matrix = np.zeros(0)
+    if matrix.ndim != 2 or min(matrix.shape) < 3 or not np.isfinite(matrix).all():
+        raise SourceError(f"{where}: the matrix K must be 3x3 numbers, row by row: export it again")
+    return float(matrix[0, 0]), float(matrix[1, 1]), float(matrix[0, 2]), float(matrix[1, 2])
 
 
 def _focal_length(frame: Mapping[str, Any], top: Mapping[str, Any], axis: str, length: int, where: str) -> float | None:

@@ -223,4 +223,5 @@ class _SourceReader:
 def _told(source: PosedSource, path: Path) -> str:
     sizes = sorted({(camera.width, camera.height) for camera in map(source.camera, range(len(source)))})
     told = ", ".join(f"{width}x{height}" for width, height in sizes)
-    return f"{source.name}: {len(source)} images ({told}) with poses, as {source_kind(path).told} has them"
+    notes = "".join(f"; {note}" for note in source.notes)
+    return f"{source.name}: {len(source)} images ({told}) with poses, as {source_kind(path).told} has them{notes}"

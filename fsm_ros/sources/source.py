@@ -35,6 +35,10 @@ class PosedSource(Protocol):
     def world_from_camera(self) -> NDArray[np.float64]:
         """``[n, 4, 4]`` float64, rigid, read-only: optical frame (x right, y down, z forward) to its world."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of the recording was left out or taken otherwise than it says, a line each."""
+
     def __len__(self) -> int:
         """How many frames there are."""
 
@@ -59,7 +63,13 @@ class PosedSource(Protocol):
 
 
 class Track:
-    """When and from where the frames of a recording were taken: what every source keeps at hand."""
+    """When and from where the frames of a recording were taken: what every source keeps at hand.
+
+    Attributes:
+        notes: what of the recording was left out or taken otherwise than it says, a line each.
+    """
+
+    notes: tuple[str, ...] = ()
 
     def __init__(self, stamps_ns: NDArray[np.int64], world_from_camera: NDArray[np.float64]) -> None:
         """Take both over, and let nobody change them.
