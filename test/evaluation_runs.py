@@ -169,7 +169,7 @@ def worsened(run: Run) -> Run:
     views[0] = replace(views[0], psnr_when_new=NAN, where=None, warning="outside the memory's extent")
     views[1] = replace(views[1], render={Metric.PSNR: NAN, Metric.SSIM: 0.5})
     chunks = list(run.chunks)
-    chunks[1] = replace(chunks[1], failure="the update is not finite", observe_s=NAN, surprise_psnr=NAN)
+    chunks[1] = replace(chunks[1], failure="the update is not finite", observe_s=NAN, prediction_psnr=NAN)
     matrix = run.forgetting.psnr.copy()
     matrix[-1, :] = NAN
     return replace(
@@ -256,7 +256,7 @@ def _chunk(number: int, chunks: int, skill: float, device: bool, noise: np.rando
         epoch=int(late),
         epoch_began="left the extent" if chunks > 5 and number == 2 else "",
         failure="",
-        surprise_psnr=own - 4.0,
+        prediction_psnr=own - 4.0,
         retention_psnr=own - 1.0 - 0.2 * number if number else NAN,
         held_out_psnr=own,
         observed_psnr=own + 1.0 + 0.1 * number,

@@ -45,7 +45,7 @@ def test_changes_replace_defaults_and_nothing_else() -> None:
         ({"memory.places": 0}, "from 1 to 64"),
         ({"memory.extent": -1.0}, "from 0 to"),
         ({"memory.extent": math.nan}, "from 0 to"),
-        ({"memory.measure_surprise": 1}, "of type bool"),
+        ({"memory.measure_prediction": 1}, "of type bool"),
         ({"cameras": "front"}, "list of str"),
         ({"cameras": [1]}, "list of str"),
         ({"memory.anchor_sharing": "shared"}, "batch order"),

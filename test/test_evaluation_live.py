@@ -135,7 +135,7 @@ def test_live_replay_and_evaluation_give_the_same_chunks_and_the_same_views(bag:
             for (stamp, message), step in zip(live, steps, strict=True):
                 report = step.report
                 assert message.views_observed == report.views_observed, stamp
-                assert np.array_equal(message.surprise_psnr, report.surprise_psnr, equal_nan=True)
+                assert np.array_equal(message.prediction_psnr, report.prediction_psnr, equal_nan=True)
                 assert np.array_equal(message.retention_psnr, report.retention_psnr, equal_nan=True)
             for moment, pose, image in zip(moments, map(wanted_view, (0.5, 3.0)), views, strict=True):
                 answer = robot.render(pose, camera_info=pinhole(), scene_time=ns_to_stamp(moment))
@@ -176,16 +176,16 @@ def test_a_calibration_may_be_said_in_any_manner_live_and_recorded(bag: Path, tm
     """The same frames, in the same chunks, as where every image comes with a calibration of its own."""
     other = with_calibrations(bag, manner, tmp_path / "bag")
     with replayed(bag) as (steps, _):
-        chunks = [(step.report.chunk.newest_stamp_ns, step.report.surprise_psnr) for step in steps]
+        chunks = [(step.report.chunk.newest_stamp_ns, step.report.prediction_psnr) for step in steps]
     with replayed(other) as (steps, _):
-        found = [(step.report.chunk.newest_stamp_ns, step.report.surprise_psnr) for step in steps]
+        found = [(step.report.chunk.newest_stamp_ns, step.report.prediction_psnr) for step in steps]
     np.testing.assert_array_equal(found, chunks)
     remaps = ["-r", "image_raw:=/camera/image_raw", "-r", "camera_info:=/camera/camera_info"]
     with active_node(tmp_path / "node", PARAMETERS | {"input.info_timeout": 0.5}, arguments=remaps) as robot:
         play(other, robot)
         robot.wait_until(lambda: len(robot.heard.memory) >= len(chunks), "every chunk")
         live = [
-            (m.header.stamp.sec * 10**9 + m.header.stamp.nanosec, float(m.surprise_psnr)) for m in robot.heard.memory
+            (m.header.stamp.sec * 10**9 + m.header.stamp.nanosec, float(m.prediction_psnr)) for m in robot.heard.memory
         ]
         values = {entry.key: entry.value for entry in robot.status("input").values}
     np.testing.assert_array_equal(live, chunks)

@@ -11,7 +11,7 @@ from fsm_ros.replay.evaluation.drawing import Plot, common_range, style
 from fsm_ros.replay.evaluation.plots import plots
 from fsm_ros.replay.evaluation.results import ForgettingMatrix, Run
 
-FIXED = {"time", "gap", "surprise", "age", "metres", "radians", "seconds", "side", "novelty", "latency", "memory"}
+FIXED = {"time", "gap", "prediction", "age", "metres", "radians", "seconds", "side", "novelty", "latency", "memory"}
 
 
 def found(runs: list[Run], prefix: str = "p") -> dict[str, Plot]:

@@ -138,8 +138,8 @@ def test_the_matrix_is_of_the_fast_weights_alone_and_the_views_of_what_ships(don
 
 
 def test_chunks_tell_what_the_node_would_publish_and_what_they_cost(done: Run) -> None:
-    assert math.isnan(done.chunks[0].surprise_psnr)
-    assert all(math.isfinite(chunk.surprise_psnr) for chunk in done.chunks[1:])
+    assert math.isnan(done.chunks[0].prediction_psnr)
+    assert all(math.isfinite(chunk.prediction_psnr) for chunk in done.chunks[1:])
     assert all(math.isfinite(chunk.retention_psnr) for chunk in done.chunks[1:])
     for chunk in done.chunks:
         assert chunk.failure == ""
@@ -230,7 +230,7 @@ def test_an_interrupt_in_the_stream_leaves_what_has_been_seen(bag: Path, done: R
     assert part.held_out
     assert all(view.chunk < 3 for view in part.held_out)
     assert len(part.observed) == part.keyframes
-    assert [c.surprise_psnr for c in part.chunks[1:]] == [c.surprise_psnr for c in done.chunks[1:3]]
+    assert [c.prediction_psnr for c in part.chunks[1:]] == [c.prediction_psnr for c in done.chunks[1:3]]
 
 
 def test_an_interrupt_among_the_views_leaves_some_of_the_whole_stream(

@@ -174,8 +174,8 @@ def test_a_chunk_that_failed_is_not_in_the_means() -> None:
     run = worsened(make_run())
     row = summary([run])[0]
     assert (row.chunks, row.chunks_failed) == (5, 1)
-    fresh = [c.surprise_psnr for c in run.chunks if not c.failure]
-    assert row.surprise == pytest.approx(np.mean(fresh))
+    fresh = [c.prediction_psnr for c in run.chunks if not c.failure]
+    assert row.prediction == pytest.approx(np.mean(fresh))
     assert not row.complete
 
 

@@ -43,7 +43,7 @@ REPORT = ObserveReport(
     chunks_observed=11,
     views_observed=44,
     layers=(LAYER, replace(LAYER, weight_rms=10.0)),
-    surprise_psnr=21.5,
+    prediction_psnr=21.5,
     retention_psnr=19.25,
     retention_views=4,
     observe_s=0.125,
@@ -194,7 +194,7 @@ def test_tf_memory_and_device_tell_their_figures() -> None:
     assert (memory["chunks_waiting"], memory["chunks_dropped"]) == ("2", "5")
     assert (memory["chunks_observed"], memory["views_observed"], memory["epoch"]) == ("11", "44", "2")
     assert memory["places"] == "3"
-    assert (memory["surprise_psnr"], memory["retention_psnr"], memory["state_size"]) == ("21.5", "19.25", "4096")
+    assert (memory["prediction_psnr"], memory["retention_psnr"], memory["state_size"]) == ("21.5", "19.25", "4096")
     assert (device["device"], device["checkpoint"], device["busy_s"]) == ("cpu", "shipped", "0.25")
 
 
@@ -238,7 +238,7 @@ def test_the_message_on_a_chunk_copies_every_figure() -> None:
     assert {item.reason: item.count for item in message.refused} == {"not_moved": 6, "unreadable_image": 2}
     assert (message.rule, message.places) == ("elastic", 3)
     assert (message.importance, message.anchor, message.strength) == ("ewc", "global", 2.5)
-    assert (message.surprise_psnr, message.retention_psnr, message.retention_views) == (21.5, 19.25, 4)
+    assert (message.prediction_psnr, message.retention_psnr, message.retention_views) == (21.5, 19.25, 4)
     assert (message.observe_time, message.render_time) == (0.125, 0.5)
     assert (message.chunks_waiting, message.chunks_dropped, message.state_size) == (2, 5, 4096)
     assert message.device_memory == 0
@@ -272,5 +272,5 @@ def test_without_the_elastic_prior_the_rule_is_named_and_there_is_nothing_to_say
 def test_a_chunk_that_failed_has_a_message_too() -> None:
     message = message_of(FAILED, render_s=math.nan)
     assert (message.chunks_observed, list(message.layers), message.state_size) == (0, [], 0)
-    for figure in (message.surprise_psnr, message.retention_psnr, message.observe_time, message.render_time):
+    for figure in (message.prediction_psnr, message.retention_psnr, message.observe_time, message.render_time):
         assert math.isnan(figure)

@@ -26,7 +26,7 @@ PARAMETERS = {
     "input.info_timeout": 0.5,
     "tf.timeout": 0.5,
     "memory.retention_views": 0,
-    "memory.measure_surprise": False,
+    "memory.measure_prediction": False,
 }
 
 Spoilt = Callable[["Feed"], Counter[str]]

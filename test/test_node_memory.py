@@ -134,13 +134,13 @@ def test_one_message_for_every_chunk_with_all_frames_accounted_for(robot: Robot,
         assert layer.importance_max == pytest.approx(layer.importance_mean) != 0, "of no meaning, and never updated"
 
 
-def test_surprise_needs_a_memory_and_retention_something_to_remember(robot: Robot, camera: Camera) -> None:
+def test_prediction_needs_a_memory_and_retention_something_to_remember(robot: Robot, camera: Camera) -> None:
     first, *later = camera.stream(4)
-    assert math.isnan(first.surprise_psnr)
+    assert math.isnan(first.prediction_psnr)
     assert math.isnan(first.retention_psnr)
     assert first.retention_views == 0
     for report in later:
-        assert math.isfinite(report.surprise_psnr)
+        assert math.isfinite(report.prediction_psnr)
         assert math.isfinite(report.retention_psnr)
         assert report.retention_views == 1
 
@@ -215,7 +215,7 @@ def test_reset_empties_the_memory_and_throws_waiting_frames_away(robot: Robot, c
     assert counts["refused.discarded"] == before.get("refused.discarded", 0) + 1
     report = camera.stream(1)[0]
     assert (report.chunks_observed, report.views_observed) == (1, 2)
-    assert math.isnan(report.surprise_psnr)
+    assert math.isnan(report.prediction_psnr)
 
 
 # --- memory files ----------------------------------------------------------------------------------------------------

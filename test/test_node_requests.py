@@ -25,13 +25,13 @@ from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from sensor_msgs.msg import CameraInfo  # noqa: E402
 
+from fsm_ros.messages.stamps import stamp_to_ns  # noqa: E402
 from fsm_ros.node.calibration import info_from_camera  # noqa: E402
 from fsm_ros.node.conversions import (  # noqa: E402
     matrix,
     matrix_to_transform,
     ns_to_stamp,
     pose_to_matrix,
-    stamp_to_ns,
 )
 from fsm_ros.node.requests import Bridge, ViewRequest, parse_view  # noqa: E402
 from fsm_ros.node.storage import SUFFIX, confined_path  # noqa: E402
@@ -138,7 +138,7 @@ def test_a_pose_that_cannot_be_used_is_refused_in_words(pose: PoseStamped, words
         ("k", [math.nan] * 9, "finite"),
         ("height", 0, "height"),
         ("width", 0, "width"),
-        ("distortion_model", "bent", "bent"),
+        ("d", [0.1, 0.2], "plumb_bob"),
         ("binning_x", 1000, "size"),
     ],
 )
@@ -212,10 +212,25 @@ def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: 
     assert confined_path("~/memories", "x") == tmp_path.resolve() / "memories" / f"x{SUFFIX}"
 
 
-@pytest.mark.parametrize("name", ["", " ", "\t\n", "a\0b", "\0"])
+@pytest.mark.parametrize("name", ["", " ", "\t\n"])
 def test_a_name_that_names_nothing_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="empty"):
         confined_path(str(tmp_path), name)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\0", "a\nb", "\x1b[2Jx", "a\tb", "\u202ex", "~", "~/x", "~root/x"])
+def test_a_name_that_shells_and_terminals_take_otherwise_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no name for a file"):
+        confined_path(str(tmp_path), name)
+
+
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    """A pipe would be waited for without end, by a thread that nothing can wake."""
+    os.mkfifo(tmp_path / f"pipe{SUFFIX}")
+    (tmp_path / f"folder{SUFFIX}").mkdir()
+    for name in ("pipe", "folder", f"pipe{SUFFIX}"):
+        with pytest.raises(ValueError, match="no regular file"):
+            confined_path(str(tmp_path), name)
 
 
 @pytest.mark.parametrize(

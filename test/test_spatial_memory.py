@@ -279,13 +279,13 @@ def test_shared_anchors_are_handed_from_layer_to_layer() -> None:
 # --- measuring --------------------------------------------------------------------------------------------------------
 
 
-def test_the_first_chunk_surprises_by_definition_and_the_later_ones_by_a_figure() -> None:
+def test_the_first_chunk_is_not_predicted_and_the_later_ones_by_a_figure() -> None:
     first, second = observe_all(small_memory(), [a_chunk(0), a_chunk(1)])
-    assert math.isnan(first.surprise_psnr)
-    assert math.isfinite(second.surprise_psnr)
+    assert math.isnan(first.prediction_psnr)
+    assert math.isfinite(second.prediction_psnr)
 
 
-def test_surprise_is_measured_before_the_chunk_is_observed() -> None:
+def test_prediction_is_measured_before_the_chunk_is_observed() -> None:
     memory = small_memory()
     memory.observe(a_chunk(0))
     views = a_chunk(1).frames
@@ -296,12 +296,12 @@ def test_surprise_is_measured_before_the_chunk_is_observed() -> None:
     ]
     errors = [np.square((a.astype(float) - b.image) / 255).mean() for a, b in zip(renders, views, strict=True)]
     expected = float(np.mean(-10 * np.log10(errors)))
-    assert memory.observe(a_chunk(1)).surprise_psnr == pytest.approx(expected, abs=0.05)
+    assert memory.observe(a_chunk(1)).prediction_psnr == pytest.approx(expected, abs=0.05)
 
 
 def test_nothing_is_measured_that_is_switched_off() -> None:
-    reports = observe_all(small_memory(measure_surprise=False, retention_views=0), [a_chunk(i) for i in range(3)])
-    assert all(math.isnan(report.surprise_psnr) for report in reports)
+    reports = observe_all(small_memory(measure_prediction=False, retention_views=0), [a_chunk(i) for i in range(3)])
+    assert all(math.isnan(report.prediction_psnr) for report in reports)
     assert all(math.isnan(report.retention_psnr) and report.retention_views == 0 for report in reports)
 
 

@@ -58,7 +58,7 @@ def spied(resolution: RenderResolution, **changes: int) -> tuple[SpatialMemory, 
     model.load_state_dict(tiny_model().state_dict())
     model.asked = []
     memory = small_memory(
-        model.eval(), render_resolution=resolution, measure_surprise=False, retention_views=0, **changes
+        model.eval(), render_resolution=resolution, measure_prediction=False, retention_views=0, **changes
     )
     observe_all(memory, [a_chunk(0)])
     return memory, model.asked

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsm_ros.stream.stamps import RUN_OF_A_JUMP, StampGate, StampVerdict
+from fsm_ros.stream.stamps import RUN_OF_A_JUMP, StampGate, StampVerdict, clock_difference
 
 S = 10**9
 NOW = 1_700_000_000 * S
@@ -109,3 +109,23 @@ def test_a_looped_recording_loses_two_frames_a_round(length: int, start: int) ->
     for _ in range(3):
         found = verdicts(gate, *recording, now_s=1e7)
         assert found == [TOO_OLD, TOO_OLD, JUMPED_BACK] + [GOOD] * (length - 3)
+
+
+@pytest.mark.parametrize(
+    ("stamp_s", "now_s", "words"),
+    [
+        (1.1e9, 1.1e9 + 20 * 365.25 * 86400, "the camera's clock is 20 years behind this node's"),
+        (1.7e9, 1.7e9 - 3 * 86400, "the camera's clock is 3 days ahead of this node's"),
+        (1.7e9, 1.7e9 + 7200, "2 hours behind"),
+        (1.7e9, 1.7e9 + 45, "45 s behind"),
+        (0.0, 1.7e9, "54 years behind"),
+    ],
+)
+def test_a_stamp_of_another_clock_is_told_as_such(stamp_s: float, now_s: float, words: str) -> None:
+    told = clock_difference(round(stamp_s * 1e9), round(now_s * 1e9))
+    assert words in told and "synchronise" in told
+
+
+@pytest.mark.parametrize(("stamp_s", "now_s"), [(1.7e9, 1.7e9 + 1), (1.7e9, 0.0), (1.7e9 + 2, 1.7e9)])
+def test_a_stamp_of_about_this_clock_is_not_blamed_on_it(stamp_s: float, now_s: float) -> None:
+    assert clock_difference(round(stamp_s * 1e9), round(now_s * 1e9)) == ""

@@ -141,8 +141,8 @@ PARAMETERS: tuple[Spec, ...] = (
         256,
     ),
     Spec(
-        "memory.measure_surprise",
-        _MEMORY.measure_surprise,
+        "memory.measure_prediction",
+        _MEMORY.measure_prediction,
         "Render each chunk's own views before it is observed, and publish the PSNR.",
     ),
     Spec("memory.seed", _MEMORY.seed, "Seed of the reservoir.", "", 0, 2**31 - 1),

@@ -108,7 +108,7 @@ class Values:
             horizon_s=self["memory.horizon"],
             reservoir=self["memory.reservoir"],
             retention_views=self["memory.retention_views"],
-            measure_surprise=self["memory.measure_surprise"],
+            measure_prediction=self["memory.measure_prediction"],
             render_resolution=self.choice("render.resolution", RenderResolution),
             max_pixels=self["render.max_pixels"],
             seed=self["memory.seed"],

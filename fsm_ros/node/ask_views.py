@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
         notes = {
             "answers": answers,
             "observe_s": [message.observe_time for message in notebook.observed],
-            "surprise_psnr": [message.surprise_psnr for message in notebook.observed],
+            "prediction_psnr": [message.prediction_psnr for message in notebook.observed],
             "retention_psnr": [message.retention_psnr for message in notebook.observed],
             "elastic_ratio": [[layer.elastic_ratio for layer in message.layers] for message in notebook.observed],
             "statuses": notebook.statuses,

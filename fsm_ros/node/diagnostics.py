@@ -139,7 +139,7 @@ def memory_message(
             )
             for layer in report.layers
         ],
-        surprise_psnr=report.surprise_psnr,
+        prediction_psnr=report.prediction_psnr,
         retention_psnr=report.retention_psnr,
         retention_views=report.retention_views,
         observe_time=report.observe_s,
@@ -271,7 +271,7 @@ def _memory(health: Health) -> DiagnosticStatus:
         }
     if report is not None:
         values |= {
-            "surprise_psnr": report.surprise_psnr,
+            "prediction_psnr": report.prediction_psnr,
             "retention_psnr": report.retention_psnr,
             "observe_time": report.observe_s,
             "state_size": report.state_bytes,

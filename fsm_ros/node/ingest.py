@@ -31,7 +31,7 @@ from fsm_ros.stream.intake import KEYFRAME_REFUSALS, STAMP_REFUSALS, Intake
 from fsm_ros.stream.jumps import PoseJump
 from fsm_ros.stream.ledger import FrameLedger, Refusal
 from fsm_ros.stream.queues import BoundedQueue
-from fsm_ros.stream.stamps import StampVerdict
+from fsm_ros.stream.stamps import StampVerdict, clock_difference
 from fsm_ros.stream.transforms import TransformError
 
 _LOG = logging.getLogger(__name__)
@@ -158,10 +158,12 @@ class Ingest:
             if self._paused:
                 self._refuse(Refusal.PAUSED, "paused by request")
                 return
-            verdict = self._intake.judge_stamp(stamp_ns, self._now_ns(), source)
+            now_ns = self._now_ns()
+            verdict = self._intake.judge_stamp(stamp_ns, now_ns, source)
             refusal = STAMP_REFUSALS.get(verdict)
             if refusal is not None:
-                self._refuse(refusal, f"stamp {stamp_ns} ns of camera {source!r} is {verdict.value}")
+                clock = clock_difference(stamp_ns, now_ns)
+                self._refuse(refusal, f"stamp {stamp_ns} ns of camera {source!r} is {verdict.value}{clock}")
                 return
             if verdict is StampVerdict.JUMPED_BACK:
                 self._clock_jumps += 1
@@ -324,7 +326,8 @@ class Ingest:
             if waited_s < self._tf_timeout_s:
                 return _Search.WAITS
             bad = self._bad_transform(frame.message.header.frame_id)
-            self._refuse_pose(Refusal.NO_TRANSFORM if bad is None else Refusal.BAD_TRANSFORM, bad or str(error))
+            clock = clock_difference(frame.stamp_ns, self._now_ns())
+            self._refuse_pose(Refusal.NO_TRANSFORM if bad is None else Refusal.BAD_TRANSFORM, bad or f"{error}{clock}")
             return _Search.REFUSED
         try:
             validate_rigid(world_from_camera)  # links that are sound may add up to more than a float holds

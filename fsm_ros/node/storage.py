@@ -15,10 +15,13 @@ def confined_path(storage_dir: str, name: str) -> Path:
         name: relative to it; the suffix is added where it is missing.
 
     Raises:
-        ValueError: empty, or outside of the folder once all links are followed, or links that lead nowhere.
+        ValueError: empty, not printable or beginning with ``~``, outside of the folder once all links are followed,
+            links that lead nowhere, or something there that is no regular file.
     """
-    if not name.strip() or "\0" in name:
+    if not name.strip():
         raise ValueError("path is empty: name a file below storage_dir")
+    if not name.isprintable() or name.startswith("~"):
+        raise ValueError(f"{name!r} is no name for a file: use printable characters, and no ~ at its beginning")
     try:
         root = Path(storage_dir).expanduser().resolve()
         path = (root / name).resolve()
@@ -28,4 +31,7 @@ def confined_path(storage_dir: str, name: str) -> Path:
         raise ValueError(f"{name!r} below storage_dir ({storage_dir}) cannot be followed: {error}") from error
     if root not in path.parents:
         raise ValueError(f"{name!r} lies outside of storage_dir ({root}): use a path relative to it")
+    if path.exists() and not path.is_file():
+        # A pipe would be waited for without end, by a thread that nothing can wake.
+        raise ValueError(f"{name!r} below storage_dir is no regular file: choose another name")
     return path

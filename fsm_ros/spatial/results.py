@@ -121,7 +121,7 @@ class ObserveReport:
         chunks_observed: since the last reset.
         views_observed: since the last reset.
         layers: what it did to each layer; empty where it failed.
-        surprise_psnr: PSNR of the chunk's own views rendered before it was observed, dB; NaN where not measured.
+        prediction_psnr: PSNR of the chunk's own views rendered before it was observed, dB; NaN where not measured.
         retention_psnr: PSNR of remembered keyframes rendered now, dB; NaN where not measured.
         retention_views: how many keyframes that is the mean over.
         observe_s: seconds to write the chunk, measurements not counted.
@@ -139,7 +139,7 @@ class ObserveReport:
     chunks_observed: int
     views_observed: int
     layers: tuple[LayerReport, ...] = ()
-    surprise_psnr: float = float("nan")
+    prediction_psnr: float = float("nan")
     retention_psnr: float = float("nan")
     retention_views: int = 0
     observe_s: float = float("nan")

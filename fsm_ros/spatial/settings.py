@@ -65,7 +65,7 @@ class MemorySettings:
         horizon_s: seconds that the model's time axis spans.
         reservoir: how many old keyframes are remembered as images.
         retention_views: how many of them are rendered after each chunk; 0 measures no retention.
-        measure_surprise: render each chunk's own views before it is observed.
+        measure_prediction: render each chunk's own views before it is observed.
         render_resolution: at which size large views are rendered.
         max_pixels: the largest view that is rendered.
         seed: of the reservoir.
@@ -87,7 +87,7 @@ class MemorySettings:
     horizon_s: float = 60.0
     reservoir: int = 16
     retention_views: int = 4
-    measure_surprise: bool = True
+    measure_prediction: bool = True
     render_resolution: RenderResolution = RenderResolution.MEMORY
     max_pixels: int = 640 * 480
     seed: int = 0

@@ -134,7 +134,7 @@ class SpatialMemory:
             return failed_report(chunk, before, Failure(FailureKind.BAD_REQUEST, message))
         try:
             scene, exit_ = self._scene_for(chunk)
-            surprise = self._surprise(scene, chunk)
+            prediction = self._prediction(scene, chunk)
             started = self._now()
             scene = self._written(scene, chunk)
             observe_s = self._now() - started
@@ -157,7 +157,7 @@ class SpatialMemory:
             chunks_observed=scene.chunks_observed,
             views_observed=scene.views_observed,
             layers=_layer_reports(scene.state),
-            surprise_psnr=surprise,
+            prediction_psnr=prediction,
             retention_psnr=retention,
             retention_views=retention_views,
             observe_s=observe_s,
@@ -372,8 +372,8 @@ class SpatialMemory:
 
     # --- measuring -------------------------------------------------------------------------------------------------
 
-    def _surprise(self, scene: Scene, chunk: Chunk) -> float:
-        if not self._settings.measure_surprise or scene.chunks_observed == 0:
+    def _prediction(self, scene: Scene, chunk: Chunk) -> float:
+        if not self._settings.measure_prediction or scene.chunks_observed == 0:
             return float("nan")
         return self._psnr(scene, chunk.frames)
 

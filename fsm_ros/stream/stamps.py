@@ -10,6 +10,29 @@ RUN_OF_A_JUMP = 3
 bag. Fewer are stragglers."""
 
 
+ANOTHER_CLOCK_S = 30.0
+"""Stamps that are so far from a running clock were not taken from it."""
+_UNITS = (("years", 365.25 * 86400.0), ("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0), ("s", 1.0))
+
+
+def clock_difference(stamp_ns: int, now_ns: int) -> str:
+    """What to add to the reason of a refused frame where its stamp is of another clock; else nothing.
+
+    Args:
+        stamp_ns: of the frame.
+        now_ns: the clock, nanoseconds; 0 where it does not run yet.
+    """
+    apart_s = (stamp_ns - now_ns) / 1e9
+    if now_ns <= 0 or abs(apart_s) < ANOTHER_CLOCK_S:
+        return ""
+    unit, length_s = next((unit, length) for unit, length in _UNITS if abs(apart_s) >= 2 * length)
+    side = "ahead of" if apart_s > 0 else "behind"
+    return (
+        f"; the camera's clock is {abs(apart_s) / length_s:.0f} {unit} {side} this node's: synchronise them, or set "
+        "use_sim_time and play a recording with --clock"
+    )
+
+
 class StampVerdict(Enum):
     """What to make of a stamp."""
 

@@ -133,12 +133,12 @@ def quality_columns(runs: Sequence[Run]) -> list[Column]:
             lambda row: row.gap_when_new,
         ),
         Column(
-            "surprise",
+            "prediction",
             "dB",
             "PSNR of a chunk's own views before it is observed",
             2,
             Better.NEITHER,
-            lambda row: row.surprise,
+            lambda row: row.prediction,
         ),
         Column(
             "retention",

@@ -63,7 +63,7 @@ def plots(runs: Sequence[Run], prefix: str) -> list[PlotGroup]:
     if len({run.recording for run in runs}) != 1:
         raise ValueError("plots are of the runs of one recording")
     return [
-        PlotGroup("Quality", ((_over_time(runs, prefix), _gap(runs, prefix), _surprise(runs, prefix)),)),
+        PlotGroup("Quality", ((_over_time(runs, prefix), _gap(runs, prefix), _prediction(runs, prefix)),)),
         PlotGroup("Forgetting", ((_by_age(runs, prefix), *_matrices(runs, prefix)),)),
         PlotGroup(
             "Between and beyond the observed cameras",
@@ -103,18 +103,18 @@ def _gap(runs: Sequence[Run], prefix: str) -> Plot:
     return _curves("gap", "Overfitting gap", told, curves, "chunk", "observed − held-out, dB", prefix, why, True)
 
 
-def _surprise(runs: Sequence[Run], prefix: str) -> Plot:
+def _prediction(runs: Sequence[Run], prefix: str) -> Plot:
     told = (
-        "Surprise (strong): how well a chunk's views were foretold before it was observed; low means new. "
+        "Prediction (strong): how well a chunk's views were rendered before it was observed; low means new. "
         "Retention (faint): how well old keyframes are still rendered after each chunk; falling means forgetting."
     )
-    curves = _of_chunks(runs, lambda chunk: chunk.surprise_psnr)
+    curves = _of_chunks(runs, lambda chunk: chunk.prediction_psnr)
     for place, run in enumerate(runs):
         chunks = observed_chunks(run)
         scores = [chunk.retention_psnr for chunk in chunks]
         curves.append(Curve("", style(place), [c.number for c in chunks], scores, faint=True, dots=len(chunks) == 1))
     why = "neither was measured"
-    return _curves("surprise", "Surprise and retention", told, curves, "chunk", PSNR_LABEL, prefix, why, True)
+    return _curves("prediction", "Prediction and retention", told, curves, "chunk", PSNR_LABEL, prefix, why, True)
 
 
 def _by_age(runs: Sequence[Run], prefix: str) -> Plot:

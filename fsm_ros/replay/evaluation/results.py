@@ -120,7 +120,7 @@ class ChunkResult:
         epoch: of the memory, after it.
         epoch_began: why a new epoch began with it; empty where none did.
         failure: why it could not be observed; empty where it was.
-        surprise_psnr: dB, as the node publishes it; NaN where not measured.
+        prediction_psnr: dB, as the node publishes it; NaN where not measured.
         retention_psnr: likewise.
         held_out_psnr: dB, of its own held-out views right after it; NaN where it has none.
         observed_psnr: dB, of its own keyframes right after it.
@@ -139,7 +139,7 @@ class ChunkResult:
     epoch: int
     epoch_began: str
     failure: str
-    surprise_psnr: float
+    prediction_psnr: float
     retention_psnr: float
     held_out_psnr: float
     observed_psnr: float

@@ -214,7 +214,7 @@ class _Evaluation:
                 epoch=report.epoch,
                 epoch_began="" if report.epoch_began is None else report.epoch_began.value,
                 failure="" if report.failure is None else report.failure.message,
-                surprise_psnr=report.surprise_psnr,
+                prediction_psnr=report.prediction_psnr,
                 retention_psnr=report.retention_psnr,
                 held_out_psnr=own,
                 observed_psnr=float(np.mean(seen)) if seen else _NAN,

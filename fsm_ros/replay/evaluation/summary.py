@@ -62,7 +62,7 @@ class SummaryRow:
         gap: dB: observed views minus held-out ones, both rendered by the fast weights alone after the whole stream; a
             kept photograph would be shown as it is.
         gap_when_new: dB: the same of each chunk right after it was observed, mean over the chunks.
-        surprise: dB, mean over the chunks.
+        prediction: dB, mean over the chunks.
         retention: dB, mean over the chunks.
         observe: how long it took to write a chunk.
         render: how long it took to render a view.
@@ -89,7 +89,7 @@ class SummaryRow:
     backward_transfer: float = NAN
     gap: float = NAN
     gap_when_new: float = NAN
-    surprise: float = NAN
+    prediction: float = NAN
     retention: float = NAN
     observe: Percentiles = Percentiles()
     render: Percentiles = Percentiles()
@@ -232,7 +232,7 @@ def _row(run: Run) -> SummaryRow:
         backward_transfer=backward_transfer(run.forgetting),
         gap=observed.value - held_out.value,
         gap_when_new=mean(chunk.observed_psnr - chunk.held_out_psnr for chunk in chunks).value,
-        surprise=mean(chunk.surprise_psnr for chunk in chunks).value,
+        prediction=mean(chunk.prediction_psnr for chunk in chunks).value,
         retention=mean(chunk.retention_psnr for chunk in chunks).value,
         observe=percentiles_ms([chunk.observe_s for chunk in chunks]),
         render=percentiles_ms(run.render_s),
