@@ -22,6 +22,7 @@ from fsm_ros.node.diagnostics import (  # noqa: E402
     INPUT_SILENT_S,
     WORKER_STUCK_S,
     Health,
+    Troubles,
     diagnostic_array,
     memory_message,
 )
@@ -111,6 +112,24 @@ def values_of(status: DiagnosticStatus) -> dict[str, str]:
 def test_an_intake_that_has_ended_is_an_error_and_not_frames_that_come_too_fast() -> None:
     status = statuses(input=input_status(alive=False))["input"]
     assert status.level == ERROR and "has ended" in status.message
+
+
+def test_a_topic_whose_qos_does_not_fit_is_a_status_and_not_only_a_line_in_the_log() -> None:
+    told = "published with a QoS that this subscription cannot receive: image_raw (reliability)"
+    assert told in statuses(unheard=told, input=input_status(last_frame_s=None))["input"].message
+    status = statuses(unheard=told)["input"]
+    assert status.level == WARN and status.message == told
+    status = statuses(tf_unheard="/tf (reliability)", transforms=(0, 0))["tf"]
+    assert status.level == ERROR and "/tf (reliability)" in status.message
+    assert statuses(tf_unheard="/tf_static (durability)")["tf"].level == WARN
+
+
+def test_what_the_middleware_loses_is_a_warning_with_the_remedy_for_as_long_as_it_happens() -> None:
+    status = statuses(lost=9, before=Troubles(lost=4))["input"]
+    assert (
+        status.level == WARN and "lost 5 camera messages" in status.message and "docs/middleware.md" in status.message
+    )
+    assert statuses(lost=9, before=Troubles(lost=9))["input"].level == OK
 
 
 def test_calibrations_that_are_carried_on_are_told() -> None:

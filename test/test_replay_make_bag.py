@@ -278,6 +278,21 @@ def test_the_command_converts_a_folder_and_tells_what_it_wrote(
     assert "exists already" in capsys.readouterr().err
 
 
+def test_the_command_tells_what_it_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder from which two photos are gone and one was never placed becomes a recording of the others."""
+    file = folder(tmp_path / "posed") / "transforms.json"
+    said = json.loads(file.read_text())
+    said["frames"] += [
+        {"file_path": "images/gone.png", "transform_matrix": np.eye(4).tolist()},
+        {"file_path": "images/0.png", "transform_matrix": None},
+    ]
+    file.write_text(json.dumps(said))
+    assert make_bag.main([str(tmp_path / "posed"), "--out", str(tmp_path / "bag")]) == 0
+    told = capsys.readouterr().out
+    assert "5 images" in told
+    assert "left out 2 of 7 images" in told and "1 without an image file" in told and "1 without a pose" in told
+
+
 def test_the_command_records_a_scene_and_tells_what_it_wrote(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rclpy.event_handler import QoSMessageLostInfo, SubscriptionEventCallbacks
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -12,27 +12,29 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from fsm_ros.configuration.table import Reliability, Transport
 from fsm_ros.configuration.values import Values
+from fsm_ros.node.delivery import Delivery
 from fsm_ros.node.ingest import Ingest
 
 
 class CameraSubscriptions:
     """Feeds the ingest from one or several cameras."""
 
-    def __init__(self, node: Node, ingest: Ingest, values: Values) -> None:
+    def __init__(self, node: Node, ingest: Ingest, values: Values, delivery: Delivery) -> None:
         """Subscribe.
 
         Args:
             node: the node; topics are relative to its namespace.
             ingest: where messages go.
             values: the node's parameters.
+            delivery: told what the middleware does not deliver.
         """
         self._node = node
+        self._delivery = delivery
         self._ingest = ingest
         self._transport = values.choice("input.transport", Transport)
         self._qos = _sensor_qos(values.choice("input.reliability", Reliability), values["input.queue_size"])
         self._images: dict[tuple[str, type[Image | CompressedImage]], Subscription] = {}
         self._infos: list[Subscription] = []
-        self._lost = 0
         try:
             for name in values["cameras"]:
                 self._subscribe(name)
@@ -52,11 +54,6 @@ class CameraSubscriptions:
         """Names of all subscribed topics, remapped."""
         names = (subscription.topic_name for subscription in [*self._images.values(), *self._infos])
         return list(dict.fromkeys(names))
-
-    @property
-    def lost(self) -> int:
-        """Messages that were lost between publisher and subscription, as far as the middleware knows."""
-        return self._lost
 
     def _subscribe(self, name: str) -> None:
         prefix = f"{name}/" if name else ""
@@ -79,7 +76,9 @@ class CameraSubscriptions:
                 _latched_qos(self._qos.depth) if latched else self._qos,
                 # That a volatile publisher does not match the latched subscription is as it should be.
                 event_callbacks=(
-                    SubscriptionEventCallbacks(incompatible_qos=lambda _: None) if latched else self._events()
+                    SubscriptionEventCallbacks(incompatible_qos=lambda _: None)
+                    if latched
+                    else self._delivery.events(topic)
                 ),
                 qos_overriding_options=None if latched else QoSOverridingOptions.with_default_policies(),
             )
@@ -92,7 +91,7 @@ class CameraSubscriptions:
                 topic,
                 lambda message: self._on_image(name, message),
                 self._qos,
-                event_callbacks=self._events(),
+                event_callbacks=self._delivery.events(topic),
                 qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             )
         except InvalidTopicNameException as error:
@@ -106,18 +105,6 @@ class CameraSubscriptions:
             unused = self._images.pop((name, other), None)
             if unused is not None:
                 self._node.destroy_subscription(unused)
-
-    def _events(self) -> SubscriptionEventCallbacks:
-        def on_lost(event: QoSMessageLostInfo) -> None:
-            self._lost += event.total_count_change
-
-        return SubscriptionEventCallbacks(
-            message_lost=on_lost,
-            incompatible_qos=lambda event: self._node.get_logger().warning(
-                "a camera topic is published with a QoS that this subscription cannot receive (policy "
-                f"{event.last_policy_kind}): set input.reliability, or override the QoS of the topic"
-            ),
-        )
 
 
 def _sensor_qos(reliability: Reliability, depth: int) -> QoSProfile:

@@ -35,11 +35,13 @@ class Troubles:
         refused: frames, by reason.
         chunks_dropped: chunks that a full queue lost.
         jumps: jumps of the pose.
+        lost: camera messages that the middleware lost.
     """
 
     refused: Mapping[Refusal, int] = field(default_factory=dict)
     chunks_dropped: int = 0
     jumps: int = 0
+    lost: int = 0
 
 
 class RecentTroubles:
@@ -81,6 +83,8 @@ class Health:
         checkpoint: where the weights came from.
         before: the troubles that are long past; levels are those of what came since.
         scene: what the memory holds now; it may have been loaded, with no chunk observed since.
+        unheard: camera topics whose QoS does not fit, and the remedy; empty where all do.
+        tf_unheard: likewise of /tf and /tf_static.
     """
 
     ledger: LedgerSnapshot
@@ -94,6 +98,8 @@ class Health:
     checkpoint: str
     before: Troubles = field(default_factory=Troubles)
     scene: Scene | None = None
+    unheard: str = ""
+    tf_unheard: str = ""
 
     def refused_lately(self, reason: Refusal) -> int:
         """Frames that were refused for a reason in the last seconds."""
@@ -186,12 +192,21 @@ def _input(health: Health) -> DiagnosticStatus:
     elif health.paused:
         level, message = DiagnosticStatus.OK, "paused"
     elif status.last_frame_s is None:
-        level, message = DiagnosticStatus.ERROR, "no image yet: check the topic names and remaps, and the QoS"
+        cause = health.unheard or "check the topic names and remaps, and the QoS"
+        level, message = DiagnosticStatus.ERROR, f"no image yet: {cause}"
+    elif health.unheard:
+        level, message = DiagnosticStatus.WARN, health.unheard
     elif silent_s > INPUT_SILENT_S:
         level, message = DiagnosticStatus.WARN, f"no image for {silent_s:.0f} s"
     elif worrying:
         worst = max(worrying, key=health.refused_lately)
         level, message = DiagnosticStatus.WARN, f"{worst.value}: {worst.remedy}"
+    elif health.lost > health.before.lost:
+        level, message = (
+            DiagnosticStatus.WARN,
+            f"the middleware lost {health.lost - health.before.lost} camera messages lately: images may be larger than "
+            "its shared memory holds, or the queue too short; publish reliably, or see docs/middleware.md",
+        )
     else:
         level, message = DiagnosticStatus.OK, "frames arrive"
     return _status(
@@ -221,8 +236,10 @@ def _tf(health: Health) -> DiagnosticStatus:
     if received == 0:
         level, message = (
             DiagnosticStatus.ERROR,
-            "no transform yet: check that /tf and /tf_static are published",
+            f"no transform yet: {health.tf_unheard or 'check that /tf and /tf_static are published'}",
         )
+    elif health.tf_unheard:
+        level, message = DiagnosticStatus.WARN, health.tf_unheard
     elif any(map(health.refused_lately, reasons)):
         level, message = DiagnosticStatus.WARN, status.last_tf_error
     elif status.jumps > health.before.jumps:

@@ -26,6 +26,7 @@ from fsm_ros.engine import MemoryEngine
 from fsm_ros.memory.checkpoint import CheckpointError
 from fsm_ros.node.cameras import CameraSubscriptions
 from fsm_ros.node.conversions import ns_to_stamp
+from fsm_ros.node.delivery import Delivery
 from fsm_ros.node.diagnostics import Health, RecentTroubles, Troubles, diagnostic_array, memory_message
 from fsm_ros.node.gate import ViewGate
 from fsm_ros.node.ingest import Ingest
@@ -82,6 +83,8 @@ class _Active:
     poses: PoseSource
     ingest: Ingest
     cameras: CameraSubscriptions
+    delivery: Delivery
+    tf_delivery: Delivery
     troubles: RecentTroubles
     timers: tuple[Timer, ...]
 
@@ -152,7 +155,8 @@ class FsmNode(LifecycleNode):
         values = parts.values
         memory_frame = values["memory.frame_id"]
         with ExitStack() as undo:
-            poses = PoseSource(self, values["tf.cache"], values["render.frame_id"])
+            delivery, tf_delivery = Delivery(self), Delivery(self)
+            poses = PoseSource(self, values["tf.cache"], values["render.frame_id"], tf_delivery)
             undo.callback(poses.close)
             ingest = Ingest(
                 parts.engine,
@@ -163,7 +167,7 @@ class FsmNode(LifecycleNode):
                 parts.ledger,
             )
             try:
-                cameras = CameraSubscriptions(self, ingest, values)
+                cameras = CameraSubscriptions(self, ingest, values, delivery)
             except ValueError as error:
                 self.get_logger().error(f"cannot be activated: {error}")
                 return TransitionCallbackReturn.FAILURE
@@ -173,7 +177,7 @@ class FsmNode(LifecycleNode):
             self.create_timer(TICK_S, self._on_tick, clock=steady),
             self.create_timer(values["diagnostics.period"], self._publish_diagnostics, clock=steady),
         )
-        self._active = _Active(poses, ingest, cameras, RecentTroubles(), timers)
+        self._active = _Active(poses, ingest, cameras, delivery, tf_delivery, RecentTroubles(), timers)
         self._jumps_told = 0
         ingest.start()
         parts.gate.open(poses.lookup)
@@ -313,11 +317,14 @@ class FsmNode(LifecycleNode):
             last_report=report,
             paused=active.ingest.is_paused,
             transforms=(active.poses.received, active.poses.refused),
-            lost=active.cameras.lost,
+            lost=active.delivery.lost,
+            unheard=active.delivery.mismatch,
+            tf_unheard=active.tf_delivery.mismatch,
             device=parts.engine.memory.device,
             checkpoint=parts.values["model.checkpoint"],
             before=active.troubles.before(
-                Troubles(ledger.refused, engine.chunks_dropped, status.jumps), time.monotonic()
+                Troubles(ledger.refused, engine.chunks_dropped, status.jumps, active.delivery.lost),
+                time.monotonic(),
             ),
             scene=scene,
         )

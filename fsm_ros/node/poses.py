@@ -7,6 +7,7 @@ interpolation. Look-ups never wait.
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +22,7 @@ from tf2_msgs.msg import TFMessage
 
 from fsm_ros.messages.stamps import NANOSECONDS, stamp_to_ns
 from fsm_ros.node.conversions import matrix
+from fsm_ros.node.delivery import Delivery
 from fsm_ros.stream.transform_buffer import TransformBuffer
 from fsm_ros.stream.transforms import StampedTransform, TransformError
 
@@ -109,12 +111,13 @@ class Tf2Backend:
 class PoseSource:
     """Subscribes to /tf and /tf_static and answers look-ups. Look-ups may come from any thread."""
 
-    def __init__(self, node: Node, cache_s: float, rendered_frame: str) -> None:
+    def __init__(self, node: Node, cache_s: float, rendered_frame: str, delivery: Delivery) -> None:
         """Subscribe on a node.
 
         Args:
             node: the node.
             cache_s: how long transforms are kept.
+            delivery: told what the middleware does not deliver.
             rendered_frame: the frame that the node itself publishes for rendered views. It is not listened to: it jumps
                 through time as the requests do, which would look like a clock that was set back.
         """
@@ -134,8 +137,14 @@ class PoseSource:
         )
         # Absolute names: TF is one tree for the whole robot, and remapped where it is not.
         self._subscriptions: list[Subscription] = [
-            node.create_subscription(TFMessage, "/tf", lambda m: self._on_message(m, is_static=False), dynamic),
-            node.create_subscription(TFMessage, "/tf_static", lambda m: self._on_message(m, is_static=True), static),
+            node.create_subscription(
+                TFMessage,
+                topic,
+                partial(self._on_message, is_static=is_static),
+                qos,
+                event_callbacks=delivery.events(topic),
+            )
+            for topic, qos, is_static in (("/tf", dynamic, False), ("/tf_static", static, True))
         ]
 
     @property

@@ -172,7 +172,7 @@ def _convert(given: Mapping[str, Any]) -> str:
         )
     finally:
         source.close()
-    notes = ""
+    notes = "".join(f"; {note}" for note in source.notes)
     if done.moved_apart:
         notes += f"; {done.moved_apart} that had the moment of another were moved on by a microsecond each"
     return f"{_told(done.path, done.images, done.duration_s, done.topics)}{notes}"

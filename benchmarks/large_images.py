@@ -1,0 +1,113 @@
+"""How many raw images of a camera arrive on one machine, by the transports of Fast DDS and by QoS.
+
+A publisher in a process of its own sends 640x480 rgb8 images (0.9 MB) with their camera_info at 30 Hz; a subscriber in
+another one counts. The transports are chosen by FASTDDS_BUILTIN_TRANSPORTS, which both processes must have.
+
+    python benchmarks/large_images.py [--seconds 10] [--rate 30] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import array
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import rclpy
+from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+
+from fsm_ros.replay.ros_domain import LAST, free_domain
+
+WIDTH, HEIGHT = 640, 480
+TRANSPORTS = ("DEFAULT", "LARGE_DATA", "UDPv4")
+TOPIC = "large_images/image_raw"
+
+
+def main() -> int:
+    """Run the command; returns its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--rate", type=float, default=30.0, help="images a second (%(default)s)")
+    parser.add_argument("--json", type=Path, help="write the figures")
+    parser.add_argument("--publish", choices=["reliable", "best_effort"], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.publish is not None:
+        return _publish(options.publish, options.seconds, options.rate)
+    found = []
+    print("| transports | QoS | sent | received | share |\n|---|---|---|---|---|")
+    for transports in TRANSPORTS:
+        for reliability in ("best_effort", "reliable"):
+            sent, received = _measured(transports, reliability, options.seconds, options.rate)
+            found.append({"transports": transports, "qos": reliability, "sent": sent, "received": received})
+            print(f"| {transports} | {reliability} | {sent} | {received} | {received / max(sent, 1):.1%} |", flush=True)
+    if options.json is not None:
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _measured(transports: str, reliability: str, seconds: float, rate: float) -> tuple[int, int]:
+    domain = str(free_domain(range(os.getpid() % LAST, os.getpid() % LAST + LAST)))
+    environment = os.environ | {
+        "ROS_DOMAIN_ID": domain,
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "FASTDDS_BUILTIN_TRANSPORTS": transports,
+    }
+    command = [sys.executable, __file__, "--seconds", str(seconds), "--rate", str(rate), "--publish", reliability]
+    # The subscriber is a child, too: transports are chosen when the library is loaded.
+    counter = [sys.executable, "-c", _COUNTER, TOPIC, reliability, str(seconds + 8.0)]
+    with subprocess.Popen(counter, env=environment, stdout=subprocess.PIPE, text=True) as listening:
+        sent = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+        received = listening.communicate()[0]
+    return int(sent), int(received)
+
+
+_COUNTER = """
+import sys, time, rclpy
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+topic, reliability, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
+rclpy.init()
+node = rclpy.create_node("counter")
+count = 0
+def heard(_):
+    global count
+    count += 1
+qos = QoSProfile(depth=30, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy[reliability.upper()])
+node.create_subscription(Image, topic, heard, qos)
+end = time.monotonic() + seconds
+while time.monotonic() < end:
+    rclpy.spin_once(node, timeout_sec=0.1)
+print(count)
+"""
+
+
+def _publish(reliability: str, seconds: float, rate: float) -> int:
+    rclpy.init()
+    node = Node("camera")
+    qos = QoSProfile(depth=5, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy[reliability.upper()])
+    publisher = node.create_publisher(Image, TOPIC, qos)
+    image = Image(width=WIDTH, height=HEIGHT, encoding="rgb8", step=3 * WIDTH)
+    image.data = array.array("B", os.urandom(3 * WIDTH * HEIGHT))
+    deadline = time.monotonic() + 5.0
+    while publisher.get_subscription_count() == 0 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    begun, sent = time.monotonic(), 0
+    while time.monotonic() - begun < seconds:
+        image.header.stamp = node.get_clock().now().to_msg()
+        publisher.publish(image)
+        sent += 1
+        time.sleep(max(0.0, begun + sent / rate - time.monotonic()))
+    time.sleep(1.0)
+    print(sent)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
