@@ -58,6 +58,10 @@ def changed(info: CameraInfo, **fields: object) -> CameraInfo:
     return info
 
 
+def lens_of(focal_px: float) -> list[float]:
+    return [focal_px, 0.0, 100.0, 0.0, focal_px, 100.0, 0.0, 0.0, 1.0]
+
+
 NO_FOCAL_LENGTH = changed(camera_info(64, 64), k=[0.0, 0.0, 31.5, 0.0, 0.0, 31.5, 0.0, 0.0, 1.0])
 
 # What is wrong, and what the message has to say about it.
@@ -69,10 +73,11 @@ IMPOSSIBLE: dict[str, tuple[PoseStamped, CameraInfo, str]] = {
     "NaN orientation": (pose_in("map", quaternion=(NAN, 0.0, 0.0, 1.0)), CameraInfo(), "not finite"),
     "too far": (pose_in("map", (1e300, 0.0, 0.0)), CameraInfo(), "less extreme"),
     "focal length 0": (pose_in("map"), NO_FOCAL_LENGTH, "focal lengths"),
-    "unknown lens": (pose_in("map"), changed(camera_info(64, 64), distortion_model="mystery"), "mystery"),
+    "unknown lens": (pose_in("map"), changed(camera_info(64, 64), distortion_model="mystery", d=[0.1]), "mystery"),
+    "too much in one picture": (pose_in("map"), camera_info(4000, 3000), "degrees wide"),
     "width without height": (pose_in("map"), camera_info(64, 0), "width and height"),
-    "too many pixels": (pose_in("map"), camera_info(4000, 3000), "render.max_pixels"),
-    "too wide": (pose_in("map"), camera_info(2**32 - 1, 1), "render.max_pixels"),
+    "too many pixels": (pose_in("map"), changed(camera_info(4000, 3000), k=lens_of(4e3)), "render.max_pixels"),
+    "too wide": (pose_in("map"), changed(camera_info(2**32 - 1, 1), k=lens_of(4e9)), "render.max_pixels"),
 }
 
 

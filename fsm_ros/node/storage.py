@@ -33,5 +33,5 @@ def confined_path(storage_dir: str, name: str) -> Path:
         raise ValueError(f"{name!r} lies outside of storage_dir ({root}): use a path relative to it")
     if path.exists() and not path.is_file():
         # A pipe would be waited for without end, by a thread that nothing can wake.
-        raise ValueError(f"{name!r} below storage_dir is no regular file: choose another name")
+        raise ValueError(f"{path} is no regular file: choose another name")
     return path
