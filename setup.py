@@ -37,7 +37,6 @@ setup(
         "einops",
         "huggingface_hub",
         "rosbags",
-        "rosbags-image",
         "safetensors",
         "setuptools",
         "torch>=2.6",

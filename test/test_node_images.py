@@ -126,6 +126,20 @@ def test_an_image_that_was_encoded_here_decodes_to_itself() -> None:
     assert np.array_equal(decode(encode(flipped, "", Time())), flipped), "a view of an array, too"
 
 
+def test_what_is_sent_is_what_cv_bridge_would_have_sent() -> None:
+    cv_bridge = pytest.importorskip("cv_bridge", reason="cv_bridge is not on PyPI")
+    for message, theirs in (
+        (encode(PIXELS, "", Time()), cv_bridge.CvBridge().cv2_to_imgmsg(PIXELS, "rgb8")),
+        (
+            encode_floats(np.eye(3, dtype=np.float32), "", Time()),
+            cv_bridge.CvBridge().cv2_to_imgmsg(np.eye(3, dtype=np.float32), "32FC1"),
+        ),
+    ):
+        names = ("height", "width", "encoding", "is_bigendian", "step")
+        assert [getattr(message, name) for name in names] == [getattr(theirs, name) for name in names]
+        assert bytes(message.data) == bytes(theirs.data)
+
+
 @settings(deadline=None)
 @given(height=st.integers(1, 9), width=st.integers(1, 9), seed=st.integers(0, 1000))
 def test_encoding_then_decoding_changes_nothing(height: int, width: int, seed: int) -> None:

@@ -173,7 +173,7 @@ class TestWhatIsNotInstalled:
     @pytest.mark.parametrize(
         ("kind", "missing", "reason"),
         [
-            (SourceKind.BAG, "rosbags.highlevel", "needs rosbags.highlevel: pip install rosbags rosbags-image"),
+            (SourceKind.BAG, "rosbags.highlevel", "needs rosbags.highlevel: pip install rosbags"),
             (SourceKind.FOLDER, "PIL", "needs Pillow: pip install pillow"),
             (SourceKind.VIDEOS, "cv2", "needs OpenCV: pip install opencv-python-headless"),
         ],

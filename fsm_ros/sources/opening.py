@@ -125,7 +125,7 @@ def open_source(
 
 def needs_rosbags(path: Path, error: ModuleNotFoundError) -> SourceError:
     """What to say where a bag cannot be read for want of a package."""
-    return SourceError(f"{path} is a rosbag, and reading it needs {error.name}: pip install rosbags rosbags-image")
+    return SourceError(f"{path} is a rosbag, and reading it needs {error.name}: pip install rosbags")
 
 
 def _folder_kind(path: Path) -> SourceKind:
