@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from rosbags.typesys.stores import ros1_noetic as ros1
 from rosbags.typesys.stores import ros2_jazzy as ros
 
-from fsm_ros.messages.calibrations import Calibration, CameraInfo, calibration_at
+from fsm_ros.messages.calibrations import Calibration, calibration_at
+from fsm_ros.messages.fields import CameraInfo
 from fsm_ros.stream.calibration import SizeMismatchError
 from fsm_ros.stream.frame import Camera, Distortion
 
@@ -51,36 +52,29 @@ def by_rclpy(**fields: Any) -> CameraInfo:  # noqa: ANN401
     return info
 
 
-def by_rosbags(**fields: Any) -> CameraInfo:  # noqa: ANN401
-    return ros.sensor_msgs__msg__CameraInfo(
-        header=ros.std_msgs__msg__Header(ros.builtin_interfaces__msg__Time(3, 4), "camera"),
+def recorded(types: Any, header: object, matrices: str, fields: dict[str, Any]) -> CameraInfo:  # noqa: ANN401
+    """Of rosbags' classes of one ROS; their matrices are called D, K, R, P or d, k, r, p."""
+    numbers = (fields["d"], fields["k"], EYE, fields["p"])
+    x, y, width, height = fields["roi"]
+    return types.sensor_msgs__msg__CameraInfo(
+        header=header,
         width=fields["width"],
         height=fields["height"],
         distortion_model=fields["model"],
-        d=np.array(fields["d"]),
-        k=np.array(fields["k"]),
-        r=np.array(EYE),
-        p=np.array(fields["p"]),
         binning_x=fields["binning"][0],
         binning_y=fields["binning"][1],
-        roi=ros.sensor_msgs__msg__RegionOfInterest(*fields["roi"][:2], *fields["roi"][3:1:-1], False),
+        roi=types.sensor_msgs__msg__RegionOfInterest(x, y, height, width, False),
+        **{name: np.array(values) for name, values in zip(matrices, numbers, strict=True)},
     )
+
+
+def by_rosbags(**fields: Any) -> CameraInfo:  # noqa: ANN401
+    return recorded(ros, ros.std_msgs__msg__Header(ros.builtin_interfaces__msg__Time(3, 4), "camera"), "dkrp", fields)
 
 
 def by_ros1(**fields: Any) -> CameraInfo:  # noqa: ANN401
-    return ros1.sensor_msgs__msg__CameraInfo(
-        header=ros1.std_msgs__msg__Header(0, ros1.builtin_interfaces__msg__Time(3, 4), "camera"),
-        width=fields["width"],
-        height=fields["height"],
-        distortion_model=fields["model"],
-        D=np.array(fields["d"]),
-        K=np.array(fields["k"]),
-        R=np.array(EYE),
-        P=np.array(fields["p"]),
-        binning_x=fields["binning"][0],
-        binning_y=fields["binning"][1],
-        roi=ros1.sensor_msgs__msg__RegionOfInterest(*fields["roi"][:2], *fields["roi"][3:1:-1], False),
-    )
+    stamp = ros1.builtin_interfaces__msg__Time(3, 4)
+    return recorded(ros1, ros1.std_msgs__msg__Header(0, stamp, "camera"), "DKRP", fields)
 
 
 EVERY_CLASS = pytest.mark.parametrize("info_of", [by_rclpy, by_rosbags, by_ros1])

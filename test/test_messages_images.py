@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from rosbags.typesys.stores import ros2_jazzy as ros
 
-from fsm_ros.messages.images import ImageMessage, ImageRefusedError, decode, image_size
+from fsm_ros.messages.fields import ImageMessage
+from fsm_ros.messages.images import decode, image_size
+from fsm_ros.messages.refused import ImageRefusedError
 from fsm_ros.stream.ledger import Refusal
 
 RNG = np.random.default_rng(0)

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-pytest.importorskip("rclpy", reason="needs ROS")
+rclpy = pytest.importorskip("rclpy", reason="needs ROS")
 from node_camera import Camera, camera_info, pose_in, raw_image  # noqa: E402
-from node_harness import Robot, active_node  # noqa: E402
+from node_harness import Robot, active_node, free_domain  # noqa: E402
+from rclpy.callback_groups import ReentrantCallbackGroup  # noqa: E402
+from rclpy.context import Context  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.node import Node  # noqa: E402
 from rclpy.qos import HistoryPolicy, QoSProfile  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from spatial_scenes import small_memory  # noqa: E402
+from std_srvs.srv import Trigger  # noqa: E402
 
 from fsm_ros.configuration.values import Values  # noqa: E402
 from fsm_ros.engine import MemoryEngine  # noqa: E402
+from fsm_ros.node.answering import serve_always  # noqa: E402
 from fsm_ros.node.ingest import Ingest  # noqa: E402
 from fsm_ros.stream.ledger import FrameLedger, Refusal  # noqa: E402
 from fsm_ros_msgs.srv import Recall, RenderView  # noqa: E402
@@ -144,3 +150,40 @@ def test_whatever_a_frame_meets_in_the_intake_it_is_counted_and_the_next_one_is_
         assert intake.ingest.status().alive
     finally:
         intake.ingest.stop()
+
+
+async def _later(fault: Exception) -> Trigger.Response:
+    raise fault
+
+
+@pytest.mark.parametrize("is_coroutine", [False, True], ids=["at once", "while it waits"])
+def test_a_service_that_meets_a_fault_answers_with_it_and_goes_on(is_coroutine: bool) -> None:
+    fault: Exception | None = RuntimeError("what nobody has thought of")
+
+    def serve(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response | Awaitable[Trigger.Response]:
+        if fault is None:
+            response.success = True
+            return response
+        if is_coroutine:
+            return _later(fault)
+        raise fault
+
+    context = Context()
+    rclpy.init(context=context, domain_id=free_domain())
+    node = Node("faulty", context=context, use_global_arguments=False, enable_rosout=False)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    try:
+        serve_always(node, Trigger, "faulty", serve, ReentrantCallbackGroup())
+        client = node.create_client(Trigger, "faulty")
+        for expected in (False, True):
+            future = client.call_async(Trigger.Request())
+            executor.spin_until_future_complete(future, timeout_sec=30.0)
+            answer = future.result()
+            assert answer is not None and answer.success is expected
+            assert ("RuntimeError: what nobody has thought of" in answer.message) is not expected
+            fault = None
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+        context.try_shutdown()

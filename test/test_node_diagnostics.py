@@ -26,7 +26,7 @@ from fsm_ros.node.diagnostics import (  # noqa: E402
     diagnostic_array,
     memory_message,
 )
-from fsm_ros.node.ingest import IngestStatus  # noqa: E402
+from fsm_ros.node.ingest_status import IngestStatus  # noqa: E402
 from fsm_ros.spatial.results import Failure, FailureKind, LayerReport, ObserveReport  # noqa: E402
 from fsm_ros.spatial.scene import failed_report  # noqa: E402
 from fsm_ros.spatial.settings import MemoryMode, MemorySettings  # noqa: E402

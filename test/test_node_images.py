@@ -17,7 +17,8 @@ pytest.importorskip("sensor_msgs", reason="needs the ROS messages")
 from builtin_interfaces.msg import Time  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
-from fsm_ros.messages.images import ImageRefusedError, check_message, decode  # noqa: E402
+from fsm_ros.messages.images import check_message, decode  # noqa: E402
+from fsm_ros.messages.refused import ImageRefusedError  # noqa: E402
 from fsm_ros.node.images import decode_floats, encode, encode_floats  # noqa: E402
 from fsm_ros.stream.ledger import Refusal  # noqa: E402
 

@@ -5,65 +5,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
-from fsm_ros.messages.stamps import Header, stamp_to_ns
+from fsm_ros.messages.fields import CameraInfo
+from fsm_ros.messages.stamps import stamp_to_ns
 from fsm_ros.stream.calibration import delivered_camera, lens_of
 from fsm_ros.stream.frame import Camera
 
 _PROJECTION_SIZE = 12
-
-
-class Window(Protocol):
-    """sensor_msgs/RegionOfInterest."""
-
-    @property
-    def x_offset(self) -> int:
-        """Its leftmost column."""
-
-    @property
-    def y_offset(self) -> int:
-        """Its uppermost row."""
-
-    @property
-    def width(self) -> int:
-        """Columns."""
-
-    @property
-    def height(self) -> int:
-        """Rows."""
-
-
-class CameraInfo(Protocol):
-    """sensor_msgs/CameraInfo; of ROS 1 or 2, so that its matrices have no name here."""
-
-    @property
-    def header(self) -> Header:
-        """Stamp and frame."""
-
-    @property
-    def width(self) -> int:
-        """Columns."""
-
-    @property
-    def height(self) -> int:
-        """Rows."""
-
-    @property
-    def distortion_model(self) -> str:
-        """The lens model's name."""
-
-    @property
-    def binning_x(self) -> int:
-        """Columns that are joined."""
-
-    @property
-    def binning_y(self) -> int:
-        """Rows that are joined."""
-
-    @property
-    def roi(self) -> Window:
-        """What is delivered."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +75,7 @@ class Calibration:
             ValueError: not calibrated, not finite, or a lens that is not known.
         """
         matrix, name = self.k, "K"
+        model, coefficients = self.distortion_model, self.d
         if self.is_rectified:
             if len(self.p) != _PROJECTION_SIZE or not any(self.p):
                 raise ValueError(
@@ -134,7 +83,8 @@ class Calibration:
                     "image_proc rectifies by, or set input.rectified to false"
                 )
             matrix, name = tuple(self.p[i] for i in (0, 1, 2, 4, 5, 6, 8, 9, 10)), "P"
-        distortion, coefficients = lens_of("" if self.is_rectified else self.distortion_model, self._coefficients)
+            model, coefficients = "", ()
+        distortion, coefficients = lens_of(model, coefficients)
         return delivered_camera(
             width=self.width,
             height=self.height,
@@ -157,10 +107,6 @@ class Calibration:
             return False
         return True
 
-    @property
-    def _coefficients(self) -> tuple[float, ...]:
-        return () if self.is_rectified else self.d
-
 
 def calibration_at(calibrations: Sequence[Calibration], stamp_ns: int) -> Calibration | None:
     """The calibration of an image: that of its stamp, else the newest before it, else the first after it.
@@ -181,8 +127,8 @@ def calibration_at(calibrations: Sequence[Calibration], stamp_ns: int) -> Calibr
     after = bisect_right(calibrations, stamp_ns, key=lambda calibration: calibration.stamp_ns)
     if after and calibrations[after - 1].stamp_ns == stamp_ns:
         return calibrations[after - 1]
-    candidates = [*reversed(calibrations[:after]), *calibrations[after:]]
-    return next((one for one in candidates if one.is_usable), candidates[0])
+    nearest_first = (*reversed(calibrations[:after]), *calibrations[after:])
+    return next((one for one in nearest_first if one.is_usable), nearest_first[0])
 
 
 def _numbers(info: CameraInfo, name: str) -> tuple[float, ...]:

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fsm_ros.messages.refused import unsupported
+
 DEPTH_ENCODINGS = ("16UC1", "32FC1")
 """What depth images have (REP-118)."""
 
@@ -32,12 +34,8 @@ _COLOURS = {
 }
 _GENERIC = {1: "mono", 3: "bgr", 4: "bgra"}
 """Nobody says what the channels of an 8UC3 are; cv_bridge and OpenCV take them for BGR."""
-_OPENCV_NAME = re.compile(r"(8|16|32|64)([USF])C(\d+)")
+_OPENCV_NAME = re.compile(r"(8|16|32|64)[USF]C\d+")
 _TO_EIGHT_BITS = ((np.arange(65536, dtype=np.uint32) + 128) // 257).astype(np.uint8)
-
-
-class EncodingError(ValueError):
-    """An encoding that is not known, or that holds no picture."""
 
 
 @dataclass(frozen=True)
@@ -65,29 +63,15 @@ class Encoding:
         """The encoding that a message names.
 
         Raises:
-            EncodingError: it is not known, or holds no picture.
+            ImageRefusedError: it is not known, or holds no picture.
         """
-        if name in _PACKED:
-            return _PACKED[name]
+        if name in _NAMED:
+            return _NAMED[name]
         if name in DEPTH_ENCODINGS:
-            raise EncodingError(
-                f"encoding {name!r} is that of depth (REP-118), not of a picture: take the colour image"
-            )
-        for family, (channels, conversion) in _COLOURS.items():
-            for bits in (8, 16):
-                if name == f"{family}{bits}":
-                    return cls(name, bits // 8, channels, conversion)
-        for pattern, conversion in _BAYER.items():
-            for bits in (8, 16):
-                if name == f"bayer_{pattern}{bits}":
-                    return cls(name, bits // 8, 1, conversion)
-        generic = _OPENCV_NAME.fullmatch(name)
-        if generic is None:
-            raise EncodingError(f"encoding {name!r} is unknown")
-        bits, kind, channels = int(generic[1]), generic[2], int(generic[3][:3])
-        if kind != "U" or bits > 16 or channels not in _GENERIC:
-            raise EncodingError(f"encoding {name!r} is no colour format")
-        return cls(name, bits // 8, *_COLOURS[_GENERIC[channels]])
+            raise unsupported(f"encoding {name!r} is that of depth (REP-118), not of a picture: take a colour topic")
+        if _OPENCV_NAME.fullmatch(name) is None:
+            raise unsupported(f"encoding {name!r} is unknown")
+        raise unsupported(f"encoding {name!r} is no colour format")
 
     def row_bytes(self, width: int) -> int:
         """Bytes that a row takes, without padding."""
@@ -101,10 +85,10 @@ class Encoding:
         """Check that an image may have this size.
 
         Raises:
-            EncodingError: it may not.
+            ImageRefusedError: it may not.
         """
         if (self.even_width and width % 2) or (self.chroma_rows and height % 2):
-            raise EncodingError(f"encoding {self.name!r} shares colours between pixels: {width}x{height} is odd")
+            raise unsupported(f"encoding {self.name!r} shares colours between pixels: {width}x{height} is odd")
 
     def rgb(self, rows: NDArray[np.uint8], width: int, *, big_endian: bool) -> NDArray[np.uint8]:
         """The picture, ``[height, width, 3]`` uint8.
@@ -125,11 +109,19 @@ class Encoding:
         return in_eight_bits(np.asarray(colours))
 
 
-_PACKED = {
-    **{name: Encoding(name, 1, 2, cv2.COLOR_YUV2RGB_UYVY, even_width=True) for name in ("uyvy", "yuv422")},
-    **{name: Encoding(name, 1, 2, cv2.COLOR_YUV2RGB_YUY2, even_width=True) for name in ("yuyv", "yuv422_yuy2")},
-    "nv12": Encoding("nv12", 1, 1, cv2.COLOR_YUV2RGB_NV12, even_width=True, chroma_rows=1),
-    "nv21": Encoding("nv21", 1, 1, cv2.COLOR_YUV2RGB_NV21, even_width=True, chroma_rows=1),
+_BITS = (8, 16)
+_NAMED = {
+    encoding.name: encoding
+    for encoding in (
+        *(Encoding(f"{family}{bits}", bits // 8, *how) for family, how in _COLOURS.items() for bits in _BITS),
+        *(Encoding(f"{bits}UC{n}", bits // 8, *_COLOURS[family]) for n, family in _GENERIC.items() for bits in _BITS),
+        *(Encoding(f"bayer_{name}{bits}", bits // 8, 1, code) for name, code in _BAYER.items() for bits in _BITS),
+        *(Encoding(name, 1, 2, cv2.COLOR_YUV2RGB_UYVY, even_width=True) for name in ("uyvy", "yuv422")),
+        *(Encoding(name, 1, 2, cv2.COLOR_YUV2RGB_YUY2, even_width=True) for name in ("yuyv", "yuv422_yuy2")),
+        Encoding("nv12", 1, 1, cv2.COLOR_YUV2RGB_NV12, even_width=True, chroma_rows=1),
+        Encoding("nv21", 1, 1, cv2.COLOR_YUV2RGB_NV21, even_width=True, chroma_rows=1),
+    )
+    if encoding.name not in DEPTH_ENCODINGS
 }
 
 
@@ -137,12 +129,12 @@ def in_eight_bits(colours: NDArray[Any]) -> NDArray[np.uint8]:
     """The same picture with 8 bits a channel, rounded; uint8 stays as it is.
 
     Raises:
-        EncodingError: neither 8 nor 16 bits.
+        ImageRefusedError: neither 8 nor 16 bits.
     """
     if colours.dtype == np.uint8:
         return np.ascontiguousarray(colours, dtype=np.uint8)
     if colours.dtype != np.uint16:
-        raise EncodingError(f"channels of {colours.dtype} are no colours")
+        raise unsupported(f"channels of {colours.dtype} are no colours")
     return np.ascontiguousarray(_TO_EIGHT_BITS[colours])
 
 
@@ -150,9 +142,9 @@ def demosaiced(mosaic: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
     """The colours ``[height, width, 3]`` behind a Bayer pattern ``[height, width]``.
 
     Raises:
-        EncodingError: no such pattern.
+        ImageRefusedError: no such pattern.
     """
     pattern = name.removeprefix("bayer_").rstrip("0123456789")
     if pattern not in _BAYER:
-        raise EncodingError(f"encoding {name!r} is unknown")
+        raise unsupported(f"encoding {name!r} is unknown")
     return np.asarray(cv2.cvtColor(mosaic, _BAYER[pattern]), dtype=np.uint8)

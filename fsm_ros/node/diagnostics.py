@@ -14,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from fsm_ros.engine import EngineStatus
 from fsm_ros.memory.elastic import ElasticRule
-from fsm_ros.node.ingest import IngestStatus
+from fsm_ros.node.ingest_status import IngestStatus
 from fsm_ros.spatial.results import ObserveReport
 from fsm_ros.spatial.scene import Scene
 from fsm_ros.spatial.settings import MemorySettings, rule_name

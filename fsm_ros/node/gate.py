@@ -81,11 +81,8 @@ class ViewGate:
             return INACTIVE
         if self.scene is None:
             return NOTHING_OBSERVED
-        try:
-            wanted = parse_view(pose, scene_time, info, self._lookup, self.memory_frame)
-            if isinstance(wanted, Failure):
-                return wanted
-            answer = await self.bridge.wait(self._engine.ask(lambda memory: question(memory, wanted)))
-        except Exception as error:  # a request must neither end the process nor wait for ever
-            return self.bridge.internal_failure(error)
+        wanted = parse_view(pose, scene_time, info, self._lookup, self.memory_frame)
+        if isinstance(wanted, Failure):
+            return wanted
+        answer = await self.bridge.wait(self._engine.ask(lambda memory: question(memory, wanted)))
         return answer if isinstance(answer, Failure) else (wanted, answer)

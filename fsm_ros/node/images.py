@@ -9,8 +9,7 @@ from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image
 
-from fsm_ros.messages.images import ImageRefusedError
-from fsm_ros.stream.ledger import Refusal
+from fsm_ros.messages.refused import unreadable, unsupported
 
 
 def encode(image: NDArray[np.uint8], frame_id: str, stamp: Time) -> Image:
@@ -40,15 +39,12 @@ def decode_floats(message: Image) -> NDArray[np.float32]:
         ImageRefusedError: it is of another kind, or cut short.
     """
     if message.encoding != "32FC1" or message.is_bigendian or message.step != 4 * message.width:
-        raise ImageRefusedError(
-            Refusal.UNSUPPORTED_ENCODING,
+        raise unsupported(
             f"expected little-endian 32FC1 in rows of {4 * message.width} bytes, found {message.encoding!r} in rows of "
             f"{message.step}",
         )
     needed = message.step * message.height
     if len(message.data) < needed:
-        raise ImageRefusedError(
-            Refusal.UNREADABLE_IMAGE, f"{len(message.data)} bytes are too few for {needed} of 32FC1 values"
-        )
+        raise unreadable(f"{len(message.data)} bytes are too few for {needed} of 32FC1 values")
     values = np.frombuffer(message.data, "<f4", count=message.width * message.height)
     return values.reshape(message.height, message.width).astype(np.float32)

@@ -20,10 +20,13 @@ from numpy.typing import NDArray
 
 from fsm_ros.configuration.values import Values
 from fsm_ros.engine import MemoryEngine
-from fsm_ros.messages.calibrations import Calibration, CameraInfo
-from fsm_ros.messages.images import ImageMessage, ImageRefusedError, check_message, decode, image_size
+from fsm_ros.messages.calibrations import Calibration
+from fsm_ros.messages.fields import CameraInfo, ImageMessage
+from fsm_ros.messages.images import check_message, decode, image_size
+from fsm_ros.messages.refused import ImageRefusedError
 from fsm_ros.messages.stamps import stamp_to_ns
 from fsm_ros.node.camera_infos import CameraInfos
+from fsm_ros.node.ingest_status import IngestStatus
 from fsm_ros.stream.calibration import SizeMismatchError
 from fsm_ros.stream.chunker import Chunk
 from fsm_ros.stream.frame import Camera, PosedImage, validate_rigid
@@ -66,35 +69,6 @@ class _Search(Enum):
 
     WAITS = "waits"
     REFUSED = "refused"
-
-
-@dataclass(frozen=True)
-class IngestStatus:
-    """How the input does.
-
-    Attributes:
-        last_frame_s: monotonic time of the last frame that arrived; ``None`` before the first.
-        last_refusal: the latest cause in words; empty before the first.
-        last_tf_error: why the latest frame without a transform had none; empty before the first.
-        last_jump: the latest jump of the pose, ``None`` before the first.
-        jumps: how many jumps of the pose there were.
-        clock_jumps: how often time was set back.
-        frames_waiting: frames that wait for calibration or TF.
-        views_pending: keyframes of the chunk that is being filled.
-        calibrations_carried_on: frames whose calibration has another stamp than theirs.
-        alive: whether frames are judged at all: not before the start, nor where the thread has ended.
-    """
-
-    last_frame_s: float | None
-    last_refusal: str
-    last_tf_error: str
-    last_jump: PoseJump | None
-    jumps: int
-    clock_jumps: int
-    frames_waiting: int
-    views_pending: int
-    calibrations_carried_on: int = 0
-    alive: bool = True
 
 
 class Ingest:

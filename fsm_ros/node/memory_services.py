@@ -11,8 +11,9 @@ from std_srvs.srv import SetBool, Trigger
 
 from fsm_ros.configuration.values import Values
 from fsm_ros.engine import MemoryEngine
+from fsm_ros.node.answering import serve_always
 from fsm_ros.node.ingest import Ingest
-from fsm_ros.node.requests import EVERY_REQUEST, INACTIVE, Bridge
+from fsm_ros.node.requests import INACTIVE, Bridge
 from fsm_ros.node.storage import confined_path
 from fsm_ros.spatial.results import Failure
 from fsm_ros.spatial.spatial_memory import SpatialMemory
@@ -40,7 +41,7 @@ class MemoryServices:
         self._bridge = bridge
         self._storage_dir = values["storage_dir"]
         self._services: list[Service] = [
-            node.create_service(kind, name, serve, qos_profile=EVERY_REQUEST, callback_group=bridge.group)
+            serve_always(node, kind, name, serve, bridge.group)
             for kind, name, serve in (
                 (Trigger, "~/reset", self._reset),
                 (SetBool, "~/pause", self._pause),
@@ -113,7 +114,4 @@ class MemoryServices:
         """What a job of the engine comes to, or why it was not begun or waited for."""
         if self._ingest is None:
             return INACTIVE
-        try:
-            return await self._bridge.wait(self._engine.ask(job), FILE_TIMEOUT_S)
-        except Exception as error:
-            return self._bridge.internal_failure(error)
+        return await self._bridge.wait(self._engine.ask(job), FILE_TIMEOUT_S)

@@ -7,11 +7,11 @@ from geometry_msgs.msg import Point, Pose, Quaternion
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 
+from fsm_ros.node.answering import serve_always
 from fsm_ros.node.calibration import info_from_camera
 from fsm_ros.node.conversions import matrix_to_transform, ns_to_stamp
 from fsm_ros.node.gate import ViewGate
 from fsm_ros.node.images import encode
-from fsm_ros.node.requests import EVERY_REQUEST
 from fsm_ros.spatial.rendering import used_keyframe
 from fsm_ros.spatial.results import Failure, UsedKeyframe
 from fsm_ros_msgs.msg import RecalledKeyframe
@@ -35,9 +35,7 @@ class RecallServer:
         self._node = node
         self._gate = gate
         self._count = count
-        self._service = node.create_service(
-            Recall, "~/recall", self._recall, qos_profile=EVERY_REQUEST, callback_group=gate.bridge.group
-        )
+        self._service = serve_always(node, Recall, "~/recall", self._recall, gate.bridge.group)
 
     def destroy(self) -> None:
         """Take the service away."""
@@ -68,15 +66,12 @@ class RecallServer:
         if isinstance(answer, Failure):
             return answer
         _, known = answer
-        try:
-            return [
-                keyframe_message(
-                    used_keyframe(keyframe), keyframe.image if request.images else None, self._gate.memory_frame
-                )
-                for keyframe in known
-            ]
-        except Exception as error:
-            return self._gate.bridge.internal_failure(error)
+        return [
+            keyframe_message(
+                used_keyframe(keyframe), keyframe.image if request.images else None, self._gate.memory_frame
+            )
+            for keyframe in known
+        ]
 
 
 def keyframe_message(keyframe: UsedKeyframe, image: NDArray[np.uint8] | None, memory_frame: str) -> RecalledKeyframe:

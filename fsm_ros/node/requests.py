@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable
 from concurrent.futures import Future as WorkerFuture
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from geometry_msgs.msg import PoseStamped
 from numpy.typing import NDArray
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo
 
@@ -92,18 +90,6 @@ INACTIVE = Failure(
 )
 
 
-EVERY_REQUEST = QoSProfile(
-    history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE
-)
-"""Of services: a burst waits to be answered. By ROS's default all but the last ten of it would be lost in silence."""
-
-
-def internal_failure(node: Node, error: Exception) -> Failure:
-    """What a request is answered with that met a fault of this node, which is told with its traceback."""
-    node.get_logger().error(f"a request met a fault of this node:\n{''.join(traceback.format_exception(error))}")
-    return Failure(FailureKind.INTERNAL, f"{type(error).__name__}: {error} (a fault of this node, see its log)")
-
-
 class _Unanswered(Enum):
     """In the place of an answer, which may be anything, ``None`` too."""
 
@@ -126,10 +112,6 @@ class Bridge:
         self._node = node
         self._timeout_s = timeout_s
         self._waiting: dict[Future, float] = {}
-
-    def internal_failure(self, error: Exception) -> Failure:
-        """See :func:`internal_failure`."""
-        return internal_failure(self._node, error)
 
     async def wait(self, worker: WorkerFuture[T | Failure], timeout_s: float | None = None) -> T | Failure:
         """The worker's answer, or a failure once the deadline has passed."""

@@ -11,8 +11,8 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo
 
+from fsm_ros.node.answering import EVERY_REQUEST, fault, serve_always
 from fsm_ros.node.gate import ViewGate
-from fsm_ros.node.requests import EVERY_REQUEST
 from fsm_ros.node.view_messages import ViewMessages, ViewPublishers, messages_of, publish, tell
 from fsm_ros.spatial.results import Failure, FailureKind
 from fsm_ros.spatial.settings import RenderMethod
@@ -45,14 +45,12 @@ class ViewServer:
         self._view_frame = view_frame
         self._publishers = publishers
         self._on_rendered = on_rendered
-        self._service = node.create_service(
-            RenderView, "~/render", self._render, qos_profile=EVERY_REQUEST, callback_group=gate.bridge.group
-        )
+        self._service = serve_always(node, RenderView, "~/render", self._render, gate.bridge.group)
         self._action = ActionServer(
             node,
             RenderTrajectory,
             "~/render_trajectory",
-            execute_callback=self._render_trajectory,
+            execute_callback=self._answer_trajectory,
             goal_callback=lambda _: GoalResponse.ACCEPT if gate.is_open else GoalResponse.REJECT,
             cancel_callback=lambda _: CancelResponse.ACCEPT,
             callback_group=gate.bridge.group,
@@ -77,6 +75,13 @@ class ViewServer:
         response.success = True
         tell(response, view, self._gate.memory_frame, pixels=not request.omit_image)
         return response
+
+    async def _answer_trajectory(self, goal: ServerGoalHandle) -> RenderTrajectory.Result:
+        try:
+            return await self._render_trajectory(goal)
+        except Exception as error:
+            goal.abort()
+            return RenderTrajectory.Result(message=fault(self._node, error))
 
     async def _render_trajectory(self, goal: ServerGoalHandle) -> RenderTrajectory.Result:
         request: RenderTrajectory.Goal = goal.request
@@ -122,12 +127,9 @@ class ViewServer:
         if isinstance(answer, Failure):
             return answer
         wanted, rendered = answer
-        try:
-            self._on_rendered(rendered.render_s)
-            messages = messages_of(rendered, self._view_frame)
-            publish(messages, wanted.world_from_camera, self._gate.memory_frame, self._publishers)
-        except Exception as error:
-            return self._gate.bridge.internal_failure(error)
+        self._on_rendered(rendered.render_s)
+        messages = messages_of(rendered, self._view_frame)
+        publish(messages, wanted.world_from_camera, self._gate.memory_frame, self._publishers)
         return messages
 
 

@@ -7,6 +7,7 @@ edited by hand where somebody changed the QoS, or of tools that leave fields emp
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def open_any(path: Path) -> AnyReader:
         reader = _opened(storage_files(path))
     except Exception as error:
         # What metadata.yaml says of its topics may be beyond rosbags, such as a QoS that is a mapping.
-        files = _files_of(path) if path.is_dir() and _has_all_files(path) else []
+        files = _files_of(path) if path.is_dir() and _has_all_files(path, _said(path)) else []
         if not files:
             raise
         try:
@@ -47,8 +48,10 @@ def storage_files(path: Path) -> list[Path]:
     """What to open of a recording: itself, or its files where its metadata.yaml does not lead to them."""
     if not path.is_dir():
         return [path]
-    if (path / METADATA).exists() and (_said(path).get("storage_identifier") or not _has_all_files(path)):
-        return [path]
+    if (path / METADATA).exists():
+        said = _said(path)
+        if said.get("storage_identifier") or not _has_all_files(path, said):
+            return [path]
     return _files_of(path) or [path]
 
 
@@ -64,10 +67,10 @@ def _files_of(path: Path) -> list[Path]:
     return sorted(files, key=lambda file: [int(part) if part.isdigit() else part for part in _PARTS.split(file.name)])
 
 
-def _has_all_files(path: Path) -> bool:
+def _has_all_files(path: Path, said: Mapping[str, Any]) -> bool:
     """Whether the files are there that metadata.yaml names: one that is missing must not go unnoticed."""
     try:
-        names = [Path(name).name for name in _said(path)["relative_file_paths"]]
+        names = [Path(name).name for name in said["relative_file_paths"]]
     except (KeyError, TypeError):
         return False
     return bool(names) and all((path / name).exists() for name in names)

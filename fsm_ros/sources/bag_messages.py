@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsm_ros.messages.calibrations import Calibration
-from fsm_ros.messages.images import ImageRefusedError, decode
+from fsm_ros.messages.images import decode
+from fsm_ros.messages.refused import ImageRefusedError
 from fsm_ros.messages.stamps import stamp_to_ns
 from fsm_ros.sources.source import SourceError
 from fsm_ros.stream.frame import Camera
 
 if TYPE_CHECKING:
-    from fsm_ros.messages.images import ImageMessage
+    from fsm_ros.messages.fields import ImageMessage
 
 
 class BagError(SourceError):

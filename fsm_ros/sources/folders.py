@@ -32,6 +32,8 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,7 @@ from fsm_ros.sources.images import image_size
 from fsm_ros.sources.json_files import list_of_objects, load_json, number, text
 from fsm_ros.sources.left_out import LeftOut
 from fsm_ros.sources.lenses import camera_of, scaled_camera
-from fsm_ros.sources.poses import rigid_pose
+from fsm_ros.sources.poses import NoPoseError, rigid_pose
 from fsm_ros.sources.source import SourceError
 
 FILE_NAME = "transforms.json"
@@ -91,28 +93,31 @@ class FolderSource(ImageFiles):
         order = np.argsort(stamps_ns, kind="stable") if is_timed else np.arange(len(frames))
         files, poses, kept, left_out = [], [], [], LeftOut()
         scaled: Counter[str] = Counter()
+        images = _Images(path.parent)
         for index in order:
             frame = frames[index]
             name = text(frame, "file_path", f"{path}: frame {index}")
             where = f"{path}: frame {index} ({name})"
-            image = _find_image(path.parent, name)
+            image = images.find(name)
             if image is None:
-                left_out.add("without an image file", _no_image(path.parent, name, where))
+                left_out.add("without an image file", images.absent(name, where))
                 continue
-            if (why := _no_pose(frame, where)) is not None:
-                left_out.add("without a pose", why)
+            try:
+                pose = _optical_pose(frame, where)
+            except NoPoseError as error:
+                left_out.add("without a pose", error)
                 continue
             try:
                 size = image_size(image)
             except SourceError as error:
                 left_out.add("with a file that is no image", error)
                 continue
-            poses.append(_optical_pose(frame, where))
             camera = camera_of(frame, top, None if _has_size(frame, top) else size, where)
             if (smaller := scaled_camera(camera, *size)) is not None:
                 scaled[f"{camera.width}x{camera.height} to {size[0]}x{size[1]}"] += 1
                 camera = smaller
             files.append(ImageFile(image, camera))
+            poses.append(pose)
             kept.append(index)
         left_out.check(len(kept))
         told = left_out.told(len(kept))
@@ -163,44 +168,46 @@ def _stamps(
     return np.round(np.arange(len(frames)) * (_NS / frame_rate_hz)).astype(np.int64), False
 
 
-def _find_image(folder: Path, name: str) -> Path | None:
-    """The image that a ``file_path`` means; else one of its name beside the file, or in a folder images*."""
-    path = folder / name.replace("\\", "/")
-    elsewhere = [folder / path.name, *(other / path.name for other in sorted(folder.glob("images*")) if other.is_dir())]
-    for place in (path, *elsewhere):
-        for candidate in (place, *(place.with_name(place.name + extension) for extension in _EXTENSIONS)):
-            if candidate.is_file():
-                return candidate
-    return None
+class _Images:
+    """The image files of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def find(self, name: str) -> Path | None:
+        """The image that a ``file_path`` means; else one of its name beside the file, or in a folder images*."""
+        path = self._path(name)
+        places = chain((path,), (folder / path.name for folder in self._elsewhere))
+        return next((found for place in places if (found := _with_extension(place)) is not None), None)
+
+    def absent(self, name: str, where: str) -> SourceError:
+        """What to say where there is none."""
+        return SourceError(
+            f"{where}: there is no image at {self._path(name)} (nor with {', '.join(_EXTENSIONS)}): copy the images "
+            f"along with the file, or take the frame out of {FILE_NAME}"
+        )
+
+    def _path(self, name: str) -> Path:
+        return self._folder / name.replace("\\", "/")
+
+    @cached_property
+    def _elsewhere(self) -> tuple[Path, ...]:
+        return (self._folder, *(other for other in sorted(self._folder.glob("images*")) if other.is_dir()))
 
 
-def _no_image(folder: Path, name: str, where: str) -> SourceError:
-    path = folder / name.replace("\\", "/")
-    return SourceError(
-        f"{where}: there is no image at {path} (nor with {', '.join(_EXTENSIONS)}): copy the images along with "
-        f"the file, or take the frame out of {FILE_NAME}"
-    )
+def _with_extension(path: Path) -> Path | None:
+    candidates = (path, *(path.with_name(path.name + extension) for extension in _EXTENSIONS))
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 def _has_size(frame: Mapping[str, Any], top: Mapping[str, Any]) -> bool:
     return all(key in frame or key in top for key in ("w", "h"))
 
 
-def _no_pose(frame: Mapping[str, Any], where: str) -> SourceError | None:
-    """Why an image has no pose, where it was not registered: exporters leave the matrix out, or fill it with NaN."""
-    if frame.get("transform_matrix") is None:
-        return SourceError(f"{where}: there is no 'transform_matrix': leave images without a pose out of the file")
-    try:
-        numbers = np.array(frame["transform_matrix"], dtype=np.float64)
-    except (TypeError, ValueError):
-        return None  # said where it is read
-    if np.isfinite(numbers).all():
-        return None
-    return SourceError(f"{where}: transform_matrix is not finite: leave frames without a pose out of the file")
-
-
 def _optical_pose(frame: Mapping[str, Any], where: str) -> NDArray[np.float64]:
     """``[4, 4]`` world from optical frame."""
+    if frame.get("transform_matrix") is None:
+        raise NoPoseError(f"{where}: there is no 'transform_matrix': leave images without a pose out of the file")
     pose = rigid_pose(frame["transform_matrix"], f"{where}: transform_matrix")
     pose[:3, 1:3] *= -1.0
     return pose

@@ -71,6 +71,7 @@ def camera_of(frame: Mapping[str, Any], top: Mapping[str, Any], size: tuple[int,
     Raises:
         SourceError: a number is missing or is none, the lens model is not known, or has other coefficients.
     """
+    frame, top = (_with_intrinsics(level, where) for level in (frame, top))
     both = {**top, **frame}
     if "w" in both and "h" in both:
         size = whole_number(both, "w", where), whole_number(both, "h", where)
@@ -84,8 +85,8 @@ def camera_of(frame: Mapping[str, Any], top: Mapping[str, Any], size: tuple[int,
             height=size[1],
             fx=fx,
             fy=fy,
-            cx=_centre(frame, top, "cx", size[0], where),
-            cy=_centre(frame, top, "cy", size[1], where),
+            cx=number(both, "cx", where) if "cx" in both else size[0] / 2.0,
+            cy=number(both, "cy", where) if "cy" in both else size[1] / 2.0,
             distortion=distortion,
             coefficients=coefficients,
         )
@@ -114,9 +115,6 @@ def _focal_lengths(
 ) -> tuple[float, float]:
     """Along x and y, pixels."""
     own = [_focal_length(frame, top, axis, length, where) for axis, length in zip("xy", size, strict=True)]
-    matrix = next((both[key] for both in (frame, top) for key in _MATRICES if both.get(key) is not None), None)
-    if not any(own) and matrix is not None:
-        return _of_matrix(matrix, where)[:2]
     known = [focal_length for focal_length in own if focal_length is not None]
     if not known:
         raise SourceError(
@@ -126,26 +124,19 @@ def _focal_lengths(
     return known[0], known[-1]
 
 
-def _centre(frame: Mapping[str, Any], top: Mapping[str, Any], key: str, length: int, where: str) -> float:
-    """The principal point along one axis, pixels: the middle where nothing is said."""
-    for level in (frame, top):
-        if key in level:
-            return number(level, key, where)
-        matrix = next((level[name] for name in _MATRICES if level.get(name) is not None), None)
-        if matrix is not None:
-            return _of_matrix(matrix, where)[2 if key == "cx" else 3]
-    return length / 2.0
-
-
-def _of_matrix(rows: object, where: str) -> tuple[float, float, float, float]:
-    """fx, fy, cx, cy out of a matrix K, 3x3 or larger, row by row."""
+def _with_intrinsics(level: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """A frame or the file with its matrix K, where it has one, spelled out; what it says in other words goes first."""
+    rows = next((level[key] for key in _MATRICES if level.get(key) is not None), None)
+    if rows is None or {"fl_x", "fl_y", "cx", "cy"} <= level.keys():
+        return level
     try:
         matrix = np.array(rows, dtype=np.float64)
     except (TypeError, ValueError):
         matrix = np.zeros(0)
     if matrix.ndim != 2 or min(matrix.shape) < 3 or not np.isfinite(matrix).all():
         raise SourceError(f"{where}: the matrix K must be 3x3 numbers, row by row: export it again")
-    return float(matrix[0, 0]), float(matrix[1, 1]), float(matrix[0, 2]), float(matrix[1, 2])
+    (fx, _, cx), (_, fy, cy) = matrix[:2, :3].tolist()
+    return {"fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy, **level}
 
 
 def _focal_length(frame: Mapping[str, Any], top: Mapping[str, Any], axis: str, length: int, where: str) -> float | None:

@@ -14,6 +14,10 @@ three or four decimals. The nearest rotation is then taken."""
 _EXACT = 1e-6
 
 
+class NoPoseError(SourceError):
+    """An image that was never placed: exporters leave its pose out, or fill it with NaN."""
+
+
 def rigid_pose(rows: object, where: str) -> NDArray[np.float64]:
     """A rigid transform out of nested lists.
 
@@ -26,7 +30,8 @@ def rigid_pose(rows: object, where: str) -> NDArray[np.float64]:
         orthogonal factor of the polar decomposition).
 
     Raises:
-        SourceError: not a matrix of numbers, not finite, mirrored, scaled or sheared.
+        NoPoseError: not finite.
+        SourceError: not a matrix of numbers, mirrored, scaled or sheared.
     """
     try:
         pose = np.array(rows, dtype=np.float64)
@@ -37,7 +42,7 @@ def rigid_pose(rows: object, where: str) -> NDArray[np.float64]:
     if pose.shape != (4, 4):
         raise SourceError(f"{where} must be 4x4 numbers, row by row, and has shape {pose.shape}: export it again")
     if not np.isfinite(pose).all():
-        raise SourceError(f"{where} is not finite: leave frames without a pose out of the file")
+        raise NoPoseError(f"{where} is not finite: leave frames without a pose out of the file")
     if not np.array_equal(pose[3], [0.0, 0.0, 0.0, 1.0]):
         raise SourceError(
             f"{where} is no rigid transform: its last row is {pose[3].tolist()} instead of 0 0 0 1 (a transposed "

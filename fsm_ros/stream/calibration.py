@@ -6,7 +6,11 @@ import math
 from collections.abc import Sequence
 
 from fsm_ros.stream.frame import Camera, Distortion
-from fsm_ros.stream.lens import check_coefficients
+from fsm_ros.stream.lens import COEFFICIENT_COUNTS, CORRECT_COEFFICIENTS, check_coefficients
+
+_POLYNOMIALS = ("plumb_bob", "rational_polynomial", "radtan")
+_FISHEYES = ("equidistant", "fisheye", "kannala_brandt4", "kannala_brandt")
+_WIDEST_PINHOLE_RAD = math.radians(170.0)
 
 
 class SizeMismatchError(ValueError):
@@ -40,35 +44,24 @@ def lens_of(name: str, coefficients: Sequence[float]) -> tuple[Distortion, tuple
             f"camera_info has distortion coefficients D = {_listed(lens)} but an empty distortion_model: name the "
             "model, or empty the coefficients if the image is rectified"
         )
-    counts: tuple[int, ...] = _POLYNOMIAL_COUNTS
     if called in _FISHEYES:
-        kind, counts = Distortion.EQUIDISTANT, _FISHEYE_COUNTS
+        kinds = [Distortion.EQUIDISTANT]
     elif called in _POLYNOMIALS:
-        kind = Distortion.PLUMB_BOB
+        kinds = [Distortion.PLUMB_BOB, Distortion.RATIONAL_POLYNOMIAL]
     else:
         supported = ", ".join(f"'{known}'" for known in ("", *_POLYNOMIALS, *_FISHEYES))
         raise ValueError(
             f"unknown distortion model '{name}' with D = {_listed(lens)}, supported are {supported} (REP-104; '' is an "
             "undistorted image): calibrate with one of these, or rectify the images before they come here"
         )
+    counts = {count: kind for kind in kinds for count in COEFFICIENT_COUNTS[kind]}
     fitting = [len(lens)] if len(lens) in counts else [count for count in counts if used <= count <= len(lens)]
     if not fitting:
         raise ValueError(
             f"distortion model '{name}' takes {' or '.join(map(str, counts))} coefficients, got D = {_listed(lens)}: "
-            "correct D or distortion_model in the camera's calibration (plumb_bob: k1 k2 p1 p2 [k3]; "
-            "rational_polynomial: k1 k2 p1 p2 k3 k4 k5 k6 [s1 s2 s3 s4 [tx ty]]; equidistant: k1 k2 k3 k4)"
+            f"{CORRECT_COEFFICIENTS}"
         )
-    if fitting[0] > _LONGEST_PLUMB_BOB:
-        kind = Distortion.RATIONAL_POLYNOMIAL
-    return kind, lens[: fitting[0]]
-
-
-_POLYNOMIALS = ("plumb_bob", "rational_polynomial", "radtan")
-_FISHEYES = ("equidistant", "fisheye", "kannala_brandt4", "kannala_brandt")
-_POLYNOMIAL_COUNTS = (4, 5, 8, 12, 14)
-_FISHEYE_COUNTS = (4,)
-_LONGEST_PLUMB_BOB = 5
-_WIDEST_PINHOLE_RAD = math.radians(170.0)
+    return counts[fitting[0]], lens[: fitting[0]]
 
 
 def _listed(numbers: Sequence[float]) -> str:

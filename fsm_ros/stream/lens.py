@@ -18,12 +18,17 @@ MAX_TANGENT = math.tan(math.radians(60.0))
 """A pinhole image is not opened wider than 60 degrees to each side: beyond, a fisheye's view needs a picture
 plane that grows without bound, and most of the pixels would go to its stretched border."""
 
-_COEFFICIENT_COUNTS = {
+COEFFICIENT_COUNTS = {
     Distortion.NONE: (0,),
     Distortion.PLUMB_BOB: (4, 5),
     Distortion.RATIONAL_POLYNOMIAL: (8, 12, 14),
     Distortion.EQUIDISTANT: (4,),
 }
+CORRECT_COEFFICIENTS = (
+    "correct D or distortion_model in the camera's calibration (plumb_bob: k1 k2 p1 p2 [k3]; rational_polynomial: "
+    "k1 k2 p1 p2 k3 k4 k5 k6 [s1 s2 s3 s4 [tx ty]]; equidistant: k1 k2 k3 k4)"
+)
+"""What to do where they are of another number."""
 _BORDER_SAMPLES = 129
 _GRID_SAMPLES = 65
 _INVERSE_TOLERANCE_PX = 0.05
@@ -43,13 +48,12 @@ def check_coefficients(distortion: Distortion, coefficients: tuple[float, ...]) 
     """
     if not any(coefficients):
         return
-    counts = _COEFFICIENT_COUNTS[distortion]
+    counts = COEFFICIENT_COUNTS[distortion]
     if len(coefficients) not in counts:
         wanted = " or ".join(str(count) for count in counts)
         raise ValueError(
             f"distortion model '{distortion.value}' takes {wanted} coefficients, got {len(coefficients)}: "
-            "correct D or distortion_model in the camera's calibration (plumb_bob: k1 k2 p1 p2 [k3]; "
-            "rational_polynomial: k1 k2 p1 p2 k3 k4 k5 k6 [s1 s2 s3 s4 [tx ty]]; equidistant: k1 k2 k3 k4)"
+            f"{CORRECT_COEFFICIENTS}"
         )
 
 

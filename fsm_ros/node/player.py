@@ -1,0 +1,319 @@
+"""Publishes a recording as it was recorded: the publishers, and the loop that feeds them in time."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rclpy.duration import Duration
+from rclpy.exceptions import NameValidationException
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rosbags.interfaces import Connection
+from rosgraph_msgs.msg import Clock
+from tqdm import tqdm
+
+from fsm_ros.node.recording import (
+    IMAGE_TYPES,
+    INFO_TYPE,
+    STATIC_TF_TOPIC,
+    PlayError,
+    Recording,
+    header_stamp_ns,
+    is_latched,
+)
+
+CLOCK_PERIOD_S = 0.01
+CLOCK_DEPTH = 10
+STOP_CHECK_S = 0.02
+MIN_PASS_NS = 10_000_000
+DELIVERY_LIMIT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to play and how.
+
+    Attributes:
+        path: rosbag2 folder, or a .mcap or .db3 file.
+        rate: bag seconds a second.
+        clock: whether to publish /clock in bag time.
+        loop: whether to begin again at the end, for ever.
+        hold_out: withhold every N-th image and its camera info; 0 for none.
+        topics: only these; empty for all.
+        remap: recorded topic name to published topic name.
+        start_delay_s: from advertising to the first message.
+        wait_for_subscribers_s: how long to wait for a subscriber on every topic; 0 not to.
+        report: file to write what was played to, as JSON.
+        progress: whether to draw a progress bar.
+    """
+
+    path: Path
+    rate: float = 1.0
+    clock: bool = False
+    loop: bool = False
+    hold_out: int = 0
+    topics: tuple[str, ...] = ()
+    remap: tuple[tuple[str, str], ...] = ()
+    start_delay_s: float = 0.0
+    wait_for_subscribers_s: float = 0.0
+    report: Path | None = None
+    progress: bool = True
+
+
+@dataclass
+class Played:
+    """What went out so far.
+
+    Attributes:
+        frames_published: images, over all image topics.
+        frames_held_out: header stamps (ns) of those that were withheld.
+        messages: by topic of the recording.
+        passes: how many times the recording was played to its end.
+        seconds: from the start delay to the last delivery.
+        interrupted: whether a signal ended it.
+    """
+
+    frames_published: int = 0
+    frames_held_out: set[int] = field(default_factory=set)
+    messages: dict[str, int] = field(default_factory=dict)
+    passes: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+
+
+@dataclass
+class StopSignal:
+    """Set by SIGINT and SIGTERM.
+
+    A plain flag, because a lock could be held by the very code that the signal interrupts.
+    """
+
+    is_set: bool = False
+
+    def set(self, _number: int, _frame: FrameType | None) -> None:
+        """Remember that the process was asked to end."""
+        self.is_set = True
+
+    def sleep_until(self, deadline_s: float) -> None:
+        """Sleep to a moment of the steady clock, or until stopped."""
+        while not self.is_set and (left_s := deadline_s - time.monotonic()) > 0:
+            time.sleep(min(left_s, STOP_CHECK_S))
+
+
+class Player:
+    """Publishers for a recording, and the loop that feeds them."""
+
+    def __init__(self, node: Node, recording: Recording, options: Options, stop: StopSignal) -> None:
+        """Advertise every topic.
+
+        Raises:
+            PlayError: a message type is not installed.
+        """
+        self._recording, self._options, self._stop = recording, options, stop
+        self.played = Played()
+        remap = dict(options.remap)
+        if unknown := sorted(set(remap) - {connection.topic for connection in recording.connections}):
+            raise PlayError(f"--remap names {', '.join(unknown)}, which is not played: check the spelling")
+        self._publishers: dict[str, Publisher] = {}
+        self._clock: Publisher | None = None
+        if options.clock:
+            self._clock = node.create_publisher(Clock, "/clock", CLOCK_DEPTH)
+        types = self._types()
+        for connection in recording.connections:
+            if connection.topic not in types:
+                continue
+            if connection.topic in self._publishers or (options.clock and connection.topic == "/clock"):
+                continue  # one clock is enough: ours goes on between the recorded steps
+            name = remap.get(connection.topic, connection.topic)
+            try:
+                publisher = node.create_publisher(types[connection.topic], name, publisher_qos(connection))
+            except NameValidationException as error:
+                raise PlayError(f"{connection.topic} cannot be published as {name}: {error}") from error
+            self._publishers[connection.topic] = publisher
+        self._held_out_ns = recording.held_out_stamps(options.hold_out)
+
+    def _types(self) -> dict[str, type[Any]]:
+        """Classes of the recorded types by topic. Those of packages that are not installed are left out, and told.
+
+        Raises:
+            PlayError: nothing is left, or a topic that was asked for by name is of such a type.
+        """
+        types: dict[str, type[Any]] = {}
+        left_out: dict[str, str] = {}
+        for connection in self._recording.connections:
+            try:
+                types[connection.topic] = message_class(connection)
+            except PlayError as error:
+                if connection.topic in self._options.topics:
+                    raise
+                left_out[f"{connection.topic} ({connection.msgtype})"] = str(error)
+        if not types:
+            raise PlayError(next(iter(left_out.values())))
+        if left_out:
+            say(f"left out, as the packages of their types are not installed: {', '.join(left_out)}")
+        return types
+
+    @property
+    def is_short(self) -> str | None:
+        """What is missing of what the recording promised to hold; ``None`` where nothing is, or it was interrupted."""
+        if self.played.interrupted or not self.played.passes:
+            return None
+        promised = sum(c.msgcount for c in self._recording.connections if c.topic in self._publishers)
+        if self._held_out_ns:
+            return None if self.played.messages else "nothing was played: less was recorded than is held out"
+        played = sum(self.played.messages.values())
+        if played >= promised * self.played.passes:
+            return None
+        return f"{played} messages were played, and {promised} promised: the recording was cut short; copy it again"
+
+    def wait_for_subscribers(self) -> None:
+        """Wait until every topic has a subscriber; say which have none when the time is over."""
+        deadline_s = time.monotonic() + self._options.wait_for_subscribers_s
+        while time.monotonic() < deadline_s and self._unheard() and not self._stop.is_set:
+            self._stop.sleep_until(time.monotonic() + STOP_CHECK_S)
+        unheard = self._unheard() if self._options.wait_for_subscribers_s > 0 else []
+        if unheard and not self._stop.is_set:
+            say(f"nobody subscribes to {', '.join(unheard)}; playing all the same")
+
+    def play(self) -> None:
+        """Publish the recording once, or again and again with `Options.loop`, until done or stopped."""
+        begin_s = time.monotonic()
+        self._stop.sleep_until(begin_s + self._options.start_delay_s)
+        try:
+            while not self._stop.is_set:
+                self._play_once()
+                if not self._options.loop:
+                    break
+            self._wait_for_delivery()
+        finally:
+            self.played.interrupted = self._stop.is_set
+            self.played.seconds = time.monotonic() - begin_s
+
+    def _play_once(self) -> None:
+        start_ns, end_ns = self._recording.start_ns, self._recording.end_ns
+        counts: dict[str, int] = {}
+        self._tick(start_ns)
+        early = self._publish_latched()
+        # Each pass is timed against its own beginning, so that lateness never adds up.
+        begin_s = time.monotonic()
+        total_s = (end_ns - start_ns) / 1e9
+        look = "{l_bar}{bar}| {n:.1f}/{total:.1f} s"
+        with tqdm(total=total_s, bar_format=look, disable=not self._options.progress) as bar:
+            for connection, arrival_ns, raw in self._recording.messages():
+                self._wait(begin_s, arrival_ns)
+                if self._stop.is_set:
+                    return
+                self._tick(arrival_ns)
+                if early.get(connection.topic, 0) > 0:
+                    early[connection.topic] -= 1
+                else:
+                    self._publish(connection, raw, counts)
+                bar.update((arrival_ns - start_ns) / 1e9 - bar.n)
+        self._wait(begin_s, max(end_ns, start_ns + MIN_PASS_NS))
+        self.played.passes += 1
+
+    def _publish_latched(self) -> dict[str, int]:
+        """Publish what must be known from the start; gives how many messages of each topic that were.
+
+        Static transforms hold at all times, so all of them; of any other latched topic the first, because
+        later ones are changes that have their time.
+        """
+        early: dict[str, int] = {}
+        latched = [connection for connection in self._recording.connections if is_latched(connection)]
+        for connection, _, raw in self._recording.messages(latched) if latched else ():
+            topic = connection.topic
+            if topic == STATIC_TF_TOPIC or topic not in early:
+                early[topic] = early.get(topic, 0) + 1
+                self._publish(connection, raw, {})
+        return early
+
+    def _publish(self, connection: Connection, raw: bytes, counts: dict[str, int]) -> None:
+        """Publish one message unless it is held out."""
+        topic, is_image = connection.topic, connection.msgtype in IMAGE_TYPES
+        if topic not in self._publishers:
+            return
+        if is_image:
+            counts[topic] = counts.get(topic, 0) + 1
+            if self._options.hold_out and counts[topic] % self._options.hold_out == 0:
+                self.played.frames_held_out.add(header_stamp_ns(raw))
+                return
+        elif connection.msgtype == INFO_TYPE and self._options.hold_out:
+            if header_stamp_ns(raw) in self._held_out_ns:
+                return
+        self._publishers[topic].publish(raw)
+        self.played.frames_published += int(is_image)
+        self.played.messages[topic] = self.played.messages.get(topic, 0) + 1
+
+    def _wait(self, begin_s: float, arrival_ns: int) -> None:
+        """Wait for the moment of a message, with the clock going on meanwhile."""
+        rate, start_ns = self._options.rate, self._recording.start_ns
+        due_s = begin_s + (arrival_ns - start_ns) / 1e9 / rate
+        while self._clock and not self._stop.is_set and (next_s := time.monotonic() + CLOCK_PERIOD_S) < due_s:
+            self._stop.sleep_until(next_s)
+            self._tick(min(arrival_ns, start_ns + round((time.monotonic() - begin_s) * rate * 1e9)))
+        self._stop.sleep_until(due_s)
+
+    def _tick(self, now_ns: int) -> None:
+        if self._clock is not None:
+            message = Clock()
+            message.clock.sec, message.clock.nanosec = divmod(now_ns, 1_000_000_000)
+            self._clock.publish(message)
+
+    def _unheard(self) -> list[str]:
+        return [name for name, publisher in self._publishers.items() if not publisher.get_subscription_count()]
+
+    def _wait_for_delivery(self) -> None:
+        """Give DDS a bounded time to deliver the last messages, which would be lost with the publisher."""
+        deadline_s = time.monotonic() + DELIVERY_LIMIT_S
+        for topic, publisher in self._publishers.items():
+            while not self._stop.is_set and not publisher.wait_for_all_acked(Duration(seconds=STOP_CHECK_S)):
+                if time.monotonic() > deadline_s:
+                    say(f"not every subscriber of {topic} has taken the last messages")
+                    return
+
+
+def publisher_qos(connection: Connection) -> QoSProfile:
+    """Reliable, so that nothing is lost on the way, and latched where it was.
+
+    One publisher stands here for all that were recorded, so a latched topic keeps every message it has.
+    """
+    latched = is_latched(connection)
+    if latched:
+        depth = min(max(connection.msgcount, 1), 1000)
+    else:
+        depth = 30 if connection.msgtype in IMAGE_TYPES else 500
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
+
+
+def message_class(connection: Connection) -> type[Any]:
+    """The Python class of a recorded type.
+
+    Raises:
+        PlayError: its package is not installed.
+    """
+    module, _, name = connection.msgtype.replace("/", ".").rpartition(".")
+    try:
+        found: type[Any] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise PlayError(
+            f"message type {connection.msgtype} of {connection.topic} is not installed: install the package "
+            f"{module.partition('.')[0]}, or choose other topics with --topics"
+        ) from error
+    return found
+
+
+def say(sentence: str) -> None:
+    """Tell people, in one line."""
+    print("play_bag:", " ".join(sentence.split()), file=sys.stderr)
