@@ -267,12 +267,17 @@ class Player:
             self._clock.publish(message)
 
     def _unheard(self) -> list[str]:
-        return [name for name, publisher in self._publishers.items() if not publisher.get_subscription_count()]
+        return [name for name, publisher in self._all_publishers() if not publisher.get_subscription_count()]
+
+    def _all_publishers(self) -> list[tuple[str, Publisher]]:
+        """Every publisher with its topic: /clock is waited for, and delivered to the end, as what was recorded is."""
+        clock = [("/clock", self._clock)] if self._clock is not None else []
+        return clock + list(self._publishers.items())
 
     def _wait_for_delivery(self) -> None:
         """Give DDS a bounded time to deliver the last messages, which would be lost with the publisher."""
         deadline_s = time.monotonic() + DELIVERY_LIMIT_S
-        for topic, publisher in self._publishers.items():
+        for topic, publisher in self._all_publishers():
             while not self._stop.is_set and not publisher.wait_for_all_acked(Duration(seconds=STOP_CHECK_S)):
                 if time.monotonic() > deadline_s:
                     say(f"not every subscriber of {topic} has taken the last messages")
