@@ -48,6 +48,8 @@ setup(
         "plots": ["matplotlib"],
         # What an evaluation measures with and shows itself in.
         "evaluate": ["torchmetrics", "matplotlib>=3.7", "Jinja2", "MarkupSafe", "pyarrow", "av"],
+        # What reads binary COLMAP models.
+        "colmap": ["pycolmap"],
         # What spreads it over machines.
         "ray": ["ray"],
     },

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.stores import ros2_jazzy as ros
+
+if TYPE_CHECKING:
+    from fsm_ros.sources.recorded import RecordedCamera
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 
@@ -25,6 +29,15 @@ def write_bag(path: Path, messages: Iterable[Message], storage: StoragePlugin = 
                 connections[topic] = writer.add_connection(topic, msgtype, typestore=STORE)
             writer.write(connections[topic], stamp_ns, STORE.serialize_cdr(message, msgtype))
     return path
+
+
+def open_camera(path: Path, image_topic: str | None = None, **options: Any) -> RecordedCamera:  # noqa: ANN401
+    """The one camera of a recording, or the one on a topic."""
+    from fsm_ros.sources.opening import open_rig  # here, as tests load it anew
+
+    cameras = () if image_topic is None else (image_topic,)
+    (camera,) = open_rig(path, cameras=cameras, **options).recorded.values()
+    return camera
 
 
 def header(stamp_ns: int, frame_id: str = "camera") -> ros.std_msgs__msg__Header:

@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 from fsm_ros.configuration.values import Values
 from fsm_ros.replay.evaluation.hold_out import choose, parse_hold_out
 from fsm_ros.replay.evaluation.settings import CONFIGURED, NAMED, TOLD, settings_of
-from fsm_ros.sources.rig import RigFrame
+from fsm_ros.sources.recorded import RecordedFrame
 from fsm_ros.spatial.settings import MemoryMode
 
 FRONT, SIDE = "rig/front", "rig/side"
 S = 10**9
 
 
-def frames(count: int, cameras: tuple[str, ...] = (FRONT,), *, posed: bool = True) -> list[RigFrame]:
+def frames(count: int, cameras: tuple[str, ...] = (FRONT,), *, posed: bool = True) -> list[RecordedFrame]:
     """Two images a second of each camera, one camera after the other."""
     pose = np.eye(4) if posed else None
     return [
-        RigFrame(camera, index, 5 * S + index * S // 2 + offset, 5 * S + index * S // 2, pose)
+        RecordedFrame(camera, index, 5 * S + index * S // 2 + offset, 5 * S + index * S // 2, pose)
         for index in range(count)
         for offset, camera in enumerate(cameras)
     ]
@@ -43,7 +43,7 @@ def test_every_nth_is_counted_for_each_camera_and_ends_a_row_of_n() -> None:
 def test_what_comes_again_in_a_loop_is_withheld_whenever_it_was_the_first_time() -> None:
     """Else the memory is shown in the second round what it is asked for of the first."""
     stamps_ns = [10, 20, 30, 40, 50] * 2
-    looped = [RigFrame("a", i, i, stamp_ns, np.eye(4)) for i, stamp_ns in enumerate(stamps_ns)]
+    looped = [RecordedFrame("a", i, i, stamp_ns, np.eye(4)) for i, stamp_ns in enumerate(stamps_ns)]
     withheld = choose("every:3", looped, ["a"])
     assert withheld == {2, 7}
     assert {stamps_ns[place] for place in withheld}.isdisjoint(

@@ -29,7 +29,7 @@ from fsm_ros.replay.bag_writer import BagWriter  # noqa: E402
 from fsm_ros.replay.demo_bag import write_demo_bag  # noqa: E402
 from fsm_ros.replay.evaluation.hold_out import choose  # noqa: E402
 from fsm_ros.replay.evaluation.replaying import Replay, Step  # noqa: E402
-from fsm_ros.sources.rig import open_rig  # noqa: E402
+from fsm_ros.sources.opening import open_rig  # noqa: E402
 from fsm_ros.spatial.results import Rendered  # noqa: E402
 from fsm_ros.spatial.spatial_memory import SpatialMemory  # noqa: E402
 from fsm_ros.stream.frame import Camera, Distortion  # noqa: E402

@@ -25,8 +25,9 @@ from fsm_ros.replay.evaluation.run import EvaluationError, check, evaluate
 from fsm_ros.replay.evaluation.settings import settings_of
 from fsm_ros.replay.evaluation.summary import summary
 from fsm_ros.replay.metrics import psnr
-from fsm_ros.sources.rig import Rig, RigFrame
-from fsm_ros.sources.source import SourceError
+from fsm_ros.sources.errors import SourceError
+from fsm_ros.sources.recorded import RecordedFrame
+from fsm_ros.sources.rig import Rig
 from fsm_ros.spatial.results import Failure, FailureKind, ObserveReport
 from fsm_ros.spatial.scene import failed_report
 from fsm_ros.spatial.spatial_memory import SpatialMemory
@@ -382,7 +383,7 @@ def test_keyframes_are_not_decoded_again_while_the_stream_goes_on(bag: Path, mon
     """What measuring keeps or decodes would count as memory and time of what is measured."""
     read, reads = Rig.read, []
 
-    def counted(rig: Rig, frame: RigFrame) -> PosedImage:
+    def counted(rig: Rig, frame: RecordedFrame) -> PosedImage:
         reads.append(frame)
         return read(rig, frame)
 

@@ -18,8 +18,9 @@ from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.stores import ros2_jazzy as ros
 
 from fsm_ros.replay.demo_bag import write_demo_bag
-from fsm_ros.sources.bag_messages import BagError
-from fsm_ros.sources.rig import Rig, open_rig
+from fsm_ros.sources.bags.messages import BagError
+from fsm_ros.sources.opening import open_rig
+from fsm_ros.sources.rig import Rig
 from fsm_ros.stream.frame import Camera
 
 SMALL = Camera(48, 36, 30.0, 30.0, 24.0, 18.0)

@@ -28,7 +28,7 @@ from fsm_ros.replay.bag_writer import (
     Codec,
 )
 from fsm_ros.replay.camera_topics import CameraTopics
-from fsm_ros.sources.bag_messages import decode_image
+from fsm_ros.sources.bags.messages import decode_image
 from fsm_ros.stream.frame import Camera, Distortion
 
 STAMP_NS = 12_345_678_901

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from recordings import open_camera
 from rosbags.rosbag2 import Reader
 from scipy.spatial.transform import Rotation
 
@@ -21,11 +22,9 @@ from fsm_ros.replay.convert import APART_NS, convert
 from fsm_ros.replay.scene_bag import SceneBagSettings, record_scene
 from fsm_ros.replay.scene_drive import CLEARANCE_M, SceneDrive, find_drive
 from fsm_ros.replay.scene_robot import Arm
-from fsm_ros.sources.bag_source import BagSource
-from fsm_ros.sources.folders import FolderSource
-from fsm_ros.sources.opening import open_source
-from fsm_ros.sources.source import Track
-from fsm_ros.stream.frame import Camera, Distortion, PosedImage
+from fsm_ros.sources.folders import open_folder
+from fsm_ros.sources.recorded import RecordedCamera, in_file
+from fsm_ros.stream.frame import Camera, Distortion
 from fsm_ros.stream.rigid import distance_m, turn_rad
 
 WIDTH, HEIGHT, FRAMES = 32, 24, 5
@@ -62,22 +61,22 @@ def folder(path: Path, top: dict[str, object] = LENS, times: list[float] | None 
     return path
 
 
-class InMemory(Track):
-    """A recording of single grey pixels, each as bright as its number."""
-
-    name = "pixels"
-
-    def __init__(self, stamps_ns: list[int]) -> None:
-        super().__init__(np.array(stamps_ns, dtype=np.int64), np.tile(np.eye(4), (len(stamps_ns), 1, 1)))
+class GreyPixels:
+    """Single pixels, each as bright as its number."""
 
     def camera(self, index: int) -> Camera:
         return Camera(1, 1, 1.0, 1.0, 0.5, 0.5)
 
-    def read(self, index: int) -> PosedImage:
-        return self._posed(index, np.full((1, 1, 3), index, np.uint8), self.camera(index), "pixels")
+    def decode(self, index: int) -> tuple[NDArray[np.uint8], Camera]:
+        return np.full((1, 1, 3), index, np.uint8), self.camera(index)
 
     def close(self) -> None:
         pass
+
+
+def in_memory(stamps_ns: list[int]) -> RecordedCamera:
+    poses = np.tile(np.eye(4), (len(stamps_ns), 1, 1))
+    return in_file("pixels", np.array(stamps_ns, dtype=np.int64), poses, GreyPixels())
 
 
 # --- conversion -------------------------------------------------------------------------------------------------------
@@ -85,10 +84,10 @@ class InMemory(Track):
 
 @pytest.mark.parametrize(("codec", "error"), [(None, 0), (Codec.PNG, 0), (Codec.JPEG, 30)])
 def test_what_is_converted_reads_back_the_same(tmp_path: Path, codec: Codec | None, error: int) -> None:
-    source = FolderSource(folder(tmp_path / "in", DISTORTED))
+    source = open_folder(folder(tmp_path / "in", DISTORTED))
     convert(source, tmp_path / "bag", topics=CameraTopics("camera", codec))
-    back = open_source(tmp_path / "bag")
-    assert isinstance(back, BagSource) and back.frames_without_pose == 0
+    back = open_camera(tmp_path / "bag")
+    assert len(back) == len(back.frames) == FRAMES
     assert np.array_equal(np.diff(back.stamps_ns), np.diff(source.stamps_ns))
     assert np.abs(back.world_from_camera - source.world_from_camera).max() < 1e-9
     for index in range(FRAMES):
@@ -100,9 +99,9 @@ def test_what_is_converted_reads_back_the_same(tmp_path: Path, codec: Codec | No
 
 @pytest.mark.parametrize("top", [LENS, DISTORTED, FISHEYE], ids=["none", "plumb_bob", "equidistant"])
 def test_the_lens_stays_as_it_is(tmp_path: Path, top: dict[str, object]) -> None:
-    source = FolderSource(folder(tmp_path / "in", top))
+    source = open_folder(folder(tmp_path / "in", top))
     convert(source, tmp_path / "bag")
-    back = open_source(tmp_path / "bag")
+    back = open_camera(tmp_path / "bag")
     assert [back.camera(index) for index in range(FRAMES)] == [source.camera(index) for index in range(FRAMES)]
 
 
@@ -112,18 +111,18 @@ def test_images_of_several_sizes_each_keep_their_own_camera(tmp_path: Path) -> N
     Image.fromarray(picture(1)[:16, :20]).save(path / "images" / "1.png")
     content["frames"][1].update(w=20, h=16, fl_x=25.0, fl_y=25.0, cx=10.0, cy=8.0)
     (path / "transforms.json").write_text(json.dumps(content))
-    source = FolderSource(path)
+    source = open_folder(path)
     convert(source, tmp_path / "bag")
-    back = open_source(tmp_path / "bag")
+    back = open_camera(tmp_path / "bag")
     assert [back.camera(index) for index in range(FRAMES)] == [source.camera(index) for index in range(FRAMES)]
 
 
 def test_stamps_that_are_dates_are_kept_and_others_begin_at_a_fixed_one(tmp_path: Path) -> None:
     dates = [1.7e9 + index for index in range(FRAMES)]
-    convert(FolderSource(folder(tmp_path / "dated", times=dates)), tmp_path / "a")
-    assert open_source(tmp_path / "a").stamps_ns.tolist() == [round(date * 1e9) for date in dates]
-    convert(FolderSource(folder(tmp_path / "undated")), tmp_path / "b")
-    assert open_source(tmp_path / "b").stamps_ns[0] == EPOCH_NS, "TF takes 0 for the newest there is"
+    convert(open_folder(folder(tmp_path / "dated", times=dates)), tmp_path / "a")
+    assert open_camera(tmp_path / "a").stamps_ns.tolist() == [round(date * 1e9) for date in dates]
+    convert(open_folder(folder(tmp_path / "undated")), tmp_path / "b")
+    assert open_camera(tmp_path / "b").stamps_ns[0] == EPOCH_NS, "TF takes 0 for the newest there is"
 
 
 @given(st.lists(st.integers(-(2**40), 2**40), min_size=1, max_size=8))
@@ -132,8 +131,8 @@ def test_stamps_come_in_order_strictly_rising_after_zero(
     tmp_path_factory: pytest.TempPathFactory, stamps: list[int]
 ) -> None:
     path = tmp_path_factory.mktemp("bags") / "bag"
-    done = convert(InMemory(stamps), path, topics=CameraTopics("camera"))
-    back = open_source(path)
+    done = convert(in_memory(stamps), path, topics=CameraTopics("camera"))
+    back = open_camera(path)
     found = back.stamps_ns.tolist()
     assert found[0] > 0 and all(a < b for a, b in zip(found, found[1:], strict=False))
     shift = EPOCH_NS - min(stamps) if min(stamps) <= 0 else 0
@@ -146,13 +145,13 @@ def test_stamps_come_in_order_strictly_rising_after_zero(
 
 
 def test_frames_names_and_the_unit_are_as_asked_for(tmp_path: Path) -> None:
-    source = FolderSource(folder(tmp_path / "in"))
+    source = open_folder(folder(tmp_path / "in"))
     done = convert(
         source, tmp_path / "bag", topics=CameraTopics("head", None), world_frame="world", metres_per_unit=0.5
     )
     assert set(done.topics) == {"/tf", "/head/image_raw", "/head/camera_info"}
-    back = open_source(tmp_path / "bag", world_frame="world")
-    assert back.read(0).source == "head_optical_frame"
+    back = open_camera(tmp_path / "bag", world_frame="world")
+    assert back.image_topic.startswith("/head/")
     assert np.allclose(back.world_from_camera[:, :3, 3], 0.5 * source.world_from_camera[:, :3, 3], atol=1e-9)
 
 
@@ -169,13 +168,13 @@ def test_a_conversion_that_makes_no_sense_is_refused(
     tmp_path: Path, arguments: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        convert(InMemory([1, 2]), tmp_path / "bag", **arguments)
+        convert(in_memory([1, 2]), tmp_path / "bag", **arguments)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_stamps_that_no_message_can_hold_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="2038"):
-        convert(InMemory([5, LAST_STAMP_NS + 1]), tmp_path / "bag")
+        convert(in_memory([5, LAST_STAMP_NS + 1]), tmp_path / "bag")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -199,7 +198,7 @@ def contents(path: Path) -> list[tuple[str, int, bytes]]:
 
 
 def test_both_cameras_take_their_images_at_the_same_moments(tiny: Path) -> None:
-    front, side = (open_source(tiny, image_topic=f"/{name}/image_raw") for name in ("front", "side"))
+    front, side = (open_camera(tiny, image_topic=f"/{name}/image_raw") for name in ("front", "side"))
     assert front.stamps_ns.tolist() == side.stamps_ns.tolist()
     assert front.stamps_ns.tolist() == [EPOCH_NS + index * 100_000_000 for index in range(12)]
     assert front.camera(0) == side.camera(0) == TINY.camera
@@ -208,7 +207,7 @@ def test_both_cameras_take_their_images_at_the_same_moments(tiny: Path) -> None:
 def test_images_are_what_there_is_to_see_from_where_tf_says(tiny: Path, tiny_drive: SceneDrive) -> None:
     arm = Arm.around(tiny_drive.robot, tiny_drive.clearance_m, least_m=CLEARANCE_M, duration_s=1.1)
     for name in ("front", "side"):
-        source = open_source(tiny, image_topic=f"/{name}/image_raw")
+        source = open_camera(tiny, image_topic=f"/{name}/image_raw")
         for index in (0, 5, 11):
             frame, time_s = source.read(index), 0.1 * index
             truth = tiny_drive.robot.map_from_camera(time_s)
@@ -221,8 +220,8 @@ def test_images_are_what_there_is_to_see_from_where_tf_says(tiny: Path, tiny_dri
 
 
 def test_tf_has_a_chain_as_robots_have_and_never_speaks_with_an_image(tiny: Path) -> None:
-    source = BagSource(tiny, image_topic="/side/image_raw")
-    assert source.frames_without_pose == 0
+    source = open_camera(tiny, image_topic="/side/image_raw")
+    assert source.notes == ()
     arrivals: dict[str, set[int]] = {}
     for topic, arrival_ns, _ in contents(tiny):
         arrivals.setdefault(topic, set()).add(arrival_ns)
@@ -246,7 +245,7 @@ def test_equal_settings_give_equal_messages_and_other_seeds_other_ones(tiny: Pat
 def test_one_camera_is_called_camera_and_may_be_compressed(tmp_path: Path) -> None:
     done = record_scene(tmp_path / "bag", SceneBagSettings(duration_s=0.2, width=32, height=24, codec=Codec.JPEG))
     assert done.images == 2 and done.topics["/camera/image_raw/compressed"] == done.topics["/camera/camera_info"] == 2
-    assert open_source(tmp_path / "bag").read(1).image.shape == (24, 32, 3)
+    assert open_camera(tmp_path / "bag").read(1).image.shape == (24, 32, 3)
 
 
 @pytest.mark.parametrize(
@@ -313,7 +312,7 @@ def test_the_command_records_a_scene_and_tells_what_it_wrote(
     assert make_bag.main([*options, "--png", "--out", str(tmp_path / "bag")]) == 0
     told = capsys.readouterr().out
     assert "2 images of each camera" in told and "/side/image_raw/compressed" in told and "of seed 3" in told
-    assert open_source(tmp_path / "bag", image_topic="/side/image_raw/compressed").read(0).image.shape == (16, 20, 3)
+    assert open_camera(tmp_path / "bag", image_topic="/side/image_raw/compressed").read(0).image.shape == (16, 20, 3)
 
 
 @pytest.mark.parametrize(

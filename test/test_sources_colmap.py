@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,12 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from recordings import open_camera
 from scipy.spatial.transform import Rotation
 
-from fsm_ros.sources.colmap import PARAMETERS, ColmapSource
-from fsm_ros.sources.opening import SourceKind, open_source, source_kind
-from fsm_ros.sources.rig import open_rig
-from fsm_ros.sources.source import SourceError
+from fsm_ros.sources.colmap import PARAMETERS, open_model
+from fsm_ros.sources.errors import SourceError
+from fsm_ros.sources.opening import SourceKind, open_rig, source_kind
 from fsm_ros.stream.lens import check_coefficients, undistort
 
 WIDTH, HEIGHT = 40, 30
@@ -55,6 +56,11 @@ def listed(names: Sequence[str]) -> str:
     return f"{HEAD}# Number of images: {len(names)}, mean observations per image: 1.0\n" + "\n".join(lines) + "\n"
 
 
+def pointless(names: Sequence[str]) -> str:
+    """Entries without points, which a model of its own has to name."""
+    return HEAD + "".join(f"{image_line(n + 1, name, n)}\n\n" for n, name in enumerate(names))
+
+
 def picture(index: int = 0, width: int = WIDTH, height: int = HEIGHT) -> NDArray[np.uint8]:
     v, u = np.mgrid[0:height, 0:width]
     return np.stack([3 * u, 4 * v, 40 * index + 0 * u], axis=-1).astype(np.uint8)
@@ -81,13 +87,13 @@ def write(
 
 def refusal(root: Path) -> str:
     with pytest.raises(SourceError) as refused:
-        ColmapSource(root)
+        open_model(root)
     return str(refused.value)
 
 
 class TestGeometry:
     def test_the_ray_of_the_pixel_that_shows_a_point_goes_through_the_point(self, tmp_path: Path) -> None:
-        source = ColmapSource(write(tmp_path))
+        source = open_model(write(tmp_path))
         assert len(source) == 3
         for index, (rotation, move) in enumerate(CAMERA_FROM_WORLD):
             # As COLMAP projects: camera from world, and the upper left pixel's centre at (0.5, 0.5).
@@ -119,7 +125,7 @@ class TestGeometry:
             "OPENCV_FISHEYE": "fl_x fl_y cx cy k1 k2 k3 k4",
         }[name].split()
         line = f"1 {name} {WIDTH} {HEIGHT} {' '.join(str(values[key]) for key in order)}\n"
-        camera = ColmapSource(write(tmp_path, cameras=line)).camera(0)
+        camera = open_model(write(tmp_path, cameras=line)).camera(0)
         check_coefficients(camera.distortion, camera.coefficients)
         fx, fy = (values["f"],) * 2 if "f" in order else (values["fl_x"], values["fl_y"])
         assert (camera.fx, camera.fy, camera.cx, camera.cy) == (fx, fy, 21.0, 14.0)
@@ -151,9 +157,50 @@ class TestGeometry:
     def test_images_of_several_cameras(self, tmp_path: Path) -> None:
         cameras = "7 SIMPLE_PINHOLE 40 30 50 20 15\n3 PINHOLE 40 30 60 61 20 15\n"
         images = "\n\n".join((image_line(1, "a.png", 0, 3), image_line(2, "b.png", 1, 7), image_line(3, "c.png", 2, 3)))
-        source = ColmapSource(write(tmp_path, cameras=cameras, images=images))
+        source = open_model(write(tmp_path, cameras=cameras, images=images))
         assert [source.camera(index).fx for index in range(3)] == [60.0, 50.0, 60.0]
         assert [source.read(index).camera.fx for index in range(3)] == [60.0, 50.0, 60.0]
+
+
+def as_binary(root: Path) -> Path:
+    """The model written as COLMAP writes it by default."""
+    pycolmap = pytest.importorskip("pycolmap")
+    model = root / "sparse/0"
+    (model / "points3D.txt").write_text("")
+    pycolmap.Reconstruction(model).write_binary(model)
+    for name in ("cameras.txt", "images.txt", "points3D.txt"):
+        (model / name).unlink()
+    return root
+
+
+class TestBinary:
+    def test_it_is_read_as_the_text_is(self, tmp_path: Path) -> None:
+        text = open_model(write(tmp_path / "text", images=pointless(["b.png", "a.png"])))
+        root = as_binary(write(tmp_path / "binary", images=pointless(["b.png", "a.png"])))
+        assert source_kind(root) is SourceKind.COLMAP
+        binary = open_camera(root)
+        assert len(binary) == len(text) == 2
+        assert np.array_equal(binary.stamps_ns, text.stamps_ns)
+        assert np.allclose(binary.world_from_camera, text.world_from_camera, atol=1e-12)
+        for index in range(len(text)):
+            assert binary.camera(index) == text.camera(index)
+            assert np.array_equal(binary.read(index).image, text.read(index).image)
+
+    def test_without_pycolmap_both_ways_out_are_told(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        root = as_binary(write(tmp_path, images=pointless(["a.png"])))
+        monkeypatch.setitem(sys.modules, "pycolmap", None)
+        with pytest.raises(SourceError, match="needs pycolmap: pip install .*model_converter .*--output_type TXT"):
+            open_camera(root)
+
+    @pytest.mark.parametrize("kept", [0.0, 0.5])
+    def test_one_that_was_cut_short(self, tmp_path: Path, kept: float) -> None:
+        root = as_binary(write(tmp_path, images=pointless(["a.png", "b.png"])))
+        for name in ("images.bin", "frames.bin"):
+            file = root / "sparse/0" / name
+            if file.exists():
+                file.write_bytes(file.read_bytes()[: int(kept * file.stat().st_size)])
+        with pytest.raises(SourceError, match="sparse/0"):
+            open_camera(root)
 
 
 class TestFiles:
@@ -162,32 +209,32 @@ class TestFiles:
         root = write(tmp_path / "church", model=model)
         assert source_kind(root) is source_kind(root / model) is SourceKind.COLMAP
         for path in (root, root / model):
-            source = ColmapSource(path)
+            source = open_model(path)
             assert (source.name, len(source)) == ("church", 3)
 
     def test_images_elsewhere_are_named(self, tmp_path: Path) -> None:
         root = write(tmp_path / "church")
         (root / "images").rename(tmp_path / "photos")
         assert "copy them there, or name their folder" in refusal(root)
-        source = ColmapSource(root, image_folder=tmp_path / "photos")
+        source = open_model(root, image_folder=tmp_path / "photos")
         assert source.name == "church" and np.array_equal(source.read(1).image, picture(1))
 
     def test_frames_come_in_the_natural_order_of_their_names(self, tmp_path: Path) -> None:
         names = ["left/10.png", "left/9.png", "my photo 2.png", "left/100.png"]
-        source = ColmapSource(write(tmp_path, names), frame_rate_hz=2.0)
+        source = open_model(write(tmp_path, names), frame_rate_hz=2.0)
         assert [int(source.read(index).image[0, 0, 2]) for index in range(4)] == [40, 0, 120, 80]
         assert source.stamps_ns.tolist() == [0, 5 * 10**8, 10**9, 15 * 10**8]
-        assert ColmapSource(tmp_path).stamps_ns[3] == 10**8
+        assert open_model(tmp_path).stamps_ns[3] == 10**8
 
     def test_it_is_opened_like_every_other_recording(self, tmp_path: Path) -> None:
         root = write(tmp_path / "church")
-        source = open_source(root, frame_rate_hz=4.0)
+        source = open_camera(root, frame_rate_hz=4.0)
         assert source.stamps_ns.tolist() == [0, 25 * 10**7, 5 * 10**8]
         copy = pickle.loads(pickle.dumps(source))
         assert np.array_equal(copy.read(2).image, source.read(2).image)
         rig = open_rig(root)
         assert (rig.cameras, rig.world_frame, len(rig.frames)) == (("camera",), "", 3)
-        assert rig.told == "church: 3 images (40x30) with poses, as a COLMAP text model has them"
+        assert rig.told == "church: 3 images (40x30) with poses, as a COLMAP model has them"
         for ask in (source.read, source.camera):
             with pytest.raises(IndexError, match="has frames 0 to 2, and no frame 3"):
                 ask(3)
@@ -202,12 +249,12 @@ class TestFiles:
         (root / "sparse" / "1").mkdir()
         (root / "sparse" / "1" / "images.txt").write_text("")
         with caplog.at_level(logging.WARNING):
-            ColmapSource(root)
+            open_model(root)
         assert "has 2 models: taking sparse/0" in caplog.text
 
     def test_a_rotation_written_with_few_digits_is_still_one(self, tmp_path: Path) -> None:
         images = "1 0.7071 0.7071 0 0 0 0 0 1 a.png\n"
-        pose = ColmapSource(write(tmp_path, ["a.png"], images=images)).world_from_camera[0]
+        pose = open_model(write(tmp_path, ["a.png"], images=images)).world_from_camera[0]
         assert np.allclose(pose[:3, :3], Rotation.from_euler("x", -90, degrees=True).as_matrix())
 
 
@@ -241,14 +288,14 @@ BAD_CAMERAS = {
 class TestWhatIsLeftOut:
     def test_absent_images_are_left_out_and_counted(self, tmp_path: Path) -> None:
         images = image_line(1, "a.png") + "\n\n" + image_line(2, "gone.png") + "\n\n" + image_line(3, "b.png") + "\n\n"
-        source = ColmapSource(write(tmp_path, ["a.png", "b.png"], images=images), frame_rate_hz=10.0)
+        source = open_model(write(tmp_path, ["a.png", "b.png"], images=images), frame_rate_hz=10.0)
         assert len(source) == 2
         (note,) = source.notes
         assert note.startswith("left out 1 of 3 images: 1 without an image file (the first: ") and "gone.png" in note
 
     def test_a_camera_that_nobody_uses_may_be_of_any_model(self, tmp_path: Path) -> None:
         cameras = CAMERAS + "7 DIVISION 40 30 36 38 21 14 0.1\n"
-        source = ColmapSource(write(tmp_path, ["a.png"], images=image_line(1, "a.png") + "\n\n", cameras=cameras))
+        source = open_model(write(tmp_path, ["a.png"], images=image_line(1, "a.png") + "\n\n", cameras=cameras))
         assert len(source) == 1 and source.notes == ()
 
 
@@ -256,22 +303,19 @@ class TestErrors:
     @pytest.mark.parametrize(("text", "reason"), list(BAD_IMAGES.values()), ids=list(BAD_IMAGES))
     def test_images_that_cannot_be_used(self, tmp_path: Path, text: str, reason: str) -> None:
         with pytest.raises(SourceError, match=reason) as refused:
-            ColmapSource(write(tmp_path, ["a.png", "b.png"], images=text))
+            open_model(write(tmp_path, ["a.png", "b.png"], images=text))
         assert str(tmp_path / "sparse/0/images.txt") in str(refused.value)
 
     @pytest.mark.parametrize(("text", "reason"), list(BAD_CAMERAS.values()), ids=list(BAD_CAMERAS))
     def test_cameras_that_cannot_be_used(self, tmp_path: Path, text: str, reason: str) -> None:
         with pytest.raises(SourceError, match=reason) as refused:
-            ColmapSource(write(tmp_path, cameras=text))
+            open_model(write(tmp_path, cameras=text))
         assert str(tmp_path / "sparse/0/cameras.txt") in str(refused.value)
 
-    def test_a_binary_model(self, tmp_path: Path) -> None:
-        root = write(tmp_path)
-        for name in ("cameras", "images"):
-            (root / "sparse/0" / f"{name}.txt").rename(root / "sparse/0" / f"{name}.bin")
-        assert source_kind(root) is SourceKind.COLMAP
-        with pytest.raises(SourceError, match="binary COLMAP model.*colmap model_converter .*--output_type TXT"):
-            open_source(root)
+    def test_half_of_a_binary_model(self, tmp_path: Path) -> None:
+        root = as_binary(write(tmp_path))
+        (root / "sparse/0/cameras.bin").unlink()
+        assert "sparse/0 cannot be read" in refusal(root)
 
     def test_half_a_model_and_none(self, tmp_path: Path) -> None:
         root = write(tmp_path / "half")
@@ -282,11 +326,11 @@ class TestErrors:
     def test_images_of_another_size(self, tmp_path: Path) -> None:
         root = write(tmp_path)
         Image.fromarray(picture(0, 80, 60)).save(root / "images" / "b.png")
-        source = ColmapSource(root)
+        source = open_model(root)
         with pytest.raises(SourceError, match="b.png has 80x60 pixels, but its camera in .*cameras.txt 40x30"):
             source.read(1)
 
     @pytest.mark.parametrize("rate_hz", [0.0, -1.0, float("nan")])
     def test_a_frame_rate_that_is_none(self, tmp_path: Path, rate_hz: float) -> None:
         with pytest.raises(ValueError, match="frame_rate_hz must be positive"):
-            ColmapSource(write(tmp_path), frame_rate_hz=rate_hz)
+            open_model(write(tmp_path), frame_rate_hz=rate_hz)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from fsm_ros.sources.errors import SourceError
 from fsm_ros.sources.poses import invert_rigid, rigid_pose
-from fsm_ros.sources.source import SourceError
 from fsm_ros.stream.frame import validate_rigid
 
 numbers = st.floats(-3.0, 3.0)

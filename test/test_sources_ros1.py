@@ -8,15 +8,26 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from recordings import STORE, Message, camera_info, colours, compressed_image, header, raw_image, transform, write_bag
+from recordings import (
+    STORE,
+    Message,
+    camera_info,
+    colours,
+    compressed_image,
+    header,
+    open_camera,
+    raw_image,
+    transform,
+    write_bag,
+)
 from recordings_ros1 import NOETIC, OLD_TF_TYPE, as_ros1, write_ros1_bag
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
-from fsm_ros.sources.bag_messages import BagError
-from fsm_ros.sources.bags import find_camera, read_frames, read_posed_images, read_transforms
-from fsm_ros.sources.opening import SourceKind, open_source, source_kind
-from fsm_ros.sources.source import PosedSource, SourceError
+from fsm_ros.sources.bags.messages import BagError
+from fsm_ros.sources.errors import SourceError
+from fsm_ros.sources.opening import SourceKind, source_kind
+from fsm_ros.sources.recorded import RecordedCamera
 
 COUNT = 6
 LENS = (0.1, -0.02, 0.001, -0.002, 0.003)
@@ -36,7 +47,7 @@ def drive(compressed: bool = False) -> list[Message]:
     return messages
 
 
-def check(source: PosedSource) -> None:
+def check(source: RecordedCamera) -> None:
     """It is the drive."""
     assert source.stamps_ns.tolist() == [n * 10**9 for n in range(COUNT)]
     assert np.allclose(source.world_from_camera[:, 0, 3], range(COUNT))
@@ -54,11 +65,11 @@ class TestRos1:
     ) -> None:
         bag = write_ros1_bag(tmp_path / "old.bag", drive(compressed), compression)
         assert source_kind(bag) is SourceKind.BAG
-        source = open_source(bag)
+        source = open_camera(bag)
         check(source)
         assert source.name == "old"
-        twin = list(read_posed_images(find_camera(write_bag(tmp_path / "new", drive(compressed)))))
-        for old, new in zip(read_posed_images(find_camera(bag)), twin, strict=True):
+        twin = open_camera(write_bag(tmp_path / "new", drive(compressed)))
+        for old, new in zip(map(source.read, range(COUNT)), map(twin.read, range(COUNT)), strict=True):
             assert (old.camera, old.stamp_ns, old.source) == (new.camera, new.stamp_ns, new.source)
             assert np.array_equal(old.image, new.image)
             assert np.array_equal(old.world_from_camera, new.world_from_camera)
@@ -67,14 +78,16 @@ class TestRos1:
         moving = [transform("map", "/base", stamp_ns, x=stamp_ns / 10) for stamp_ns in (10, 20)]
         _, kind, _, mount = transform("base", "camera", 0, x=5.0)
         messages = [("/tf", OLD_TF_TYPE, stamp_ns, message) for _, _, stamp_ns, message in moving]
-        bag = write_ros1_bag(tmp_path / "tf.bag", [*messages, ("/tf_static", kind, 99, mount)])
-        assert np.isclose(read_transforms(bag).target_from_source("map", "camera", 15)[0, 3], 6.5)
+        picture = [raw_image(colours(), stamp_ns=15), camera_info(16, 12)]
+        bag = write_ros1_bag(tmp_path / "tf.bag", [*messages, ("/tf_static", kind, 99, mount), *picture])
+        assert np.isclose(open_camera(bag).world_from_camera[0, 0, 3], 6.5)
 
     def test_a_topic_without_a_slash_has_its_calibration_beside_it(self, tmp_path: Path) -> None:
         messages = [
-            (topic.replace("/camera/", ""), *rest) for topic, *rest in (raw_image(colours()), camera_info(16, 12))
+            (topic.replace("/camera/", ""), *rest)
+            for topic, *rest in (raw_image(colours()), camera_info(16, 12), transform("map", "camera", 10**9))
         ]
-        found = find_camera(write_ros1_bag(tmp_path / "plain.bag", messages))  # type: ignore[arg-type]
+        found = open_camera(write_ros1_bag(tmp_path / "plain.bag", messages))  # type: ignore[arg-type]
         assert (found.image_topic, found.info_topic) == ("image_raw", "camera_info")
 
     def test_its_fields_are_named_as_in_ros_1(self) -> None:
@@ -89,7 +102,7 @@ class TestRos1:
         whole = bag.read_bytes()
         bag.write_bytes(whole[: int(kept * len(whole)) if kept >= 0 else int(kept)])
         with pytest.raises(BagError, match="cut short; .*rosbag reindex"):
-            open_source(bag)
+            open_camera(bag)
 
     def test_one_that_is_still_being_recorded(self, tmp_path: Path) -> None:
         bag = write_ros1_bag(tmp_path / "active.bag", drive())
@@ -97,12 +110,12 @@ class TestRos1:
         at = whole.index(b"index_pos=") + len(b"index_pos=")
         bag.write_bytes(whole[:at] + bytes(8) + whole[at + 8 :])
         with pytest.raises(BagError, match="not indexed.*rosbag reindex"):
-            open_source(bag)
+            open_camera(bag)
 
     def test_a_folder_of_bags_is_told_to_choose(self, tmp_path: Path) -> None:
         write_ros1_bag(tmp_path / "a.bag", drive())
         with pytest.raises(SourceError, match="a.bag: give one of these files"):
-            open_source(tmp_path)
+            open_camera(tmp_path)
 
 
 def write_packed(path: Path, mode: CompressionMode, storage: StoragePlugin) -> Path:
@@ -131,13 +144,13 @@ class TestCompressedRosbag2:
         plain = write_bag(tmp_path / "plain", drive(), storage)
         size = {folder: sum(file.stat().st_size for file in folder.iterdir()) for folder in (bag, plain)}
         assert mode is CompressionMode.MESSAGE or size[bag] < size[plain], "it is compressed"
-        check(open_source(bag))
-        check(open_source(plain))
+        check(open_camera(bag))
+        check(open_camera(plain))
 
     def test_a_file_of_its_own_cannot_be_compressed_as_a_whole(self, tmp_path: Path) -> None:
         bag = write_packed(tmp_path / "packed", CompressionMode.FILE, StoragePlugin.MCAP)
         with pytest.raises(SourceError, match="compressed as a whole: give its rosbag2 folder"):
-            open_source(bag / "packed.mcap.zstd")
+            open_camera(bag / "packed.mcap.zstd")
 
     @pytest.mark.parametrize(("mode", "storage"), PACKED, ids=[f"{m.name}-{s.name}".lower() for m, s in PACKED])
     @pytest.mark.parametrize("kept", [0.3, 0.9, 0.998])
@@ -149,7 +162,7 @@ class TestCompressedRosbag2:
         whole = data.read_bytes()
         data.write_bytes(whole[: int(kept * len(whole))])
         with pytest.raises(BagError, match="cut short"):
-            list(read_frames(find_camera(bag)))
+            open_camera(bag)
 
 
 def test_a_recording_with_fewer_messages_than_it_says(tmp_path: Path) -> None:
@@ -159,7 +172,7 @@ def test_a_recording_with_fewer_messages_than_it_says(tmp_path: Path) -> None:
     assert with_more != metadata.read_text()
     metadata.write_text(with_more)
     with pytest.raises(BagError, match="messages more on .* than there are: it was cut short"):
-        list(read_frames(find_camera(bag)))
+        open_camera(bag)
 
 
 def test_headers_of_both_say_the_same_moment() -> None:
@@ -170,4 +183,4 @@ def test_headers_of_both_say_the_same_moment() -> None:
 def test_a_ros_2_folder_with_the_name_of_a_ros_1_file_is_refused_with_the_remedy(tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "drive.bag", drive())
     with pytest.raises(BagError, match=r"name it otherwise, mv .*drive\.bag .*drive$"):
-        open_source(bag)
+        open_camera(bag)

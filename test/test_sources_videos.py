@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from fsm_ros.sources.source import SourceError
+from fsm_ros.sources.errors import SourceError
 from fsm_ros.sources.video_frames import NEAR, VideoFrames
 from fsm_ros.sources.videos import read_scenes
 from fsm_ros.stream.frame import Camera

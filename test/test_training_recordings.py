@@ -9,7 +9,7 @@ import pytest
 import torch
 from training_runs import tiny_settings
 
-from fsm_ros.sources.source import SourceError
+from fsm_ros.sources.errors import SourceError
 from fsm_ros.training.recordings import MixedClips, RecordedClips
 from fsm_ros.training.settings import TrainSettings
 from fsm_ros.training.supply import EpisodeSupply, Piece, SceneClips

@@ -10,7 +10,7 @@ from pathlib import Path
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability
 
-from fsm_ros.sources.bag_files import open_any
+from fsm_ros.sources.bags.files import open_any
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 INFO_TYPE = "sensor_msgs/msg/CameraInfo"

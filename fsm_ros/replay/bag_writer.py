@@ -21,7 +21,7 @@ from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.stores import ros2_jazzy as ros
 from scipy.spatial.transform import Rotation
 
-from fsm_ros.sources.bag_reading import ROS_1_SUFFIX
+from fsm_ros.sources.bags.reading import ROS_1_SUFFIX
 from fsm_ros.stream.frame import Camera
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"

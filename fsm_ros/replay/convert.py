@@ -33,7 +33,7 @@ from fsm_ros.replay.bag_writer import (
     transforms,
 )
 from fsm_ros.replay.camera_topics import CameraTopics
-from fsm_ros.sources.source import PosedSource
+from fsm_ros.sources.recorded import RecordedCamera
 
 APART_NS = 1_000
 """Between images of the same moment."""
@@ -62,7 +62,7 @@ class Converted:
 
 
 def convert(
-    source: PosedSource,
+    source: RecordedCamera,
     path: Path,
     *,
     topics: CameraTopics = DEFAULT_TOPICS,
@@ -73,7 +73,7 @@ def convert(
     """Write a recording as a rosbag2 folder (mcap).
 
     Args:
-        source: see `fsm_ros.sources.opening.open_source`.
+        source: see `fsm_ros.sources.opening.open_rig`.
         path: folder to create; it appears only when it is complete.
         topics: name of the camera, and how its images are stored.
         world_frame: TF frame that poses are expressed in.

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,9 @@ from fsm_ros.replay.demo_bag import write_demo_bag
 from fsm_ros.replay.metrics import mean_colour, nearest, psnr
 from fsm_ros.replay.ros_domain import LAST, free_domain
 from fsm_ros.replay.sheet import contact_sheet
-from fsm_ros.sources.bag_messages import BagError
-from fsm_ros.sources.bags import CameraBag, find_camera, read_posed_images, read_stamps
+from fsm_ros.sources.errors import SourceError
+from fsm_ros.sources.opening import open_rig
+from fsm_ros.sources.recorded import RecordedCamera, RecordedFrame
 from fsm_ros.stream.frame import Camera, Photograph, PosedImage
 from fsm_ros.stream.keyframes import KeyframePolicy, KeyframeSelector
 from fsm_ros.stream.rectify import Rectifier
@@ -38,6 +40,7 @@ NODE_READY_S = 120.0
 ANSWERS_S = 300.0
 HORIZON_MARGIN = 1.05
 DEMO_EXTENT_M = 1.0
+WORLD_FRAME = "map"
 CAMERA = "-camera"
 """Ends the name of a view that was asked for at the size of the kept photographs."""
 
@@ -75,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         if bag_path is None:
             bag_path = _own_bag(out)
         return _run(bag_path, options)
-    except (BagError, DemoError) as error:
+    except (SourceError, DemoError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except subprocess.TimeoutExpired as error:
@@ -85,21 +88,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(bag_path: Path, options: argparse.Namespace) -> int:
     out: Path = options.out
-    bag = find_camera(bag_path)
-    stamps = read_stamps(bag)
-    withheld = stamps[options.hold_out - 1 :: options.hold_out]
+    overrides = _overrides(options.set)
+    world = str(overrides.get("memory.frame_id", WORLD_FRAME))
+    (camera,) = open_rig(bag_path, world_frame=world).recorded.values()
+    if not camera.image_topic:
+        raise DemoError(f"{bag_path} is no rosbag: make one of it with make_bag")
+    count = len(camera.frames)
+    withheld = [frame for frame in camera.posed if (frame.index + 1) % options.hold_out == 0]
+    seen = [frame for frame in camera.posed if (frame.index + 1) % options.hold_out]
     if not withheld:
-        raise DemoError(f"{bag_path} has {len(stamps)} frames: --hold-out {options.hold_out} withholds none of them")
-    parameters = _parameters(stamps, own=options.bag is None, overrides=options.set)
+        raise DemoError(f"{bag_path} has {count} frames: --hold-out {options.hold_out} withholds none of them")
+    parameters = _parameters(camera, own=options.bag is None) | overrides
     (out / "demo.yaml").write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
-    print(f"{bag_path}: {len(stamps)} frames on {bag.image_topic}, {len(withheld)} withheld", flush=True)
-    world = parameters["memory.frame_id"]
+    print(f"{bag_path}: {count} frames on {camera.image_topic}, {len(withheld)} withheld", flush=True)
     photograph_size = (parameters["recall.width"], parameters["recall.height"])
     rectifier = Rectifier(parameters["memory.width"], parameters["memory.height"], photograph_size)
-    truths = [rectifier.rectify(frame) for frame in read_posed_images(bag, world, withheld)]
+    truths = [rectifier.rectify(camera.decode(frame)) for frame in withheld]
     (out / "requests.json").write_text(json.dumps([each for frame in truths for each in _requests(frame, world)]))
-    played, notes = _play(bag, options)
-    keyframes = _keyframes(bag, world, set(stamps) - set(withheld), parameters, rectifier)
+    played, notes = _play(bag_path, camera, options)
+    keyframes = _keyframes(camera, seen, parameters, rectifier)
     return _report(played, notes, truths, keyframes, options)
 
 
@@ -115,20 +122,25 @@ def _own_bag(out: Path) -> Path:
     return path
 
 
-def _parameters(stamps: tuple[int, ...], *, own: bool, overrides: list[str]) -> dict[str, Any]:
+def _parameters(camera: RecordedCamera, *, own: bool) -> dict[str, Any]:
     """What the demo sets: a time axis as long as the bag, its own room's scale, and a QoS that loses nothing."""
-    parameters: dict[str, Any] = {
-        "memory.frame_id": "map",
+    return {
+        "memory.frame_id": WORLD_FRAME,
         "memory.width": 64,
         "memory.height": 64,
         "recall.width": 320,
         "recall.height": 240,
-        "memory.horizon": round(HORIZON_MARGIN * (stamps[-1] - stamps[0]) / 1e9, 3),
+        "memory.horizon": round(HORIZON_MARGIN * (camera.frames[-1].stamp_ns - camera.frames[0].stamp_ns) / 1e9, 3),
         "memory.extent": DEMO_EXTENT_M if own else 0.0,
         "input.reliability": "reliable",
         "diagnostics.period": 0.5,
     }
-    for override in overrides:
+
+
+def _overrides(said: Sequence[str]) -> dict[str, Any]:
+    """Parameters of ``--set``."""
+    parameters = {}
+    for override in said:
         name, found, value = override.partition("=")
         if not found:
             raise DemoError(f"--set takes NAME=VALUE, got {override!r}")
@@ -163,7 +175,7 @@ def _request(frame: PosedImage, name: str, camera: Camera, world: str) -> dict[s
     }
 
 
-def _play(bag: CameraBag, options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+def _play(bag_path: Path, camera: RecordedCamera, options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run the three processes; returns the player's and the client's notes."""
     out: Path = options.out
     environment = os.environ | {
@@ -172,11 +184,11 @@ def _play(bag: CameraBag, options: argparse.Namespace) -> tuple[dict[str, Any], 
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "PYTHONUNBUFFERED": "1",
     }
-    image = bag.image_topic.removesuffix("/compressed")
+    image = camera.image_topic.removesuffix("/compressed")
     remaps = {
         "image_raw": image,
         "image_raw/compressed": f"{image}/compressed",
-        "camera_info": bag.info_topic,
+        "camera_info": camera.info_topic,
     }
     node_command = [
         sys.executable,
@@ -201,7 +213,7 @@ def _play(bag: CameraBag, options: argparse.Namespace) -> tuple[dict[str, Any], 
         sys.executable,
         "-m",
         "fsm_ros.node.play_bag",
-        str(bag.path),
+        str(bag_path),
         "--rate",
         str(options.rate),
     ]
@@ -248,7 +260,7 @@ def _last_lines(path: Path, lines: int = 8) -> str:
 
 
 def _keyframes(
-    bag: CameraBag, world: str, stamps: set[int], parameters: dict[str, Any], rectifier: Rectifier
+    camera: RecordedCamera, seen: Sequence[RecordedFrame], parameters: dict[str, Any], rectifier: Rectifier
 ) -> list[PosedImage]:
     """The keyframes that the node's rule picks from the frames it was sent: what the memory can have seen."""
     default = KeyframePolicy()
@@ -262,9 +274,10 @@ def _keyframes(
         )
     )
     return [
-        rectifier.rectify(frame)
-        for frame in read_posed_images(bag, world, stamps)
-        if selector.decide(frame.world_from_camera, frame.stamp_ns, frame.source).accepted
+        rectifier.rectify(camera.decode(frame))
+        for frame in seen
+        if frame.world_from_camera is not None
+        and selector.decide(frame.world_from_camera, frame.stamp_ns, frame.camera).accepted
     ]
 
 

@@ -24,8 +24,14 @@ from fsm_ros.replay.evaluation.schedule import Outcome, run_here, run_on_ray, te
 from fsm_ros.replay.evaluation.settings import CONFIGURED, TOLD, Setting, settings_of
 from fsm_ros.replay.evaluation.show import show
 from fsm_ros.replay.evaluation.summary import by_recording
-from fsm_ros.sources.source import SourceError
+from fsm_ros.sources.errors import SourceError
 
+_OPTIONS = {
+    "cameras": "--camera NAME, which may be repeated, or --camera all",
+    "world_frame": "--frame",
+    "image_folder": "--images",
+}
+"""By the arguments of `fsm_ros.sources.opening.open_rig`."""
 _NEEDED = ("torchmetrics", "matplotlib", "jinja2", "pyarrow", "av")
 LOCAL_RAY = "local"
 GOOD, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
@@ -53,7 +59,10 @@ def _evaluated(options: argparse.Namespace, command: str) -> int:
             print(check(job), flush=True)
         for job in jobs:
             _ = job.fingerprint  # names weights that are not there before anything runs
-    except (SourceError, CheckpointError, ImportError, ValueError, OSError) as error:
+    except SourceError as error:
+        option = _OPTIONS.get(error.argument)
+        return _refused(f"{error} ({option})" if option else str(error))
+    except (CheckpointError, ImportError, ValueError, OSError) as error:
         return _refused(str(error))
     out: Path = options.out
     try:
@@ -139,7 +148,7 @@ def _jobs(options: argparse.Namespace, command: str) -> list[Job]:
     for bag in options.bags:
         if options.out.resolve().is_relative_to(bag.resolve()):
             raise ValueError(f"{options.out} lies in the recording {bag}: choose a folder outside for the report")
-    reading = Reading(tuple(options.camera), options.frame, options.frame_rate, options.duration)
+    reading = Reading(tuple(options.camera), options.frame, options.frame_rate, options.duration, options.images)
     limits = Limits(options.views, options.matrix_chunks, options.matrix_views)
 
     def job(path: Path, name: str, setting: Setting) -> Job:
@@ -187,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
         "What every figure means: docs/evaluation.md.",
     )
     parser.add_argument(
-        "bags", nargs="+", type=Path, metavar="BAG", help="rosbag2, ROS 1 bag, transforms.json or COLMAP text folder"
+        "bags", nargs="+", type=Path, metavar="BAG", help="rosbag2, ROS 1 bag, transforms.json or COLMAP folder"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the report")
     parser.add_argument(
@@ -225,6 +234,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="how long time takes from 0 to 1 in a folder (default: by the frame rate)",
     )
+    parser.add_argument("--images", type=Path, metavar="DIR", help="of a COLMAP model (default: images beside it)")
     parser.add_argument("--lpips", type=Path, metavar="FILE", help="AlexNet weights of torchvision, to measure LPIPS")
     limits = Limits()
     parser.add_argument(

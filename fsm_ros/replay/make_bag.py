@@ -12,22 +12,22 @@ from fsm_ros.replay.bag_writer import DEFAULT_JPEG_QUALITY, Codec
 from fsm_ros.replay.camera_topics import CameraTopics
 from fsm_ros.replay.convert import convert
 from fsm_ros.replay.scene_bag import SceneBagSettings, record_scene
-from fsm_ros.sources.opening import SourceKind, open_source, source_kind
-from fsm_ros.sources.source import SourceError
+from fsm_ros.sources.errors import SourceError
+from fsm_ros.sources.opening import SourceKind, open_rig, source_kind
 from fsm_ros.training.scenes import Family
 
 _DESCRIPTION = """\
 Make a rosbag2 (mcap) that any ROS tool plays and this package evaluates:
 
   make_bag FOLDER --out BAG          converts posed images: transforms.json of nerfstudio or
-                                     instant-ngp, a COLMAP text model, a video with poses (.jsonl)
+                                     instant-ngp, a COLMAP model, a video with poses (.jsonl)
   make_bag --scene room --out BAG    records a robot's drive through a procedural scene that
                                      training never sees, where things move
 """
 _EPILOG = """\
 BAG is a folder that must not exist yet. It appears when it is complete; after an error or Ctrl-C there is nothing.
 """
-_CONVERTS = ("world_frame", "camera_name", "unit")
+_CONVERTS = ("world_frame", "camera_name", "unit", "images")
 _RECORDS = ("seed", "size", "difficulty", "cameras")
 
 
@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     converts.add_argument(
         "--unit", type=float, metavar="METRES", help="length of the world's unit, where it is known (default: 1)"
     )
+    converts.add_argument("--images", type=Path, metavar="DIR", help="of a COLMAP model (default: images beside it)")
 
     records = parser.add_argument_group("recording a scene")
     records.add_argument("--scene", choices=[family.value for family in Family], help="kind of place")
@@ -160,7 +161,13 @@ def _convert(given: Mapping[str, Any]) -> str:
     topics = CameraTopics(
         given.get("camera_name", "camera"), _codec(given, Codec.JPEG), given.get("quality", DEFAULT_JPEG_QUALITY)
     )
-    source = open_source(folder, frame_rate_hz=given.get("rate"), duration_s=given.get("duration"))
+    rig = open_rig(
+        folder,
+        frame_rate_hz=given.get("rate"),
+        duration_s=given.get("duration"),
+        image_folder=given.get("images"),
+    )
+    (source,) = rig.recorded.values()
     try:
         done = convert(
             source,

@@ -1,4 +1,4 @@
 """Recorded streams of posed images, read without ROS and without torch: rosbags, image folders, videos with poses.
 
-`opening.open_source` finds out what a path holds; every kind comes as a `source.PosedSource`.
+`opening.open_rig` finds out what a path holds; every kind comes as a `rig.Rig` of `recorded.RecordedCamera`.
 """

@@ -1,4 +1,4 @@
-"""COLMAP's sparse models as text: ``cameras.txt`` and ``images.txt``, and the images that they are of.
+"""COLMAP's sparse models, ``cameras`` and ``images`` as .txt or .bin, and the images that they are of.
 
 What the files say, and what is made of it:
 
@@ -10,6 +10,7 @@ What the files say, and what is made of it:
   and is not used.
 - NAME is relative to the folder of images, which the model does not name: ``images`` beside it, or beside a folder that
   it is in.
+- Binary models are written as text by pycolmap, which is an optional package, and then read alike.
 - There is no time: frames are put in the natural order of their names (``9.png`` before ``10.png``), and follow each
   other at a frame rate. Images of several cameras follow each other likewise.
 - The unit and the axes of the world are the model's own, and kept.
@@ -24,19 +25,22 @@ import logging
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fsm_ros.sources.errors import SourceError
 from fsm_ros.sources.folders import DEFAULT_FRAME_RATE_HZ
 from fsm_ros.sources.image_files import ImageFile, ImageFiles
 from fsm_ros.sources.json_files import read_text
 from fsm_ros.sources.left_out import LeftOut
 from fsm_ros.sources.lenses import camera_of
 from fsm_ros.sources.poses import ROUNDING, invert_rigid
-from fsm_ros.sources.source import SourceError
+from fsm_ros.sources.recorded import RecordedCamera, in_file
 from fsm_ros.stream.frame import Camera
 
 CAMERAS, IMAGES = "cameras.txt", "images.txt"
@@ -86,67 +90,63 @@ class ColmapImage:
     where: str
 
 
-class ColmapSource(ImageFiles):
-    """The images of a model, in the order of their names; see `source.PosedSource` and the module.
+def open_model(
+    path: Path, *, frame_rate_hz: float = DEFAULT_FRAME_RATE_HZ, image_folder: Path | None = None
+) -> RecordedCamera:
+    """Read a model, and look for its images without decoding them; see the module.
 
-    Stamps count from the first image. Poses are in the model's world, in its unit.
+    Images come in the order of their names. Stamps count from the first. Poses are in the model's world, in its unit.
+
+    Args:
+        path: folder of the model, or one that it is in (see `MODEL_FOLDERS`).
+        frame_rate_hz: frames a second.
+        image_folder: what names of images are relative to; None for ``images`` beside the model, or beside a
+            folder that it is in.
+
+    Raises:
+        ValueError: the frame rate is not positive.
+        SourceError: the model cannot be used; the message names file and line.
     """
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        frame_rate_hz: float = DEFAULT_FRAME_RATE_HZ,
-        image_folder: Path | None = None,
-    ) -> None:
-        """Read the model, and look for its images without decoding them.
-
-        Args:
-            path: folder of the model, or one that it is in (see `MODEL_FOLDERS`).
-            frame_rate_hz: frames a second.
-            image_folder: what names of images are relative to; None for ``images`` beside the model, or beside a
-                folder that it is in.
-
-        Raises:
-            ValueError: the frame rate is not positive.
-            SourceError: the model cannot be used; the message names file and line.
-        """
-        if not (math.isfinite(frame_rate_hz) and frame_rate_hz > 0):
-            raise ValueError(f"frame_rate_hz must be positive, got {frame_rate_hz}")
-        model = _find_model(path)
-        images = sorted(read_images(model / IMAGES), key=lambda image: _natural(image.name))
-        cameras = read_cameras(model / CAMERAS, {image.camera_id for image in images})
-        folder = _find_images(model) if image_folder is None else image_folder
-        home = (folder if image_folder is None else path).resolve()
-        files, kept, left_out = [], [], LeftOut()
-        for number, image in enumerate(images):
-            if image.camera_id not in cameras:
-                known = ", ".join(line.split()[0] for _, line in _entries(model / CAMERAS))
-                raise SourceError(
-                    f"{image.where}: there is no camera {image.camera_id} in {model / CAMERAS} (it has {known}): give "
-                    "both files of the same model"
-                )
-            file = folder / image.name
-            if not file.is_file():
-                absent = SourceError(
-                    f"{image.where}: there is no image at {file}: copy the images along with the model, or name their "
-                    "folder"
-                )
-                left_out.add("without an image file", absent)
-                continue
-            kept.append(number)
-            files.append(ImageFile(file, cameras[image.camera_id]))
-        left_out.check(len(kept))
-        self.notes = tuple(told for told in (left_out.told(len(kept)),) if told)
-        stamps_ns = np.round(np.array(kept) * (_NS / frame_rate_hz)).astype(np.int64)
-        super().__init__(
-            home.parent.name if home.name == IMAGE_FOLDER else home.name,
-            files,
-            stamps_ns,
-            np.stack([images[number].world_from_camera for number in kept]),
-            said_by=f"its camera in {model / CAMERAS}",
-            remedy="give the images that the model was made of",
-        )
+    if not (math.isfinite(frame_rate_hz) and frame_rate_hz > 0):
+        raise ValueError(f"frame_rate_hz must be positive, got {frame_rate_hz}")
+    model = _find_model(path)
+    with _as_text(model) as text:
+        images = sorted(read_images(text / IMAGES), key=lambda image: _natural(image.name))
+        images = [replace(image, where=image.where.replace(str(text), str(model))) for image in images]
+        cameras = read_cameras(text / CAMERAS, {image.camera_id for image in images})
+        known = ", ".join(line.split()[0] for _, line in _entries(text / CAMERAS))
+    folder = _find_images(model) if image_folder is None else image_folder
+    home = (folder if image_folder is None else path).resolve()
+    files, kept, left_out = [], [], LeftOut()
+    for number, image in enumerate(images):
+        if image.camera_id not in cameras:
+            raise SourceError(
+                f"{image.where}: there is no camera {image.camera_id} in {model / CAMERAS} (it has {known}): give "
+                "both files of the same model"
+            )
+        file = folder / image.name
+        if not file.is_file():
+            absent = SourceError(
+                f"{image.where}: there is no image at {file}: copy the images along with the model, or name their "
+                "folder",
+                argument="image_folder",
+            )
+            left_out.add("without an image file", absent)
+            continue
+        kept.append(number)
+        files.append(ImageFile(file, cameras[image.camera_id]))
+    left_out.check(len(kept))
+    reader = ImageFiles(
+        files, said_by=f"its camera in {model / CAMERAS}", remedy="give the images that the model was made of"
+    )
+    return in_file(
+        home.parent.name if home.name == IMAGE_FOLDER else home.name,
+        np.round(np.array(kept) * (_NS / frame_rate_hz)).astype(np.int64),
+        np.stack([images[number].world_from_camera for number in kept]),
+        reader,
+        tuple(told for told in (left_out.told(len(kept)),) if told),
+        is_timed=False,
+    )
 
 
 def has_model(path: Path) -> bool:
@@ -295,10 +295,36 @@ def _find_model(path: Path) -> Path:
             raise SourceError(f"{folder} has no {lacking[0]}: copy it along, both are of the same model")
     for folder in folders:
         if (folder / Path(IMAGES).with_suffix(".bin")).is_file():
-            raise SourceError(
-                f"{folder} holds a binary COLMAP model, and only text is read: {_TO_TEXT.replace('MODEL', str(folder))}"
-            )
+            return folder
     raise SourceError(f"{path} holds no COLMAP model: give a folder with {CAMERAS} and {IMAGES}")
+
+
+@contextmanager
+def _as_text(model: Path) -> Iterator[Path]:
+    """A model's folder where it is text, else a temporary one that it is written to as text.
+
+    Raises:
+        SourceError: it is binary, and pycolmap is absent or cannot read it.
+    """
+    if (model / IMAGES).is_file():
+        yield model
+        return
+    try:
+        import pycolmap
+    except ImportError as error:
+        raise SourceError(
+            f"{model} holds a binary COLMAP model, and reading it needs pycolmap: pip install pycolmap, or write it as "
+            f"text: {_TO_TEXT.replace('MODEL', str(model))}"
+        ) from error
+    with TemporaryDirectory() as folder:
+        try:
+            pycolmap.Reconstruction(model).write_text(folder)
+        except Exception as error:  # what a compiled parser makes of damaged bytes
+            raise SourceError(f"{model} cannot be read ({error}): copy it again") from error
+        try:
+            yield Path(folder)
+        except SourceError as error:
+            raise SourceError(str(error).replace(folder, str(model)), argument=error.argument) from error
 
 
 def _find_images(model: Path) -> Path:
@@ -310,7 +336,8 @@ def _find_images(model: Path) -> Path:
             return candidate
     raise SourceError(
         f"{model / IMAGES} does not say where its images are, and there is no folder "
-        f"{', '.join(map(str, candidates))}: copy them there, or name their folder"
+        f"{', '.join(map(str, candidates))}: copy them there, or name their folder",
+        argument="image_folder",
     )
 
 

@@ -20,7 +20,7 @@ What the file says, and what is made of it:
 - A file of another size than ``w`` and ``h``, smaller or larger by one factor, has its intrinsics scaled, and that is
   told (nerfstudio's ``images_2``, ``images_4``). A file that is not where ``file_path`` says is looked for by its name
   beside ``transforms.json`` and in folders ``images*``.
-- Masks and depth images are **not read**; a warning says so where there are some.
+- Masks and depth images are **not read**, and that is told where there are some.
 
 Sources: nerfstudio ``docs/quickstart/data_conventions.md``, instant-ngp ``docs/nerf_dataset_tips.md``, D-NeRF (arXiv
 2011.13961).
@@ -28,7 +28,6 @@ Sources: nerfstudio ``docs/quickstart/data_conventions.md``, instant-ngp ``docs/
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -40,13 +39,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fsm_ros.sources.errors import SourceError
 from fsm_ros.sources.image_files import ImageFile, ImageFiles
 from fsm_ros.sources.images import image_size
 from fsm_ros.sources.json_files import list_of_objects, load_json, number, text
 from fsm_ros.sources.left_out import LeftOut
 from fsm_ros.sources.lenses import camera_of, scaled_camera
 from fsm_ros.sources.poses import NoPoseError, rigid_pose
-from fsm_ros.sources.source import SourceError
+from fsm_ros.sources.recorded import RecordedCamera, in_file
 
 FILE_NAME = "transforms.json"
 DEFAULT_FRAME_RATE_HZ = 30.0
@@ -57,85 +57,76 @@ _IGNORED = ("mask_path", "depth_file_path", "depth_path")
 _NS = 1e9
 _LAST_STAMP_S = float(np.iinfo(np.int64).max) / _NS
 
-_logger = logging.getLogger(__name__)
 
-
-class FolderSource(ImageFiles):
-    """A folder of images with poses; see `source.PosedSource` and the module.
+def open_folder(
+    path: Path, *, frame_rate_hz: float = DEFAULT_FRAME_RATE_HZ, duration_s: float | None = None
+) -> RecordedCamera:
+    """Read ``transforms.json``, and look for its images without decoding them; see the module.
 
     Stamps ascend where the file has times. Poses are in the file's world, in the file's unit.
+
+    Args:
+        path: ``transforms.json`` (or another of its kind), or the folder that it is in.
+        frame_rate_hz: of frames that come without a timestamp, frames a second.
+        duration_s: how long ``time`` takes from 0 to 1, seconds; None for one frame's period between different
+            times, on average.
+
+    Raises:
+        ValueError: frame rate or duration is not positive.
+        SourceError: the file cannot be used; the message names the frame.
     """
-
-    def __init__(
-        self, path: Path, *, frame_rate_hz: float = DEFAULT_FRAME_RATE_HZ, duration_s: float | None = None
-    ) -> None:
-        """Read the file, and look for its images without decoding them.
-
-        Args:
-            path: ``transforms.json`` (or another of its kind), or the folder that it is in.
-            frame_rate_hz: of frames that come without a timestamp, frames a second.
-            duration_s: how long ``time`` takes from 0 to 1, seconds; None for one frame's period between different
-                times, on average.
-
-        Raises:
-            ValueError: frame rate or duration is not positive.
-            SourceError: the file cannot be used; the message names the frame.
-        """
-        for value, what in ((frame_rate_hz, "frame_rate_hz"), (duration_s, "duration_s")):
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{what} must be positive, got {value}")
-        path = path / FILE_NAME if path.is_dir() else path
-        top = load_json(path)
-        if not isinstance(top, Mapping):
-            raise SourceError(f"{path}: it must be a JSON object with 'frames', as nerfstudio writes it")
-        frames = list_of_objects(top, "frames", str(path))
-        stamps_ns, is_timed = _stamps(frames, path, frame_rate_hz, duration_s)
-        order = np.argsort(stamps_ns, kind="stable") if is_timed else np.arange(len(frames))
-        files, poses, kept, left_out = [], [], [], LeftOut()
-        scaled: Counter[str] = Counter()
-        images = _Images(path.parent)
-        for index in order:
-            frame = frames[index]
-            name = text(frame, "file_path", f"{path}: frame {index}")
-            where = f"{path}: frame {index} ({name})"
-            image = images.find(name)
-            if image is None:
-                left_out.add("without an image file", images.absent(name, where))
-                continue
-            try:
-                pose = _optical_pose(frame, where)
-            except NoPoseError as error:
-                left_out.add("without a pose", error)
-                continue
-            try:
-                size = image_size(image)
-            except SourceError as error:
-                left_out.add("with a file that is no image", error)
-                continue
-            camera = camera_of(frame, top, None if _has_size(frame, top) else size, where)
-            if (smaller := scaled_camera(camera, *size)) is not None:
-                scaled[f"{camera.width}x{camera.height} to {size[0]}x{size[1]}"] += 1
-                camera = smaller
-            files.append(ImageFile(image, camera))
-            poses.append(pose)
-            kept.append(index)
-        left_out.check(len(kept))
-        told = left_out.told(len(kept))
-        self.notes = (
-            *([told] if told else []),
-            *(f"intrinsics of {count} images scaled from {sizes}, as the files are" for sizes, count in scaled.items()),
-        )
-        super().__init__(
-            path.resolve().parent.name,
-            files,
-            stamps_ns[kept],
-            np.stack(poses),
-            said_by=f"{path} says w, h =",
-            remedy="give the images that the intrinsics are of, or scale fl_x, fl_y, cx, cy, w and h with the images",
-        )
-        ignored = sorted({key for frame in frames for key in _IGNORED if frame.get(key)})
-        if ignored:
-            _logger.warning("%s: %s are not read; the images are used whole", path, " and ".join(ignored))
+    for value, what in ((frame_rate_hz, "frame_rate_hz"), (duration_s, "duration_s")):
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{what} must be positive, got {value}")
+    path = path / FILE_NAME if path.is_dir() else path
+    top = load_json(path)
+    if not isinstance(top, Mapping):
+        raise SourceError(f"{path}: it must be a JSON object with 'frames', as nerfstudio writes it")
+    frames = list_of_objects(top, "frames", str(path))
+    stamps_ns, is_timed = _stamps(frames, path, frame_rate_hz, duration_s)
+    order = np.argsort(stamps_ns, kind="stable") if is_timed else np.arange(len(frames))
+    files, poses, kept, left_out = [], [], [], LeftOut()
+    scaled: Counter[str] = Counter()
+    images = _Images(path.parent)
+    for index in order:
+        frame = frames[index]
+        name = text(frame, "file_path", f"{path}: frame {index}")
+        where = f"{path}: frame {index} ({name})"
+        image = images.find(name)
+        if image is None:
+            left_out.add("without an image file", images.absent(name, where))
+            continue
+        try:
+            pose = _optical_pose(frame, where)
+        except NoPoseError as error:
+            left_out.add("without a pose", error)
+            continue
+        try:
+            size = image_size(image)
+        except SourceError as error:
+            left_out.add("with a file that is no image", error)
+            continue
+        camera = camera_of(frame, top, None if _has_size(frame, top) else size, where)
+        if (smaller := scaled_camera(camera, *size)) is not None:
+            scaled[f"{camera.width}x{camera.height} to {size[0]}x{size[1]}"] += 1
+            camera = smaller
+        files.append(ImageFile(image, camera))
+        poses.append(pose)
+        kept.append(index)
+    left_out.check(len(kept))
+    told = left_out.told(len(kept))
+    ignored = sorted({key for frame in frames for key in _IGNORED if frame.get(key)})
+    notes = (
+        *([told] if told else []),
+        *(f"intrinsics of {count} images scaled from {sizes}, as the files are" for sizes, count in scaled.items()),
+        *([f"{' and '.join(ignored)} are not read; the images are used whole"] if ignored else []),
+    )
+    reader = ImageFiles(
+        files,
+        said_by=f"{path} says w, h =",
+        remedy="give the images that the intrinsics are of, or scale fl_x, fl_y, cx, cy, w and h with the images",
+    )
+    return in_file(path.resolve().parent.name, stamps_ns[kept], np.stack(poses), reader, notes, is_timed=is_timed)
 
 
 def _stamps(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fsm_ros.sources.source import SourceError
+from fsm_ros.sources.errors import SourceError
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fsm_ros.sources.source import SourceError
+from fsm_ros.sources.errors import SourceError
 
 
 def load_json(path: Path) -> Any:  # noqa: ANN401

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fsm_ros.sources.source import SourceError
+from fsm_ros.sources.errors import SourceError
 
 
 class LeftOut:

@@ -27,8 +27,8 @@ from typing import Any
 
 import numpy as np
 
+from fsm_ros.sources.errors import SourceError
 from fsm_ros.sources.json_files import number, whole_number
-from fsm_ros.sources.source import SourceError
 from fsm_ros.stream.frame import Camera, Distortion
 
 LENS_MODELS: Mapping[str, tuple[Distortion, tuple[str, ...]]] = {

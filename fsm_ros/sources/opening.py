@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 
-from fsm_ros.sources.colmap import ColmapSource, has_model
-from fsm_ros.sources.folders import DEFAULT_FRAME_RATE_HZ, FILE_NAME, FolderSource
+from fsm_ros.sources.colmap import has_model, open_model
+from fsm_ros.sources.errors import SourceError
+from fsm_ros.sources.folders import DEFAULT_FRAME_RATE_HZ, FILE_NAME, open_folder
 from fsm_ros.sources.json_files import load_json
-from fsm_ros.sources.source import PosedSource, SourceError
+from fsm_ros.sources.recorded import ONLY_CAMERA, RecordedCamera
+from fsm_ros.sources.rig import Rig
 from fsm_ros.sources.videos import is_data_set, read_scenes
 
 ACCEPTED = (
     f"a rosbag2 folder or its .mcap or .db3 file, a .bag of ROS 1, a folder with {FILE_NAME} or such a .json file, a "
-    "folder with a COLMAP text model (cameras.txt and images.txt), or a .jsonl scene (video and poses) or a .json list "
-    "of them"
+    "folder with a COLMAP model (cameras and images, .txt or .bin), or a .jsonl scene (video and poses) or a .json "
+    "list of them"
 )
 """What may be given, in words."""
 
 _BAG_SUFFIXES = (".mcap", ".db3", ".bag")
 _PACKED = (".zstd", ".zst")
+_ANY = ("all", ONLY_CAMERA)
 
 
 class SourceKind(Enum):
@@ -40,7 +43,7 @@ class SourceKind(Enum):
 _TOLD = {
     SourceKind.BAG: "a rosbag",
     SourceKind.FOLDER: FILE_NAME,
-    SourceKind.COLMAP: "a COLMAP text model",
+    SourceKind.COLMAP: "a COLMAP model",
     SourceKind.VIDEOS: "a video's scene file",
 }
 
@@ -68,23 +71,74 @@ def source_kind(path: Path) -> SourceKind:
     raise SourceError(f"{path} is no recording that is known here: give {ACCEPTED}")
 
 
-def open_sources(
+def open_rig(
     path: Path,
     *,
-    world_frame: str = "map",
-    image_topic: str | None = None,
+    cameras: Sequence[str] = (),
+    world_frame: str | None = None,
     frame_rate_hz: float | None = None,
     duration_s: float | None = None,
-) -> list[PosedSource]:
-    """Open everything at a path: one source of a bag or a folder, one for each scene of the release's format.
+    rectified: bool = False,
+    image_folder: Path | None = None,
+) -> Rig:
+    """Open the recording at a path.
 
     Args:
         path: see `ACCEPTED`.
-        world_frame: of a bag: the frame that poses are expressed in.
-        image_topic: of a bag: which camera, where it has several.
+        cameras: which cameras of a bag: image topics, names, last parts of names where these are unique, or ``all``;
+            empty for the only one that there is.
+        world_frame: of a bag: the TF frame that poses are expressed in; None for ``map``, ``odom``, ``world``, or the
+            root of the tree, the first that TF connects to the cameras.
         frame_rate_hz: of frames without time stamps; None for 30 in a folder or COLMAP model, and for its own in a
-            video.
-        duration_s: of a folder: how long ``time`` takes from 0 to 1, seconds; see `FolderSource`.
+            video; without meaning in a bag.
+        duration_s: of a folder: how long ``time`` takes from 0 to 1, seconds; see `folders.open_folder`.
+        rectified: of a bag: its images are rectified, and their intrinsics are those of ``CameraInfo.p``.
+        image_folder: of a COLMAP model: where its images are; None to look for them, see `colmap.open_model`.
+
+    Raises:
+        ValueError: a rate or duration is not positive.
+        SourceError: nothing that is known, it cannot be read, has no images, no calibration, no pose for any image,
+            several scenes, several cameras and none chosen, or not the camera or frame that was asked for.
+    """
+    kind = source_kind(path)
+    if image_folder is not None and kind is not SourceKind.COLMAP:
+        raise SourceError(f"{path} says itself where its images are: name no folder of them", argument="image_folder")
+    if kind is SourceKind.BAG:
+        try:
+            from fsm_ros.sources.bags.rig import open_bag_rig
+        except ModuleNotFoundError as error:
+            raise SourceError(f"{path} is a rosbag, and reading it needs {error.name}: pip install rosbags") from error
+        return open_bag_rig(path, cameras, world_frame, rectified=rectified)
+    if rectified:
+        raise SourceError(f"{path} is no rosbag, and says itself which lens its images have: leave input.rectified out")
+    if unknown := [camera for camera in cameras if camera not in _ANY]:
+        raise SourceError(f"{path} is no rosbag, and has no camera {', '.join(unknown)}: name none", argument="cameras")
+    if world_frame is not None:
+        raise SourceError(
+            f"{path} has one world, which has no name, and no frame '{world_frame}': name none", argument="world_frame"
+        )
+    found = _cameras(path, kind, frame_rate_hz, duration_s, image_folder)
+    if len(found) > 1:
+        raise SourceError(f"{path} has {len(found)} scenes, and one is wanted: give the file of one of them")
+    return Rig(_told(found[0], kind), found, "")
+
+
+def open_cameras(
+    path: Path,
+    *,
+    world_frame: str | None = None,
+    image_topic: str | None = None,
+    frame_rate_hz: float | None = None,
+    duration_s: float | None = None,
+) -> Sequence[RecordedCamera]:
+    """Open everything at a path, each camera by itself: the one of a bag or folder, one for each scene of a data set.
+
+    Args:
+        path: see `ACCEPTED`.
+        world_frame: see `open_rig`; without meaning where it is no bag.
+        image_topic: of a bag: which camera, where it has several; likewise.
+        frame_rate_hz: see `open_rig`.
+        duration_s: see `open_rig`.
 
     Raises:
         ValueError: a rate or duration is not positive.
@@ -92,40 +146,27 @@ def open_sources(
     """
     kind = source_kind(path)
     if kind is SourceKind.BAG:
-        return [_open_bag(path, world_frame, image_topic)]
+        wanted = () if image_topic is None else (image_topic,)
+        return [*open_rig(path, cameras=wanted, world_frame=world_frame).recorded.values()]
+    return _cameras(path, kind, frame_rate_hz, duration_s, None)
+
+
+def _cameras(
+    path: Path, kind: SourceKind, frame_rate_hz: float | None, duration_s: float | None, image_folder: Path | None
+) -> Sequence[RecordedCamera]:
+    if kind is SourceKind.VIDEOS:
+        return read_scenes(path, frame_rate_hz=frame_rate_hz)
     rate_hz = DEFAULT_FRAME_RATE_HZ if frame_rate_hz is None else frame_rate_hz
     if kind is SourceKind.COLMAP:
-        return [ColmapSource(path, frame_rate_hz=rate_hz)]
-    if kind is SourceKind.FOLDER:
-        return [FolderSource(path, frame_rate_hz=rate_hz, duration_s=duration_s)]
-    return [*read_scenes(path, frame_rate_hz=frame_rate_hz)]
+        return [open_model(path, frame_rate_hz=rate_hz, image_folder=image_folder)]
+    return [open_folder(path, frame_rate_hz=rate_hz, duration_s=duration_s)]
 
 
-def open_source(
-    path: Path,
-    *,
-    world_frame: str = "map",
-    image_topic: str | None = None,
-    frame_rate_hz: float | None = None,
-    duration_s: float | None = None,
-) -> PosedSource:
-    """Open the one recording at a path; see `open_sources`.
-
-    Raises:
-        ValueError: a rate or duration is not positive.
-        SourceError: nothing that is known, it cannot be read, or there are several scenes.
-    """
-    sources = open_sources(
-        path, world_frame=world_frame, image_topic=image_topic, frame_rate_hz=frame_rate_hz, duration_s=duration_s
-    )
-    if len(sources) > 1:
-        raise SourceError(f"{path} has {len(sources)} scenes, and one is wanted: give the file of one of them")
-    return sources[0]
-
-
-def needs_rosbags(path: Path, error: ModuleNotFoundError) -> SourceError:
-    """What to say where a bag cannot be read for want of a package."""
-    return SourceError(f"{path} is a rosbag, and reading it needs {error.name}: pip install rosbags")
+def _told(camera: RecordedCamera, kind: SourceKind) -> str:
+    sizes = sorted({(each.width, each.height) for each in map(camera.camera, range(len(camera)))})
+    told = ", ".join(f"{width}x{height}" for width, height in sizes)
+    notes = "".join(f"; {note}" for note in camera.notes)
+    return f"{camera.name}: {len(camera)} images ({told}) with poses, as {kind.told} has them{notes}"
 
 
 def _folder_kind(path: Path) -> SourceKind:
@@ -139,11 +180,3 @@ def _folder_kind(path: Path) -> SourceKind:
     if choice:
         raise SourceError(f"{path} has no {FILE_NAME}, but {', '.join(choice)}: give one of these files")
     raise SourceError(f"the folder {path} holds no recording that is known here: give {ACCEPTED}")
-
-
-def _open_bag(path: Path, world_frame: str, image_topic: str | None) -> PosedSource:
-    try:
-        from fsm_ros.sources.bag_source import BagSource
-    except ModuleNotFoundError as error:
-        raise needs_rosbags(path, error) from error
-    return BagSource(path, world_frame=world_frame, image_topic=image_topic)

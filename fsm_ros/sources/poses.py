@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fsm_ros.sources.source import SourceError
+from fsm_ros.sources.errors import SourceError
 
 ROUNDING = 1e-3
 """How far an axis may be from unit length, or from a right angle: what remains of a rotation that was written with

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fsm_ros.sources.source import SourceError
+from fsm_ros.sources.errors import SourceError
 
 NEAR = 128
 """Frames that are rather skipped one by one than sought."""

@@ -35,12 +35,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fsm_ros.sources.errors import SourceError
 from fsm_ros.sources.json_files import list_of_objects, load_json, load_json_lines, number, text, whole_number
 from fsm_ros.sources.poses import invert_rigid, rigid_pose
 from fsm_ros.sources.process_local import ProcessLocal
-from fsm_ros.sources.source import CameraTrack, SourceError
+from fsm_ros.sources.recorded import RecordedCamera, in_file
 from fsm_ros.sources.video_frames import VideoFrames
-from fsm_ros.stream.frame import Camera, PosedImage
+from fsm_ros.stream.frame import Camera
 
 _NS = 1e9
 
@@ -60,49 +61,37 @@ class VideoFrame:
     world_from_camera: NDArray[np.float64]
 
 
-class VideoSource(CameraTrack):
-    """One scene: a video and its poses, in the order of the file; see `source.PosedSource` and the module.
+class SceneVideo:
+    """The frames of a scene in its video; see `recorded.FrameReader`."""
 
-    Stamps count from the first frame of the video, which may have more frames than the scene. Poses are in the scene's
-    world, in the scene's unit.
-    """
-
-    def __init__(self, name: str, video: Path, frames: Sequence[VideoFrame], frame_rate_hz: float) -> None:
-        """Put a scene together; `read_scenes` does from its file.
-
-        Args:
-            name: of the scene: ``scene_name``, else that of the video.
-            video: its file, which is opened when the first frame is read.
-            frames: at least one.
-            frame_rate_hz: of the video, frames a second.
-        """
-        self._numbers = tuple(frame.number for frame in frames)
-        numbers = np.array(self._numbers, dtype=np.int64)
-        stamps_ns = np.round(numbers * (_NS / frame_rate_hz)).astype(np.int64)
-        poses = np.stack([frame.world_from_camera for frame in frames])
-        super().__init__(name, [frame.camera for frame in frames], stamps_ns, poses)
+    def __init__(self, video: Path, frames: Sequence[VideoFrame]) -> None:
+        """Args: the file, which is opened when the first frame is read, and the frames in the order of the scene."""
+        self._frames = tuple(frames)
         self._reader = ProcessLocal(partial(VideoFrames, video), VideoFrames.close)
 
-    def read(self, index: int) -> PosedImage:
-        """One frame.
+    def camera(self, index: int) -> Camera:
+        """Intrinsics; nothing is decoded."""
+        return self._frames[index].camera
+
+    def decode(self, index: int) -> tuple[NDArray[np.uint8], Camera]:
+        """``[height, width, 3]`` uint8 RGB, and its camera.
 
         Raises:
-            IndexError: there is no such frame.
             SourceError: the video ends before it or is damaged.
         """
-        camera = self.camera(index)
-        image = self._reader.get().read(self._numbers[index])
-        return self._posed(index, image, camera, self._name)
+        return self._reader.get().read(self._frames[index].number), self._frames[index].camera
 
     def close(self) -> None:
         """Close the video until it is read again."""
         self._reader.close()
 
 
-def read_scenes(path: Path, *, frame_rate_hz: float | None = None) -> list[VideoSource]:
-    """All scenes that a file has or lists.
+def read_scenes(path: Path, *, frame_rate_hz: float | None = None) -> list[RecordedCamera]:
+    """All scenes that a file has or lists: the frames of each in the order of the file.
 
-    Every video is opened once, for its size and frame rate, and closed.
+    Stamps count from the first frame of the video, which may have more frames than the scene. Poses are in the scene's
+    world, in the scene's unit. The name is ``scene_name``, else that of the video. Every video is
+    opened once, for its size and frame rate, and closed.
 
     Args:
         path: a scene (.jsonl), or a data set (.json with a list of scenes).
@@ -140,7 +129,7 @@ def is_data_set(path: Path) -> bool:
     return isinstance(values, list) and bool(values) and all(isinstance(value, str) for value in values)
 
 
-def _scene(values: object, file: Path, where: str, frame_rate_hz: float | None) -> VideoSource:
+def _scene(values: object, file: Path, where: str, frame_rate_hz: float | None) -> RecordedCamera:
     if not isinstance(values, Mapping):
         raise SourceError(f"{where}: a scene must be a JSON object with 'video_path' and 'frames'")
     frames = list_of_objects(values, "frames", where)
@@ -156,7 +145,9 @@ def _scene(values: object, file: Path, where: str, frame_rate_hz: float | None) 
         raise SourceError(f"{video} does not say its frame rate: give frame_rate_hz")
     name = text(values, "scene_name", where) if "scene_name" in values else video.stem
     parsed = [_frame(frame, size, video, f"{where}: frame {index}") for index, frame in enumerate(frames)]
-    return VideoSource(name, video, parsed, rate_hz)
+    stamps_ns = np.round([frame.number * (_NS / rate_hz) for frame in parsed]).astype(np.int64)
+    poses = np.stack([frame.world_from_camera for frame in parsed])
+    return in_file(name, stamps_ns, poses, SceneVideo(video, parsed))
 
 
 def _frame(values: Mapping[str, Any], size: tuple[int, int], video: Path, where: str) -> VideoFrame:

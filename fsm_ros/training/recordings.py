@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from fsm_ros.sources.opening import open_sources
-from fsm_ros.sources.source import PosedSource, SourceError
+from fsm_ros.sources.errors import SourceError
+from fsm_ros.sources.opening import open_cameras
+from fsm_ros.sources.recorded import RecordedCamera
 from fsm_ros.spatial.tensors import images_of
 from fsm_ros.stream.rectify import Rectifier
 from fsm_ros.training.episodes import Clip
@@ -18,6 +20,8 @@ from fsm_ros.training.supply import ClipSupply, Piece, Stream
 
 LARGEST_STRIDE = 8
 """A video moves little from frame to frame: up to so many of its frames lie between two of a clip."""
+
+_logger = logging.getLogger(__name__)
 
 
 class RecordedClips:
@@ -40,7 +44,7 @@ class RecordedClips:
         self._sources = [
             source
             for recording in settings.data.recordings
-            for source in open_sources(
+            for source in open_cameras(
                 Path(recording.path),
                 world_frame=recording.world_frame,
                 image_topic=recording.image_topic,
@@ -48,6 +52,8 @@ class RecordedClips:
                 duration_s=recording.duration_s,
             )
         ]
+        for note in (f"{source.name}: {note}" for source in self._sources for note in source.notes):
+            _logger.warning(note)
         need = settings.episodes.max_views
         short = [f"{source.name} ({len(source)})" for source in self._sources if len(source) < need]
         if short:
@@ -68,7 +74,7 @@ class RecordedClips:
         first = int(rng.integers(0, len(source) - stride * (frames - 1)))
         return self._read(source, range(first, first + stride * frames, stride)[:frames])
 
-    def _read(self, source: PosedSource, numbers: Sequence[int]) -> Clip:
+    def _read(self, source: RecordedCamera, numbers: Sequence[int]) -> Clip:
         seen = [self._rectifier.rectify(source.read(number)) for number in numbers]
         source.close()  # there may be more recordings than files that may be open
         return Clip(

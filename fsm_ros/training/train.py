@@ -22,7 +22,7 @@ from fsm_ros.memory.model import FastSpatialMemory
 from fsm_ros.memory.rules import rule_as_plain
 from fsm_ros.recall.checkpoint import RecallWeightsError, load_recall, save_recall
 from fsm_ros.recall.net import RecallNet
-from fsm_ros.sources.source import SourceError
+from fsm_ros.sources.errors import SourceError
 from fsm_ros.spatial.settings import PLASTIC, MemorySettings
 from fsm_ros.training.evaluation import conditions, evaluate, table
 from fsm_ros.training.files import export_weights

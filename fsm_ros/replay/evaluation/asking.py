@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from fsm_ros.engine import MemoryEngine
 from fsm_ros.replay.metrics import psnr
-from fsm_ros.sources.rig import Rig, RigFrame
+from fsm_ros.sources.recorded import RecordedFrame
+from fsm_ros.sources.rig import Rig
 from fsm_ros.spatial.results import Failure, FailureKind, Rendered
 from fsm_ros.spatial.settings import RenderMethod
 from fsm_ros.stream.frame import PosedImage
@@ -31,12 +32,12 @@ class Asked:
         psnr_when_new: dB, rendered by the fast weights right after that chunk was observed; NaN where it was not.
     """
 
-    frame: RigFrame
+    frame: RecordedFrame
     chunk: int
     psnr_when_new: float = float("nan")
 
 
-def pose_of(frame: RigFrame) -> NDArray[np.float64]:
+def pose_of(frame: RecordedFrame) -> NDArray[np.float64]:
     """``[4, 4]`` pose of a frame that has one.
 
     Raises:
@@ -47,7 +48,7 @@ def pose_of(frame: RigFrame) -> NDArray[np.float64]:
     return frame.world_from_camera
 
 
-def place_of(frame: RigFrame) -> tuple[float, float, float]:
+def place_of(frame: RecordedFrame) -> tuple[float, float, float]:
     """Where the camera was, metres."""
     x, y, z = (float(value) for value in pose_of(frame)[:3, 3])
     return x, y, z
@@ -71,12 +72,12 @@ class Asking:
         """Seconds that each render took that was made as the parameters say."""
 
         @lru_cache(maxsize=asked_again + NEIGHBOURS_KEPT)
-        def truth(frame: RigFrame) -> PosedImage:
+        def truth(frame: RecordedFrame) -> PosedImage:
             return intake.rectify(rig.read(frame))
 
         self._truth = truth
 
-    def truth(self, frame: RigFrame) -> PosedImage:
+    def truth(self, frame: RecordedFrame) -> PosedImage:
         """A frame as the memory would have observed it.
 
         Raises:
@@ -97,7 +98,7 @@ class Asking:
             raise RuntimeError(f"the memory does not answer: {answer.message}")
         return answer
 
-    def psnr_now(self, frames: Sequence[RigFrame]) -> list[float]:
+    def psnr_now(self, frames: Sequence[RecordedFrame]) -> list[float]:
         """PSNR of each observed view, rendered by the fast weights now, dB; NaN where it cannot be rendered.
 
         A kept photograph would be shown as it is, which says nothing of what is forgotten.

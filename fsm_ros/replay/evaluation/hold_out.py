@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from fsm_ros.sources.rig import RigFrame
+from fsm_ros.sources.recorded import RecordedFrame
 
 FORMS = "every:N, block:START-END (seconds since the first image) or camera:NAME"
 """What a hold-out may be, in words."""
@@ -16,7 +16,7 @@ FORMS = "every:N, block:START-END (seconds since the first image) or camera:NAME
 class HoldOut(Protocol):
     """A way to choose frames."""
 
-    def withheld(self, frames: Sequence[RigFrame], cameras: Sequence[str]) -> set[int]:
+    def withheld(self, frames: Sequence[RecordedFrame], cameras: Sequence[str]) -> set[int]:
         """Places in `frames` (all of a recording, in order of arrival) of those that are kept from the memory.
 
         Raises:
@@ -34,7 +34,7 @@ class EveryNth:
 
     n: int
 
-    def withheld(self, frames: Sequence[RigFrame], cameras: Sequence[str]) -> set[int]:
+    def withheld(self, frames: Sequence[RecordedFrame], cameras: Sequence[str]) -> set[int]:
         """See `HoldOut`."""
         first: dict[tuple[str, int], int] = {}
         numbers = (first.setdefault((frame.camera, frame.stamp_ns), frame.index) for frame in frames)
@@ -48,7 +48,7 @@ class Block:
     start_s: float
     end_s: float
 
-    def withheld(self, frames: Sequence[RigFrame], cameras: Sequence[str]) -> set[int]:
+    def withheld(self, frames: Sequence[RecordedFrame], cameras: Sequence[str]) -> set[int]:
         """See `HoldOut`."""
         first_ns = min(frame.stamp_ns for frame in frames)
         return {
@@ -64,7 +64,7 @@ class WholeCamera:
 
     name: str
 
-    def withheld(self, frames: Sequence[RigFrame], cameras: Sequence[str]) -> set[int]:
+    def withheld(self, frames: Sequence[RecordedFrame], cameras: Sequence[str]) -> set[int]:
         """See `HoldOut`."""
         matches = [camera for camera in cameras if self.name in (camera, camera.rsplit("/", 1)[-1])]
         if len(matches) != 1:
@@ -78,7 +78,7 @@ class AnyOf:
 
     ways: tuple[HoldOut, ...]
 
-    def withheld(self, frames: Sequence[RigFrame], cameras: Sequence[str]) -> set[int]:
+    def withheld(self, frames: Sequence[RecordedFrame], cameras: Sequence[str]) -> set[int]:
         """See `HoldOut`."""
         chosen: set[int] = set()
         for way in self.ways:
@@ -96,7 +96,7 @@ def parse_hold_out(text: str) -> HoldOut:
     return ways[0] if len(ways) == 1 else AnyOf(ways)
 
 
-def choose(text: str, frames: Sequence[RigFrame], cameras: Sequence[str]) -> set[int]:
+def choose(text: str, frames: Sequence[RecordedFrame], cameras: Sequence[str]) -> set[int]:
     """Places of the withheld frames, where some are left on both sides.
 
     Args:

@@ -41,19 +41,21 @@ class Limits:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a recording is opened; see `fsm_ros.sources.rig.open_rig`.
+    """How a recording is opened; see `fsm_ros.sources.opening.open_rig`.
 
     Attributes:
         cameras: which ones; empty for the only one.
         world_frame: the frame that poses are in; None: found.
         frame_rate_hz: of recordings without stamps.
         duration_s: of recordings whose time runs from 0 to 1.
+        image_folder: of a COLMAP model; None: looked for.
     """
 
     cameras: tuple[str, ...] = ()
     world_frame: str | None = None
     frame_rate_hz: float | None = None
     duration_s: float | None = None
+    image_folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class Job:
             "limits": asdict(self.limits),
             "lpips": _state(self.lpips_weights) if self.lpips_weights else None,
         }
-        return sha256(dumps(told, sort_keys=True).encode()).hexdigest()
+        return sha256(dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 
 
 @cache

@@ -44,8 +44,8 @@ def notes(
         told.append(f"the camera's pose jumped {replay.jumps} times: poses from odom may serve better (--frame odom)")
     if replay.restarts:
         told.append(
-            f"stamps were set back {replay.restarts} times: poses may mix the TF of before and after, and time and "
-            "path are not told apart; cut the recording there, and evaluate the parts"
+            f"stamps were set back {replay.restarts} times: each round has its own TF, but the report's time and path "
+            "do not tell the rounds apart; to see them by themselves, cut the recording there"
         )
     told += _began_anew(chunks, positions)
     failed = [chunk for chunk in chunks if chunk.failure]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fsm_ros.configuration.values import Values
 from fsm_ros.engine import MemoryEngine
-from fsm_ros.sources.rig import Rig, RigFrame
-from fsm_ros.sources.source import SourceError
+from fsm_ros.sources.errors import SourceError
+from fsm_ros.sources.recorded import RecordedFrame
+from fsm_ros.sources.rig import Rig
 from fsm_ros.spatial.results import ObserveReport
 from fsm_ros.stream.chunker import Chunk
 from fsm_ros.stream.intake import KEYFRAME_REFUSALS, STAMP_REFUSALS, Intake
@@ -41,7 +42,7 @@ class Step:
     """
 
     report: ObserveReport
-    keyframes: tuple[RigFrame, ...]
+    keyframes: tuple[RecordedFrame, ...]
     withheld: tuple[int, ...]
     places_done: int
 
@@ -59,7 +60,10 @@ class Replay:
             engine: started, with nothing waiting.
         """
         self._rig, self._withheld, self._engine = rig, frozenset(withheld), engine
-        self.intake = Intake(values.intake())
+        settings = values.intake()
+        if not rig.is_timed:  # no speeds, then
+            settings = replace(settings, max_speed_mps=0.0, max_turn_radps=0.0)
+        self.intake = Intake(settings)
         self.ledger = FrameLedger()
         self.stream_s = 0.0
         """Seconds spent on the stream itself: reading, decoding, deciding, observing."""
@@ -69,7 +73,7 @@ class Replay:
         """How often the pose jumped."""
         self.restarts = 0
         """How often a camera's stamps were set back."""
-        self._pending: list[RigFrame] = []
+        self._pending: list[RecordedFrame] = []
         self._arrived: list[int] = []
 
     def steps(self) -> Iterator[Step]:
@@ -114,7 +118,7 @@ class Replay:
         if chunk is not None:
             yield chunk, len(frames)
 
-    def _take(self, frame: RigFrame, now_s: float) -> Chunk | None:
+    def _take(self, frame: RecordedFrame, now_s: float) -> Chunk | None:
         """Deal with one frame; every way out is booked in the ledger."""
         self.ledger.receive()
         verdict = self.intake.judge_stamp(frame.stamp_ns, _CLOCK_UNKNOWN, frame.camera)

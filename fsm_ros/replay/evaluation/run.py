@@ -22,9 +22,10 @@ from fsm_ros.replay.evaluation.progress import STREAM, VIEWS, Progress
 from fsm_ros.replay.evaluation.replaying import Replay, Step
 from fsm_ros.replay.evaluation.results import CameraPath, ChunkResult, Pictures, Run, ViewResult
 from fsm_ros.replay.evaluation.settings import check_values
-from fsm_ros.sources.opening import SourceKind, source_kind
-from fsm_ros.sources.rig import Rig, RigFrame, open_rig
-from fsm_ros.sources.source import SourceError
+from fsm_ros.sources.errors import SourceError
+from fsm_ros.sources.opening import SourceKind, open_rig, source_kind
+from fsm_ros.sources.recorded import RecordedFrame
+from fsm_ros.sources.rig import Rig
 from fsm_ros.spatial.settings import RenderMethod
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 
@@ -110,6 +111,7 @@ def _opened(job: Job, values: Values) -> Iterator[Rig]:
         frame_rate_hz=reading.frame_rate_hz,
         duration_s=reading.duration_s,
         rectified=values["input.rectified"],
+        image_folder=reading.image_folder,
     )
     try:
         yield rig
@@ -142,7 +144,7 @@ class _Evaluation:
         self._broken: list[str] = []
         if len(self._measured) < len(posed):
             self._notes.append(f"{len(self._measured)} of {len(posed)} withheld views are measured, evenly chosen")
-        self._probe: ForgettingProbe[RigFrame] = ForgettingProbe(
+        self._probe: ForgettingProbe[RecordedFrame] = ForgettingProbe(
             self._asking.psnr_now, views_per_chunk=limits.matrix_views, limit=limits.matrix_chunks
         )
         self._provenance = provenance(job.command, values["model.checkpoint"], loaded.model)
@@ -227,7 +229,7 @@ class _Evaluation:
             )
         )
 
-    def _asked(self, frame: RigFrame, chunk: int, was_observed: bool) -> Asked | None:
+    def _asked(self, frame: RecordedFrame, chunk: int, was_observed: bool) -> Asked | None:
         """A held-out view, to be asked for at the end too; None where the recording cannot give the truth.
 
         Of a chunk that could not be observed as well: all settings are asked for the same views.

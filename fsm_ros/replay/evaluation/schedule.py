@@ -23,7 +23,7 @@ from fsm_ros.replay.evaluation.progress import Bar, Silent
 from fsm_ros.replay.evaluation.results import Run
 from fsm_ros.replay.evaluation.run import EvaluationError, InterruptedEarlyError, evaluate
 from fsm_ros.replay.evaluation.store import Stored, load_run, save_run
-from fsm_ros.sources.source import SourceError
+from fsm_ros.sources.errors import SourceError
 
 RUNS = "runs"
 """Folder, in that of the evaluation, which the runs are kept in."""

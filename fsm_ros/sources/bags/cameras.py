@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rosbags.highlevel import AnyReader
 
-from fsm_ros.sources.bag_messages import BagError
-from fsm_ros.sources.bag_reading import connections_of, open_bag
+from fsm_ros.sources.bags.messages import BagError
+from fsm_ros.sources.bags.reading import connections_of
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 INFO_TYPE = "sensor_msgs/msg/CameraInfo"
@@ -98,30 +98,6 @@ class BagTopics:
         return BagError(f"{self.path} has no images; it holds {self.every}: record the camera's image topic")
 
 
-def find_camera(path: Path, image_topic: str | None = None) -> CameraBag:
-    """Find the image topic of a recording and the camera info that goes with it.
-
-    Args:
-        path: of the recording.
-        image_topic: which one, where the recording has several; raw is preferred to its compressed twin.
-
-    Raises:
-        BagError: the recording cannot be read, or what it holds leaves no choice or more than one.
-    """
-    with open_bag(path) as reader:
-        topics = BagTopics.of(reader, path)
-    if image_topic is None:
-        if not topics.images:
-            raise topics.without_images()
-        if len(topics.cameras) > 1:
-            raise BagError(f"{path} has several image topics ({', '.join(topics.images)}): choose one of them")
-        (image_topic,) = topics.cameras.values()
-    elif image_topic not in topics.images:
-        choice = ", ".join(topics.images) or f"its topics, {topics.every}"
-        raise BagError(f"{path} has no images on {image_topic}: choose one of {choice}")
-    return topics.with_info(image_topic)
-
-
 def choose_cameras(topics: BagTopics, wanted: Sequence[str]) -> dict[str, CameraBag]:
     """Cameras of a rig by their names, in the order that they are asked for.
 
@@ -139,8 +115,8 @@ def choose_cameras(topics: BagTopics, wanted: Sequence[str]) -> dict[str, Camera
         raise topics.without_images()
     if not wanted and len(cameras) > 1:
         raise BagError(
-            f"{topics.path} has several cameras, {', '.join(cameras)}: choose one with --camera NAME, several by "
-            f"giving it several times, or take them all with --camera {ALL_CAMERAS}"
+            f"{topics.path} has several cameras, {', '.join(cameras)}: choose one or more of them, or {ALL_CAMERAS}",
+            argument="cameras",
         )
     if not wanted or ALL_CAMERAS in wanted:
         chosen = dict(cameras)
@@ -175,10 +151,13 @@ def _meant(word: str, topics: BagTopics) -> tuple[str, str]:
     if len(ending) == 1:
         return ending[0], cameras[ending[0]]
     if ending:
-        raise BagError(f"{topics.path} has several cameras {word}: choose one of {', '.join(ending)}")
+        raise BagError(
+            f"{topics.path} has several cameras {word}: choose one of {', '.join(ending)}", argument="cameras"
+        )
     raise BagError(
         f"{topics.path} has no camera {word}: choose from {', '.join(cameras)} (with images on "
-        f"{', '.join(cameras.values())}), or take --camera {ALL_CAMERAS}"
+        f"{', '.join(cameras.values())}), or {ALL_CAMERAS}",
+        argument="cameras",
     )
 
 

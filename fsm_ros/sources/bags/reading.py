@@ -13,8 +13,8 @@ from pathlib import Path
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
 
-from fsm_ros.sources.bag_files import open_any
-from fsm_ros.sources.bag_messages import BagError
+from fsm_ros.sources.bags.files import open_any
+from fsm_ros.sources.bags.messages import BagError
 
 ROS_1_SUFFIX = ".bag"
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fsm_ros.sources.bag_messages import BagError
+from fsm_ros.sources.bags.messages import BagError
+from fsm_ros.stream.frame import validate_rigid
 from fsm_ros.stream.transforms import StampedTransform, TransformError, TransformTree
 
 WORLD_FRAMES = ("map", "odom", "world")
@@ -102,18 +103,22 @@ class BagPoses:
         return None
 
     def world_from_camera(
-        self, world_frame: str, camera_frame: str, stamp_ns: int, start_ns: int = 0
+        self, world_frame: str, camera_frame: str, stamp_ns: int, start_ns: int
     ) -> NDArray[np.float64]:
         """``[4, 4]`` float64 rigid pose of a camera's optical frame at a moment, metres; errors count from `start_ns`.
 
         Raises:
-            TransformError: a frame is unknown, the two are not connected, or a link on the way between them was not
-                recorded around that time.
+            TransformError: a frame is unknown, the two are not connected, a link on the way between them was not
+                recorded around that time, or the links add up to no pose.
         """
-        pose = self._tree.target_from_source(world_frame, camera_frame, stamp_ns)
         silence = self.silence(world_frame, camera_frame, stamp_ns)
         if silence is not None:
             raise TransformError(silence.told(start_ns))
+        pose = self._tree.target_from_source(world_frame, camera_frame, stamp_ns)
+        try:
+            validate_rigid(pose)  # links that are sound may add up to more than a float holds
+        except ValueError as error:
+            raise TransformError(str(error)) from error
         return pose
 
     def find_world_frame(self, path: Path, camera_frames: Sequence[str]) -> str:
@@ -146,7 +151,8 @@ class BagPoses:
         if chosen not in WORLD_FRAMES and not any(child in self._stamps_ns for child in links):
             raise BagError(
                 f"{path} says how the camera is mounted on '{chosen}', and never where that is: record /tf of the "
-                "localisation or the odometry too, or, where the camera stands still, name its world with --frame"
+                "localisation or the odometry too, or, where the camera stands still, name its world",
+                argument="world_frame",
             )
         return chosen
 
@@ -158,7 +164,9 @@ class BagPoses:
         """
         if world_frame not in self._tree.frames:
             known = ", ".join(sorted(self._tree.frames)) or "none at all: record /tf and /tf_static"
-            raise BagError(f"{path} has no frame '{world_frame}': choose one of its frames ({known}) with --frame")
+            raise BagError(
+                f"{path} has no frame '{world_frame}': choose one of its frames ({known})", argument="world_frame"
+            )
 
     def _above(self, frame: str) -> dict[str, None]:
         """A frame and those above it that have a parent, nearest first."""

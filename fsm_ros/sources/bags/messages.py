@@ -11,7 +11,7 @@ from fsm_ros.messages.calibrations import Calibration
 from fsm_ros.messages.images import decode
 from fsm_ros.messages.refused import ImageRefusedError
 from fsm_ros.messages.stamps import stamp_to_ns
-from fsm_ros.sources.source import SourceError
+from fsm_ros.sources.errors import SourceError
 from fsm_ros.stream.frame import Camera
 
 if TYPE_CHECKING:

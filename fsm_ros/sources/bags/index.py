@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -25,9 +25,10 @@ from rosbags.typesys.stores.ros2_jazzy import (
 from fsm_ros.messages.calibrations import Calibration, calibration_at
 from fsm_ros.messages.images import image_size
 from fsm_ros.messages.stamps import stamp_to_ns
-from fsm_ros.sources.bag_cameras import IMAGE_TYPES, INFO_TYPE, CameraBag
-from fsm_ros.sources.bag_messages import BagError
-from fsm_ros.sources.bag_reading import connections_of, damaged, messages
+from fsm_ros.sources.bags.cameras import IMAGE_TYPES, INFO_TYPE, CameraBag
+from fsm_ros.sources.bags.messages import BagError
+from fsm_ros.sources.bags.reading import connections_of, damaged, messages
+from fsm_ros.sources.bags.rounds import rounds_of
 from fsm_ros.stream.transforms import StampedTransform
 
 TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
@@ -46,6 +47,7 @@ class ImageRecord:
         stamp_ns: acquisition time of its header, nanoseconds.
         frame_id: the camera's optical frame.
         size: width and height in pixels; None for a compressed image, which does not tell.
+        round: how often time had begun anew by then; see `rounds`.
     """
 
     arrival_ns: int
@@ -53,6 +55,7 @@ class ImageRecord:
     stamp_ns: int
     frame_id: str
     size: tuple[int, int] | None
+    round: int
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,25 @@ class BagIndex:
         records: images of each image topic, in the order of the recording.
         calibrations: of each camera info topic.
         transforms: all, in the order of the recording; those on a topic named ``tf_static`` hold at all times.
+        transform_rounds: of each: how often time had begun anew by then; None where it holds at all times.
     """
 
     records: Mapping[str, tuple[ImageRecord, ...]]
     calibrations: Mapping[str, Calibrations]
     transforms: tuple[StampedTransform, ...]
+    transform_rounds: tuple[int | None, ...]
+
+    def transforms_of(self, number: int) -> list[StampedTransform]:
+        """The transforms of one round, and those that hold at all times.
+
+        Where time began anew for the images only, a link has none: then those of its last round before.
+        """
+        of_each = [*zip(self.transforms, self.transform_rounds, strict=True)]
+        last: dict[str, int] = {}
+        for transform, of in of_each:
+            if of is not None and of <= number:
+                last[transform.child] = max(of, last.get(transform.child, 0))
+        return [transform for transform, of in of_each if of in (None, last.get(transform.child, number))]
 
 
 def read_index(
@@ -113,6 +130,7 @@ def read_index(
         BagError: the recording cannot be read, or has no calibration on a topic.
     """
     records: dict[str, list[ImageRecord]] = {topic: [] for topic in image_topics}
+    stamped: list[tuple[Hashable, int]] = []
     repeats: Counter[tuple[str, int]] = Counter()
     calibrations: dict[str, dict[int, Calibration]] = {topic: {} for topic in info_topics}
     transforms: list[StampedTransform] = []
@@ -128,23 +146,34 @@ def read_index(
             repeats[connection.topic, arrival_ns] += 1
             frame_id = image.header.frame_id.lstrip("/")
             stamp_ns = stamp_to_ns(image.header.stamp)
-            records[connection.topic].append(ImageRecord(arrival_ns, repeat, stamp_ns, frame_id, image_size(image)))
+            records[connection.topic].append(
+                ImageRecord(arrival_ns, repeat, stamp_ns, frame_id, image_size(image), len(stamped))
+            )
+            stamped.append((connection.topic, stamp_ns))
         elif connection.msgtype == INFO_TYPE:
             calibration = Calibration.of(cast("CameraInfo", message))
             calibrations[connection.topic][calibration.stamp_ns] = calibration
         else:
             is_static = connection.topic.rpartition("/")[2] == STATIC_TF_TOPIC
-            transforms += _transforms(cast("TFMessage", message), is_static)
+            said = _transforms(cast("TFMessage", message), is_static)
+            transforms += said
+            stamped += [((each.parent, each.child), each.stamp_ns) for each in said if not is_static]
     for topic, by_stamp in calibrations.items():
         if not by_stamp:
-            raise BagError(f"{path} has no camera info on {topic}: find_camera names what it has")
+            raise BagError(f"{path} has no camera info on {topic}: record it with the images")
+    rounds = rounds_of(stamped)
+    of_transforms = iter(number for (stream, _), number in zip(stamped, rounds, strict=True) if stream not in records)
     return BagIndex(
-        records={topic: tuple(found) for topic, found in records.items()},
+        records={
+            topic: tuple(replace(record, round=rounds[record.round]) for record in found)
+            for topic, found in records.items()
+        },
         calibrations={
             topic: Calibrations(tuple(by_stamp[stamp_ns] for stamp_ns in sorted(by_stamp)))
             for topic, by_stamp in calibrations.items()
         },
         transforms=tuple(transforms),
+        transform_rounds=tuple(None if each.is_static else next(of_transforms) for each in transforms),
     )
 
 

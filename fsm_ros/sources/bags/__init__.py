@@ -1,0 +1,1 @@
+"""Rosbags of ROS 2 and ROS 1, read by rosbags, without ROS: their cameras, calibrations and TF."""
