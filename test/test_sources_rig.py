@@ -268,15 +268,15 @@ class TestGaps:
         """Whatever was recorded: the stretch that is told is the one between the transforms beside the moment."""
         stamps_ns, moment_ns = [n * SECOND // 10 for n in sorted(tenths)], moment * SECOND // 10
         said = [StampedTransform("map", "camera", at, (at / 1e9, 0, 0), (0, 0, 0, 1)) for at in stamps_ns]
-        silence = BagPoses(said).silence("map", "camera", moment_ns)
+        gap = BagPoses(said).gap("map", "camera", moment_ns)
         before = max((at for at in stamps_ns if at <= moment_ns), default=None)
         after = min((at for at in stamps_ns if at >= moment_ns), default=None)
         periods = np.diff(stamps_ns) if len(stamps_ns) > 1 else [0]
         longest_ns = max(LONGEST_GAP_S * 1e9, LONGEST_GAP_PERIODS * float(np.median(periods)))
         if before is not None and after is not None and after - before <= longest_ns:
-            assert silence is None
+            assert gap is None
         else:
-            assert silence is not None and (silence.since_ns, silence.until_ns) == (before, after)
+            assert gap is not None and (gap.since_ns, gap.until_ns) == (before, after)
 
     def test_one_camera_may_have_none_at_all(self, tmp_path: Path) -> None:
         messages = [message for message in a_rig() if not (message[0] == "/tf_static" and "left" in repr(message[3]))]

@@ -28,7 +28,7 @@ usual for the link (the median)."""
 
 
 @dataclass(frozen=True)
-class Silence:
+class TransformGap:
     """A stretch in which a moving link was not recorded.
 
     Attributes:
@@ -83,7 +83,7 @@ class BagPoses:
         """The transforms."""
         return self._tree
 
-    def silence(self, world_frame: str, camera_frame: str, stamp_ns: int) -> Silence | None:
+    def gap(self, world_frame: str, camera_frame: str, stamp_ns: int) -> TransformGap | None:
         """The stretch without transforms that a moment lies in; None where there is none, or frames are not linked."""
         if self._root(world_frame) != self._root(camera_frame):
             return None
@@ -99,7 +99,7 @@ class BagPoses:
                 since is not None and until is not None and until - since <= self._longest_ns[child]
             ):
                 continue
-            return Silence(self._parents[child], child, since, until)
+            return TransformGap(self._parents[child], child, since, until)
         return None
 
     def world_from_camera(
@@ -111,9 +111,9 @@ class BagPoses:
             TransformError: a frame is unknown, the two are not connected, a link on the way between them was not
                 recorded around that time, or the links add up to no pose.
         """
-        silence = self.silence(world_frame, camera_frame, stamp_ns)
-        if silence is not None:
-            raise TransformError(silence.told(start_ns))
+        gap = self.gap(world_frame, camera_frame, stamp_ns)
+        if gap is not None:
+            raise TransformError(gap.told(start_ns))
         pose = self._tree.target_from_source(world_frame, camera_frame, stamp_ns)
         try:
             validate_rigid(pose)  # links that are sound may add up to more than a float holds
