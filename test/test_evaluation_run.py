@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from evaluation_bags import QUICK, changed, drive
+from test_sources_folders import frame_of, write
 
 from fsm_ros.memory.model import FastSpatialMemory
 from fsm_ros.replay.demo_bag import START_NS
@@ -309,6 +310,16 @@ def test_stamps_that_are_set_back_are_told(bag: Path, tmp_path: Path) -> None:
 
     found = run(job(changed(bag, tmp_path / "twice", twice)))
     assert any("stamps were set back 1 times" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(("frames", "has_jumped"), [({}, False), ({"timestamp": 0.01}, True)], ids=["no time", "timed"])
+def test_speeds_are_judged_only_where_frames_have_times(
+    tmp_path: Path, frames: dict[str, float], has_jumped: bool
+) -> None:
+    """A folder of photographs from here and there: 30 Hz is our invention, and no speed follows from it."""
+    spread = [frame_of(n, **{key: n * each for key, each in frames.items()}) for n in range(9)]
+    found = run(job(write(tmp_path / "photographs", spread)))
+    assert any("pose jumped" in note for note in found.notes) is has_jumped, found.notes
 
 
 def test_images_that_do_not_decode_are_counted_and_named(bag: Path, tmp_path: Path) -> None:
