@@ -58,8 +58,8 @@ setup(
             "render_view = fsm_ros.node.render_view:main",
             "play_bag = fsm_ros.node.play_bag:main",
             "train = fsm_ros.training.train:entry",
-            "evaluate_bag = fsm_ros.replay.evaluate_bag:main",
-            "make_bag = fsm_ros.replay.make_bag:entry",
+            "evaluate_bag = fsm_ros.replay.evaluation.evaluate_bag:main",
+            "make_bag = fsm_ros.replay.recording.make_bag:entry",
         ],
     },
 )

@@ -26,8 +26,8 @@ from fsm_ros.allocator import keep_freed_memory
 from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.recall.checkpoint import load_recall
 from fsm_ros.recall.keyframes import KeyframeLimits
-from fsm_ros.replay.demo_bag import DemoRobot
-from fsm_ros.replay.demo_world import find_demo_world
+from fsm_ros.replay.demo.bag import DemoRobot
+from fsm_ros.replay.demo.world import find_demo_world
 from fsm_ros.spatial.results import Rendered
 from fsm_ros.spatial.settings import MemorySettings, RenderMethod
 from fsm_ros.spatial.spatial_memory import SpatialMemory

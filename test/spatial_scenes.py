@@ -17,8 +17,8 @@ from tiny_memory import assert_untouched, snapshot, tiny_model
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.memory.model import FastSpatialMemory, Views
-from fsm_ros.replay.demo_bag import DemoRobot
-from fsm_ros.replay.demo_world import find_demo_world
+from fsm_ros.replay.demo.bag import DemoRobot
+from fsm_ros.replay.demo.world import find_demo_world
 from fsm_ros.spatial.results import Failure, FailureKind, ObserveReport, Rendered
 from fsm_ros.spatial.scene import Scene
 from fsm_ros.spatial.settings import MemorySettings

@@ -17,8 +17,8 @@ import pytest
 from numpy.typing import NDArray
 
 pytest.importorskip("rclpy", reason="needs ROS")
-from fsm_ros.replay.demo import CAMERA  # noqa: E402
-from fsm_ros.replay.sheet import GAP, HEADER, TILE_HEIGHT  # noqa: E402
+from fsm_ros.replay.demo.run import CAMERA  # noqa: E402
+from fsm_ros.replay.evaluation.contact_sheet import GAP, HEADER, TILE_HEIGHT  # noqa: E402
 from fsm_ros.sources.bags import find_camera, read_stamps  # noqa: E402
 from fsm_ros.stream.ledger import Refusal  # noqa: E402
 

@@ -21,8 +21,8 @@ from fsm_ros.replay.evaluation.baselines import (
     nearest_index,
     warped,
 )
+from fsm_ros.replay.evaluation.psnr import nearest, psnr
 from fsm_ros.replay.evaluation.results import Baseline
-from fsm_ros.replay.metrics import nearest, psnr
 from fsm_ros.stream.frame import Camera, Distortion, PosedImage
 from fsm_ros.stream.rigid import camera_distance_m
 

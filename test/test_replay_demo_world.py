@@ -11,8 +11,8 @@ import torch
 import training_scenes
 from numpy.typing import NDArray
 
-from fsm_ros.replay.demo_bag import DEMO_CAMERA, DemoRobot
-from fsm_ros.replay.demo_world import CANDIDATES, CLEARANCE_M, FEWEST_OBJECTS, SETTINGS, DemoWorld, find_demo_world
+from fsm_ros.replay.demo.bag import DEMO_CAMERA, DemoRobot
+from fsm_ros.replay.demo.world import CANDIDATES, CLEARANCE_M, FEWEST_OBJECTS, SETTINGS, DemoWorld, find_demo_world
 from fsm_ros.stream.frame import Camera, Distortion
 from fsm_ros.training.scenes import Family, SceneSource, Split
 from fsm_ros.training.scenes.spec import Kind, Thing

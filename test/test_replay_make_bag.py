@@ -14,13 +14,13 @@ from PIL import Image
 from rosbags.rosbag2 import Reader
 from scipy.spatial.transform import Rotation
 
-from fsm_ros.replay import make_bag, scene_bag
-from fsm_ros.replay.bag_writer import EPOCH_NS, LAST_STAMP_NS, Codec
-from fsm_ros.replay.camera_topics import CameraTopics
-from fsm_ros.replay.convert import APART_NS, convert
-from fsm_ros.replay.scene_bag import SceneBagSettings, record_scene
-from fsm_ros.replay.scene_drive import CLEARANCE_M, SceneDrive, find_drive
-from fsm_ros.replay.scene_robot import Arm
+from fsm_ros.replay.recording import make_bag, scene_bag
+from fsm_ros.replay.recording.bag_writer import EPOCH_NS, LAST_STAMP_NS, Codec
+from fsm_ros.replay.recording.camera_topics import CameraTopics
+from fsm_ros.replay.recording.convert import APART_NS, convert
+from fsm_ros.replay.recording.scene_bag import SceneBagSettings, record_scene
+from fsm_ros.replay.recording.scene_drive import CLEARANCE_M, SceneDrive, find_drive
+from fsm_ros.replay.recording.scene_robot import Arm
 from fsm_ros.sources.bag_source import BagSource
 from fsm_ros.sources.folders import FolderSource
 from fsm_ros.sources.opening import open_source

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from fsm_ros.replay import demo
-from fsm_ros.replay.demo_bag import write_demo_bag
-from fsm_ros.replay.metrics import mean_colour, nearest, psnr
-from fsm_ros.replay.sheet import GAP, HEADER, TILE_HEIGHT, contact_sheet
+from fsm_ros.replay.demo import run as demo
+from fsm_ros.replay.demo.bag import write_demo_bag
+from fsm_ros.replay.evaluation.contact_sheet import GAP, HEADER, TILE_HEIGHT, contact_sheet
+from fsm_ros.replay.evaluation.psnr import mean_colour, nearest, psnr
 from fsm_ros.stream.frame import Camera, PosedImage
 
 # --- PSNR ---------------------------------------------------------------------------------------------------------

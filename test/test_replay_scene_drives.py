@@ -7,10 +7,10 @@ from functools import cache
 import numpy as np
 import pytest
 
-from fsm_ros.replay.free_space import FreeSpace
-from fsm_ros.replay.loops import METRES_PER_RADIAN
-from fsm_ros.replay.scene_drive import CLEARANCE_M, FEWEST_OBJECTS, SceneDrive, find_drive
-from fsm_ros.replay.scene_robot import ARM_REACH_M, ARM_TURN_RAD, PACE_M, Arm
+from fsm_ros.replay.recording.free_space import FreeSpace
+from fsm_ros.replay.recording.loops import METRES_PER_RADIAN
+from fsm_ros.replay.recording.scene_drive import CLEARANCE_M, FEWEST_OBJECTS, SceneDrive, find_drive
+from fsm_ros.replay.recording.scene_robot import ARM_REACH_M, ARM_TURN_RAD, PACE_M, Arm
 from fsm_ros.stream.rigid import distance_m, turn_rad
 from fsm_ros.training.scenes import Family
 from fsm_ros.training.scenes.spec import terrain_height_m
@@ -108,7 +108,7 @@ def test_an_arm_without_room_stays_in() -> None:
 
 
 def test_a_seed_without_a_drive_is_given_up_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fsm_ros.replay.scene_drive.CANDIDATES", 3)
-    monkeypatch.setattr("fsm_ros.replay.scene_drive.FEWEST_OBJECTS", 1000)
+    monkeypatch.setattr("fsm_ros.replay.recording.scene_drive.CANDIDATES", 3)
+    monkeypatch.setattr("fsm_ros.replay.recording.scene_drive.FEWEST_OBJECTS", 1000)
     with pytest.raises(ValueError, match="none of the first 3 room scenes of seed 5 .* take another seed"):
         find_drive(Family.ROOM, 5, duration_s=1.0, difficulty=0.3)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from recordings import camera_info, colours, compressed_image, raw_image, transform, write_bag
 
-from fsm_ros.replay.demo_bag import DEMO_CAMERA, write_demo_bag
+from fsm_ros.replay.demo.bag import DEMO_CAMERA, write_demo_bag
 from fsm_ros.sources.bag_messages import BagError
 from fsm_ros.sources.bag_source import BagSource
 from fsm_ros.sources.bags import find_camera, read_posed_images

@@ -17,8 +17,8 @@ from rosbags.rosbag2 import Reader, StoragePlugin
 from rosbags.typesys.stores import ros2_jazzy as ros
 from scipy.spatial.transform import Rotation
 
-from fsm_ros.replay import demo_bag
-from fsm_ros.replay.demo_bag import DEMO_CAMERA, START_NS, DemoRobot, write_demo_bag
+from fsm_ros.replay.demo import bag as demo_bag
+from fsm_ros.replay.demo.bag import DEMO_CAMERA, START_NS, DemoRobot, write_demo_bag
 from fsm_ros.sources.bag_messages import BagError
 from fsm_ros.sources.bags import (
     CameraBag,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsm_ros.engine import MemoryEngine
-from fsm_ros.replay.metrics import psnr
+from fsm_ros.replay.evaluation.psnr import psnr
 from fsm_ros.sources.rig import Rig, RigFrame
 from fsm_ros.spatial.results import Failure, FailureKind, Rendered
 from fsm_ros.spatial.settings import RenderMethod

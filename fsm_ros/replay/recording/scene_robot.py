@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from fsm_ros.replay.loops import Loop
+from fsm_ros.replay.recording.loops import Loop
 from fsm_ros.training.scenes.spec import terrain_height_m
 from fsm_ros.training.scenes.trajectory import camera_poses
 

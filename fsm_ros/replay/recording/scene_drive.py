@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fsm_ros.replay.free_space import FreeSpace
-from fsm_ros.replay.loops import find_loop
-from fsm_ros.replay.scene_robot import PACE_M, SceneRobot
+from fsm_ros.replay.recording.free_space import FreeSpace
+from fsm_ros.replay.recording.loops import find_loop
+from fsm_ros.replay.recording.scene_robot import PACE_M, SceneRobot
 from fsm_ros.stream.frame import Camera
 from fsm_ros.training.scenes import Family, SceneSettings, SceneSource, Split, Worlds
 from fsm_ros.training.scenes.spec import SceneSpec

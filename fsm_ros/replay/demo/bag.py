@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from fsm_ros.replay.bag_writer import (
+from fsm_ros.replay.demo.world import find_demo_world
+from fsm_ros.replay.recording.bag_writer import (
     EPOCH_NS,
     IMAGE_TYPE,
     INFO_TYPE,
@@ -29,8 +30,7 @@ from fsm_ros.replay.bag_writer import (
     transform,
     transforms,
 )
-from fsm_ros.replay.demo_world import find_demo_world
-from fsm_ros.replay.tf_motion import MARGIN_NS, FrameMotion, moving_transforms
+from fsm_ros.replay.recording.tf_motion import MARGIN_NS, FrameMotion, moving_transforms
 from fsm_ros.stream.frame import Camera, Distortion
 
 IMAGE_TOPIC = "/camera/image_raw"

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fsm_ros.replay.bag_writer import DEFAULT_JPEG_QUALITY, Codec
-from fsm_ros.replay.camera_topics import CameraTopics
-from fsm_ros.replay.convert import convert
-from fsm_ros.replay.scene_bag import SceneBagSettings, record_scene
+from fsm_ros.replay.recording.bag_writer import DEFAULT_JPEG_QUALITY, Codec
+from fsm_ros.replay.recording.camera_topics import CameraTopics
+from fsm_ros.replay.recording.convert import convert
+from fsm_ros.replay.recording.scene_bag import SceneBagSettings, record_scene
 from fsm_ros.sources.opening import SourceKind, open_source, source_kind
 from fsm_ros.sources.source import SourceError
 from fsm_ros.training.scenes import Family

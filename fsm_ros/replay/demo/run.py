@@ -24,10 +24,10 @@ import yaml
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from fsm_ros.replay.demo_bag import write_demo_bag
-from fsm_ros.replay.metrics import mean_colour, nearest, psnr
-from fsm_ros.replay.ros_domain import LAST, free_domain
-from fsm_ros.replay.sheet import contact_sheet
+from fsm_ros.replay.demo.bag import write_demo_bag
+from fsm_ros.replay.demo.ros_domain import LAST, free_domain
+from fsm_ros.replay.evaluation.contact_sheet import contact_sheet
+from fsm_ros.replay.evaluation.psnr import mean_colour, nearest, psnr
 from fsm_ros.sources.bag_messages import BagError
 from fsm_ros.sources.bags import CameraBag, find_camera, read_posed_images, read_stamps
 from fsm_ros.stream.frame import Camera, Photograph, PosedImage
@@ -382,7 +382,3 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     if not options.rate > 0:
         parser.error("--rate must be positive")
     return options
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fsm_ros.replay.bag_writer import (
+from fsm_ros.replay.recording.bag_writer import (
     DEFAULT_JPEG_QUALITY,
     EPOCH_NS,
     STATIC_TF_TOPIC,
@@ -29,10 +29,10 @@ from fsm_ros.replay.bag_writer import (
     transform,
     transforms,
 )
-from fsm_ros.replay.camera_topics import CameraTopics
-from fsm_ros.replay.scene_drive import CLEARANCE_M, SceneDrive, find_drive
-from fsm_ros.replay.scene_robot import Arm
-from fsm_ros.replay.tf_motion import MARGIN_NS, FrameMotion, moving_transforms
+from fsm_ros.replay.recording.camera_topics import CameraTopics
+from fsm_ros.replay.recording.scene_drive import CLEARANCE_M, SceneDrive, find_drive
+from fsm_ros.replay.recording.scene_robot import Arm
+from fsm_ros.replay.recording.tf_motion import MARGIN_NS, FrameMotion, moving_transforms
 from fsm_ros.stream.frame import Camera
 from fsm_ros.training.scenes import Family
 
