@@ -28,7 +28,7 @@ _EPILOG = """\
 BAG is a folder that must not exist yet. It appears when it is complete; after an error or Ctrl-C there is nothing.
 """
 _CONVERTS = ("world_frame", "camera_name", "unit")
-_RECORDS = ("seed", "size", "difficulty", "cameras")
+_RECORDS = ("seed", "size", "difficulty", "cameras", "lens")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         help="2 for /front and /side: an arm swings side by up to 0.8 m and 0.6 rad away from front, at the same "
         "moments; withheld, it shows views off the observed path (default: 1, /camera)",
     )
+    records.add_argument("--lens", action="store_true", default=None, help="images are distorted (plumb_bob)")
 
     both = parser.add_argument_group("time")
     both.add_argument(
@@ -181,7 +182,7 @@ def _convert(given: Mapping[str, Any]) -> str:
 def _record(given: Mapping[str, Any]) -> str:
     """Record a scene; returns what was written, in a line."""
     names = {"duration": "duration_s", "rate": "rate_hz"}
-    plain = ("seed", "duration", "rate", "difficulty", "cameras", "quality")
+    plain = ("seed", "duration", "rate", "difficulty", "cameras", "lens", "quality")
     values = {names.get(name, name): given[name] for name in plain if name in given}
     if "size" in given:
         values["width"], values["height"] = given["size"]
