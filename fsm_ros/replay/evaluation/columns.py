@@ -218,23 +218,6 @@ def summary_text(runs: Sequence[Run]) -> str:
     return "\n".join(lines)
 
 
-def summary_markdown(runs: Sequence[Run]) -> str:
-    """The evaluation for a document: tables of Markdown, the best of each column in bold; ends with a line break."""
-    lines: list[str] = []
-    for recording in dict.fromkeys(run.recording for run in runs):
-        of_recording = [run for run in runs if run.recording == recording]
-        rows = summary(of_recording)
-        lines += [f"**{_escaped(recording)}**: {_escaped(_heading(of_recording).split(': ', 1)[1])}", ""]
-        memories = [row for row in rows if row.baseline is None]
-        for columns, shown in ((quality_columns(of_recording), rows), (cost_columns(of_recording), memories)):
-            head, *body = _cells(columns, shown, "**")
-            lines.append("| " + " | ".join(head) + " |")
-            lines.append("| :--- |" + " ---: |" * len(columns))
-            lines += ["| " + " | ".join(line) + " |" for line in body]
-            lines.append("")
-    return "\n".join(lines)
-
-
 def _metric_column(metric: Metric) -> Column:
     digits, unit, better, told = _METRICS[metric]
 
@@ -265,17 +248,12 @@ def _heading(runs: Sequence[Run]) -> str:
     )
 
 
-def _cells(columns: Sequence[Column], rows: Sequence[SummaryRow], mark: str = "") -> list[list[str]]:
-    """Head and body of a table, as text; the best in marks where there are any."""
-    bests = [column.best(rows) if mark else set() for column in columns]
+def _cells(columns: Sequence[Column], rows: Sequence[SummaryRow]) -> list[list[str]]:
+    """Head and body of a table, as text."""
     body = []
-    for place, row in enumerate(rows):
-        line = [_escaped(row.title) if mark else row.title]
-        for column, best in zip(columns, bests, strict=True):
-            text, error = column.text(row), column.error_text(row)
-            text = f"{mark}{text}{mark}" if place in best else text
-            line.append(f"{text} ± {error}" if error else text)
-        body.append(line)
+    for row in rows:
+        texts = [(column.text(row), column.error_text(row)) for column in columns]
+        body.append([row.title, *(f"{text} ± {error}" if error else text for text, error in texts)])
     return [["", *(column.head for column in columns)], *body]
 
 
@@ -286,8 +264,3 @@ def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
         "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
         for line in cells
     ]
-
-
-def _escaped(text: str) -> str:
-    """For Markdown: what would end a cell, or begin something else, as it is."""
-    return "".join(f"\\{character}" if character in "\\|*_`<[" else character for character in text)
