@@ -108,11 +108,3 @@ class Asking:
         """PSNR of a truth, rendered now, dB; NaN where it cannot be rendered."""
         answer = self.render(wanted, method)
         return psnr(answer.image, wanted.image) if isinstance(answer, Rendered) else float("nan")
-
-
-def spread(count: int, limit: int) -> list[int]:
-    """At most `limit` numbers below `count`, evenly spaced, first and last among them."""
-    if count <= limit:
-        return list(range(count))
-    chosen: NDArray[np.int64] = np.unique(np.linspace(0, count - 1, limit).round().astype(np.int64))
-    return [int(number) for number in chosen]

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from fsm_ros.replay.evaluation.aligned import AlignedView, Image, aligned_views, evenly
+from fsm_ros.replay.evaluation.aligned import AlignedView, Image, aligned_views
 from fsm_ros.replay.evaluation.columns import Column, cost_columns, quality_columns
 from fsm_ros.replay.evaluation.drawing import style
 from fsm_ros.replay.evaluation.findings import findings
 from fsm_ros.replay.evaluation.plots import PlotGroup, plots
 from fsm_ros.replay.evaluation.replacing import replacing
 from fsm_ros.replay.evaluation.results import Baseline, Metric, Provenance, Run, ViewResult
+from fsm_ros.replay.evaluation.sampling import evenly
 from fsm_ros.replay.evaluation.sheets import png, sheet
 from fsm_ros.replay.evaluation.summary import (
     BASELINE_TITLES,
