@@ -49,11 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def entry() -> None:
-    """What the console script runs."""
-    sys.exit(main())
-
-
 def _parser() -> argparse.ArgumentParser:
     """All options default to None: what an option means where it is not given is for the library to say."""
     parser = argparse.ArgumentParser(
@@ -199,4 +194,4 @@ def _told(path: Path, images: int, duration_s: float, topics: Mapping[str, int])
 
 
 if __name__ == "__main__":
-    entry()
+    sys.exit(main())
