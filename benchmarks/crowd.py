@@ -29,8 +29,8 @@ from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo
 
 from fsm_ros.node.answering import EVERY_REQUEST
-from fsm_ros.replay.demo_bag import write_demo_bag
-from fsm_ros.replay.ros_domain import LAST, free_domain
+from fsm_ros.replay.demo.bag import write_demo_bag
+from fsm_ros.replay.demo.ros_domain import LAST, free_domain
 from fsm_ros_msgs.srv import RenderView
 
 RATE_HZ = 10.0

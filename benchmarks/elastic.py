@@ -28,15 +28,15 @@ from fsm_ros.memory.checkpoint import CheckpointError, load_checkpoint
 from fsm_ros.memory.model import FastSpatialMemory
 from fsm_ros.memory.rules import rule_as_plain
 from fsm_ros.training.scenes import Split
-from fsm_ros.training.study import arms as known
-from fsm_ros.training.study.arms import Arm
-from fsm_ros.training.study.comparison import ProbeTable
-from fsm_ros.training.study.measure import SceneScores, measure, measure_cost, nearest_view_scores
-from fsm_ros.training.study.plots import Line, plot_chunks, plot_gap, plot_shortcut
-from fsm_ros.training.study.report import arms_table, curves_table, differences_table, ratios_table, twins_table
-from fsm_ros.training.study.results import ArmResult, ResultStore, StudyError, agree_with, write_whole
-from fsm_ros.training.study.streams import Stream, StreamSettings, streams
 from fsm_ros.training.train import main as train
+from study import arms as known
+from study.arms import Arm
+from study.comparison import ProbeTable
+from study.measure import SceneScores, measure, measure_cost, nearest_view_scores
+from study.plots import Line, plot_chunks, plot_gap, plot_shortcut
+from study.report import arms_table, curves_table, differences_table, ratios_table, twins_table
+from study.results import ArmResult, ResultStore, StudyError, agree_with, write_whole
+from study.streams import Stream, StreamSettings, streams
 
 START = "start"
 NEAREST = Arm("nearest_view", "nearest observed view", None)

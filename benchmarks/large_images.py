@@ -22,7 +22,7 @@ from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from fsm_ros.replay.ros_domain import LAST, free_domain
+from fsm_ros.replay.demo.ros_domain import LAST, free_domain
 
 WIDTH, HEIGHT = 640, 480
 TRANSPORTS = ("DEFAULT", "LARGE_DATA", "UDPv4")

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from recall_rows import MS_SSIM, PSNR, SSIM, VALUE, Rows, rows_of
-from recall_scene import Weights, observed_scene
 
 from fsm_ros.memory.atlas import AtlasSettings
 from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.recall.checkpoint import load_recall
 from fsm_ros.training.evaluation import EvaluationSettings, clip_frames, held_out_clips, scene_source
 from fsm_ros.training.scenes import SceneSettings, Split
+from recall_rows import MS_SSIM, PSNR, SSIM, VALUE, Rows, rows_of
+from recall_scene import Weights, observed_scene
 
 Figure = tuple[float, float]
 """Mean over the scenes that have something to measure, and its standard error; NaN of a single one."""

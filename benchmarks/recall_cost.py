@@ -26,8 +26,7 @@ from fsm_ros.allocator import keep_freed_memory
 from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.recall.checkpoint import load_recall
 from fsm_ros.recall.keyframes import KeyframeLimits
-from fsm_ros.replay.demo_bag import DemoRobot
-from fsm_ros.replay.demo_world import find_demo_world
+from fsm_ros.replay.demo.bag import DemoRobot, find_demo_world
 from fsm_ros.spatial.results import Rendered
 from fsm_ros.spatial.settings import MemorySettings, RenderMethod
 from fsm_ros.spatial.spatial_memory import SpatialMemory
@@ -94,15 +93,14 @@ def main() -> int:
 
 def _frames() -> list[PosedImage]:
     robot = DemoRobot(ROUND_S)
-    room = find_demo_world(0, robot.map_from_camera, ROUND_S)
-    frames = []
-    for time_s in np.linspace(0.0, ROUND_S, FRAMES_A_ROUND, endpoint=False):
-        pose = robot.map_from_camera(float(time_s))
-        sharp = room.render(CAMERA, pose, float(time_s))
-        small = room.render(SMALL, pose, float(time_s))
-        stamp_ns = round(float(time_s) * NANOSECONDS)
-        frames.append(PosedImage(small, SMALL, pose, stamp_ns, photograph=Photograph(sharp, CAMERA)))
-    return frames
+    room = find_demo_world(0, robot, ROUND_S)
+    times_s = np.linspace(0.0, ROUND_S, FRAMES_A_ROUND, endpoint=False)
+    poses = np.stack([robot.map_from_camera(time_s) for time_s in times_s])
+    rendered = (room.render(camera, poses, times_s) for camera in (CAMERA, SMALL))
+    return [
+        PosedImage(small, SMALL, pose, round(time_s * NANOSECONDS), photograph=Photograph(sharp, CAMERA))
+        for pose, time_s, sharp, small in zip(poses, times_s.tolist(), *rendered, strict=True)
+    ]
 
 
 def _stream(frames: list[PosedImage], count: int) -> Iterator[Chunk]:

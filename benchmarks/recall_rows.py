@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from torch import Tensor
+
+from fsm_ros.training.evaluation.comparing import depth_errors, ms_ssim, psnr, psnr_where, sharpness, ssim
+from fsm_ros.training.recalling import RecalledViews
 from recall_scene import (
     Question,
     Scene,
@@ -18,10 +22,6 @@ from recall_scene import (
     seen_by_photographs,
     with_photographs,
 )
-from torch import Tensor
-
-from fsm_ros.training.evaluation.comparing import depth_errors, ms_ssim, psnr, psnr_where, sharpness, ssim
-from fsm_ros.training.recalling import RecalledViews
 
 PSNR, SSIM, MS_SSIM, VALUE = "psnr", "ssim", "ms_ssim", "value"
 """Names of figures: of a picture, or the only one of whatever else."""

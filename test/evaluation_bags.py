@@ -10,7 +10,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from fsm_ros.replay.demo_bag import write_demo_bag
+from fsm_ros.replay.demo.bag import write_demo_bag
 from fsm_ros.stream.frame import Camera, Distortion
 
 SMALL = Camera(96, 72, 61.0, 61.2, 48.3, 35.8, Distortion.PLUMB_BOB, (-0.11, 0.025, 0.0009, -0.0007, 0.0))

@@ -10,7 +10,7 @@ from pathlib import Path
 from evaluation_bags import QUICK
 
 QUICKLY = [word for name, value in QUICK.items() for word in ("--set", f"{name}={value}")]
-COMMAND = [sys.executable, "-m", "fsm_ros.replay.evaluate_bag"]
+COMMAND = [sys.executable, "-m", "fsm_ros.replay.evaluation.evaluate_bag"]
 DEADLINE_S = 200.0
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from fsm_ros.replay.evaluation.psnr import psnr
 from fsm_ros.replay.evaluation.results import (
     Baseline,
     CameraPath,
@@ -24,7 +25,6 @@ from fsm_ros.replay.evaluation.results import (
     ViewResult,
     Whereabouts,
 )
-from fsm_ros.replay.metrics import psnr
 
 NAN = float("nan")
 START_NS = 1_748_779_200_000_000_000

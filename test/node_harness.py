@@ -38,7 +38,7 @@ from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
-from fsm_ros.replay import ros_domain
+from fsm_ros.replay.demo import ros_domain
 from fsm_ros_msgs.msg import MemoryDiagnostics
 from fsm_ros_msgs.srv import LoadMemory, RenderView, SaveMemory
 

@@ -17,8 +17,7 @@ from tiny_memory import assert_untouched, snapshot, tiny_model
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.memory.model import FastSpatialMemory, Views
-from fsm_ros.replay.demo_bag import DemoRobot
-from fsm_ros.replay.demo_world import find_demo_world
+from fsm_ros.replay.demo.bag import DemoRobot, find_demo_world
 from fsm_ros.spatial.results import Failure, FailureKind, ObserveReport, Rendered
 from fsm_ros.spatial.scene import Scene
 from fsm_ros.spatial.settings import MemorySettings
@@ -163,10 +162,9 @@ def shipped_model() -> FastSpatialMemory:
 def room_views(count: int, duration_s: float = 10.0) -> tuple[PosedImage, ...]:
     """Pinhole views of the demo's room, 64x64, evenly over the drive."""
     robot = DemoRobot(duration_s)
-    room = find_demo_world(0, robot.map_from_camera, duration_s)
+    room = find_demo_world(0, robot, duration_s)
     camera = Camera(64, 64, 50.0, 50.0, 32.0, 32.0)
-    views = []
-    for time_s in np.linspace(0.0, duration_s, count):
-        pose = robot.map_from_camera(time_s)
-        views.append(PosedImage(room.render(camera, pose, time_s), camera, pose, START_NS + round(time_s * S)))
-    return tuple(views)
+    times_s = np.linspace(0.0, duration_s, count)
+    poses = np.stack([robot.map_from_camera(time_s) for time_s in times_s])
+    seen = zip(room.render(camera, poses, times_s), poses, times_s, strict=True)
+    return tuple(PosedImage(image, camera, pose, START_NS + round(time_s * S)) for image, pose, time_s in seen)

@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from recordings import open_camera
 
 pytest.importorskip("rclpy", reason="needs ROS")
-from fsm_ros.replay.demo import CAMERA  # noqa: E402
-from fsm_ros.replay.sheet import GAP, HEADER, TILE_HEIGHT  # noqa: E402
-from fsm_ros.sources.bags import find_camera, read_stamps  # noqa: E402
+from fsm_ros.replay.demo.run import CAMERA  # noqa: E402
+from fsm_ros.replay.evaluation.contact_sheet import GAP, HEADER, TILE_HEIGHT  # noqa: E402
 from fsm_ros.stream.ledger import Refusal  # noqa: E402
 
 HOLD_OUT = 8
@@ -128,7 +128,7 @@ def check_sheet(out: Path) -> NDArray[np.uint8]:
 
 def test_its_own_room_is_rendered_well_above_the_mean_colour(own: Path) -> None:
     metrics = metrics_of(own)
-    frames = len(read_stamps(find_camera(own / "bag")))
+    frames = len(open_camera(own / "bag").frames)
     check_metrics(metrics, frames)
     assert frames >= 100
     assert metrics["psnr_render"] >= metrics["psnr_nearest"] + 8
@@ -157,6 +157,6 @@ def test_it_keeps_every_answer_and_the_logs(own: Path) -> None:
 
 def test_a_recorded_bag_is_observed_with_every_frame_accounted_for_and_every_view_answered(recorded: Path) -> None:
     metrics = metrics_of(recorded)
-    check_metrics(metrics, len(read_stamps(find_camera(clip()))))
+    check_metrics(metrics, len(open_camera(clip()).frames))
     check_sheet(recorded)
     assert "Traceback" not in logs(recorded)

@@ -16,8 +16,8 @@ from evaluation_bags import QUICK, changed, drive
 from evaluation_commands import evaluate, names
 from recordings import camera_info, colours, raw_image, transform, write_bag
 
-from fsm_ros.replay.evaluate_bag import FAILED, GOOD, REFUSED, main
 from fsm_ros.replay.evaluation import schedule
+from fsm_ros.replay.evaluation.evaluate_bag import FAILED, GOOD, REFUSED, main
 from fsm_ros.replay.evaluation.job import Job
 from fsm_ros.replay.evaluation.settings import settings_of
 

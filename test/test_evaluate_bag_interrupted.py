@@ -15,8 +15,8 @@ import pytest
 from evaluation_bags import drive
 from evaluation_commands import COMMAND, DEADLINE_S, QUICKLY, evaluate, names
 
-from fsm_ros.replay import evaluate_bag
-from fsm_ros.replay.evaluate_bag import FAILED, GOOD, INTERRUPTED, main
+from fsm_ros.replay.evaluation import evaluate_bag
+from fsm_ros.replay.evaluation.evaluate_bag import FAILED, GOOD, INTERRUPTED, main
 from fsm_ros.replay.evaluation.replacing import replacing
 from fsm_ros.replay.evaluation.store import load_run
 

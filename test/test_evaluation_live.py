@@ -25,10 +25,10 @@ from fsm_ros.configuration.model import load_model  # noqa: E402
 from fsm_ros.configuration.values import Values  # noqa: E402
 from fsm_ros.engine import MemoryEngine  # noqa: E402
 from fsm_ros.node.conversions import ns_to_stamp, pose_to_matrix  # noqa: E402
-from fsm_ros.replay.bag_writer import BagWriter  # noqa: E402
-from fsm_ros.replay.demo_bag import write_demo_bag  # noqa: E402
+from fsm_ros.replay.demo.bag import write_demo_bag  # noqa: E402
 from fsm_ros.replay.evaluation.hold_out import choose  # noqa: E402
 from fsm_ros.replay.evaluation.replaying import Replay, Step  # noqa: E402
+from fsm_ros.replay.recording.bag_writer import BagWriter  # noqa: E402
 from fsm_ros.sources.opening import open_rig  # noqa: E402
 from fsm_ros.spatial.results import Rendered  # noqa: E402
 from fsm_ros.spatial.spatial_memory import SpatialMemory  # noqa: E402

@@ -16,14 +16,15 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
 from fsm_ros.replay.evaluation import show as showing
-from fsm_ros.replay.evaluation.aligned import aligned_views, evenly
+from fsm_ros.replay.evaluation.aligned import aligned_views
+from fsm_ros.replay.evaluation.contact_sheet import GAP, HEADER
 from fsm_ros.replay.evaluation.renders_bag import VIEW_FRAME, topic_names, write_renders_bag
 from fsm_ros.replay.evaluation.replacing import replacing
 from fsm_ros.replay.evaluation.results import Baseline, Metric, Run
+from fsm_ros.replay.evaluation.sampling import evenly
 from fsm_ros.replay.evaluation.sheets import fitted, sheet, write_sheet
 from fsm_ros.replay.evaluation.show import picture_folders, show
 from fsm_ros.replay.evaluation.video import frame_rate, write_video
-from fsm_ros.replay.sheet import GAP, HEADER
 
 TABLES = {f"{name}.{kind}" for name in ("frames", "chunks", "forgetting") for kind in ("csv", "parquet")}
 NUMBERS = {"metrics.json", "report.html", *TABLES}

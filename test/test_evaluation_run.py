@@ -15,17 +15,17 @@ from evaluation_bags import QUICK, changed, drive
 from test_sources_folders import frame_of, write
 
 from fsm_ros.memory.model import FastSpatialMemory
-from fsm_ros.replay.demo_bag import START_NS
+from fsm_ros.replay.demo.bag import START_NS
 from fsm_ros.replay.evaluation import footprint as footprints
 from fsm_ros.replay.evaluation import run as running
 from fsm_ros.replay.evaluation.final_views import coarse_to_fine
 from fsm_ros.replay.evaluation.job import Job, Limits
 from fsm_ros.replay.evaluation.progress import Silent
+from fsm_ros.replay.evaluation.psnr import psnr
 from fsm_ros.replay.evaluation.results import Baseline, Metric, Novelty, PathSide, Provenance, Run
 from fsm_ros.replay.evaluation.run import EvaluationError, check, evaluate
 from fsm_ros.replay.evaluation.settings import settings_of
 from fsm_ros.replay.evaluation.summary import summary
-from fsm_ros.replay.metrics import psnr
 from fsm_ros.sources.errors import SourceError
 from fsm_ros.sources.recorded import RecordedFrame
 from fsm_ros.sources.rig import Rig

@@ -10,7 +10,7 @@ import pytest
 from evaluation_runs import make_empty_run, make_run, make_runs, worsened
 from pyarrow import parquet
 
-from fsm_ros.replay.evaluation.columns import quality_columns, summary_markdown, summary_text
+from fsm_ros.replay.evaluation.columns import quality_columns, summary_text
 from fsm_ros.replay.evaluation.results import Baseline, Metric, Novelty, Run
 from fsm_ros.replay.evaluation.summary import summary
 from fsm_ros.replay.evaluation.tables import metrics, plain, write_tables
@@ -130,7 +130,7 @@ def test_the_fast_weights_alone_are_told_beside_what_ships_where_these_are_two(t
     assert rows[0].gap == pytest.approx(1.5), "of the fast weights, too"
     (column,) = [column for column in quality_columns([both, alone]) if column.title == "fast weights alone"]
     assert [column.text(row) for row in rows[1:]] == ["–"] * 4
-    assert column.text(rows[0]) in summary_text([both, alone]) and column.text(rows[0]) in summary_markdown([both])
+    assert column.text(rows[0]) in summary_text([both, alone])
     assert not [column for column in quality_columns([alone]) if column.title == "fast weights alone"]
     write_tables(tmp_path, [both, alone])
     told = strict((tmp_path / "metrics.json").read_text(encoding="utf-8"))
@@ -213,16 +213,11 @@ def test_the_best_is_bold_and_equals_are_not() -> None:
     assert psnr.best(rows[:1]) == set()
 
 
-def test_the_summary_in_text_and_markdown() -> None:
+def test_the_summary_in_text() -> None:
     runs = [*make_runs(("elastic", "pipe|d")), make_empty_run("cellar")]
-    text, markdown = summary_text(runs), summary_markdown(runs)
-    value = f"{summary(runs)[0].quality[Metric.PSNR].value:.2f}"
-    assert value in text and f"**{value}**" in markdown
-    assert "pipe\\|d" in markdown and "pipe|d" in text
-    assert "elastic: interrupted" in text
-    for block in markdown.split("\n\n"):
-        lines = [line.replace("\\|", "") for line in block.splitlines() if line.startswith("|")]
-        assert len({line.count("|") for line in lines}) <= 1
+    text = summary_text(runs)
+    assert f"{summary(runs)[0].quality[Metric.PSNR].value:.2f}" in text
+    assert "pipe|d" in text and "elastic: interrupted" in text
 
 
 def test_tables_are_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

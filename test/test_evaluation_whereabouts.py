@@ -18,9 +18,8 @@ from fsm_ros.replay.evaluation.whereabouts import (
     STEPS,
     ObservedPath,
     bins,
-    camera_distances,
 )
-from fsm_ros.stream.rigid import camera_distance_m, distance_m, turn_rad
+from fsm_ros.stream.rigid import camera_distance_m, camera_distances, distance_m, turn_rad
 
 Poses = NDArray[np.float64]
 SECOND = 1_000_000_000

@@ -20,7 +20,7 @@ from ament_index_python.packages import get_package_prefix
 from lifecycle_msgs.srv import GetState
 from node_harness import DEADLINE_S, Robot, active_node, free_domain
 
-from fsm_ros.replay.demo_bag import write_demo_bag
+from fsm_ros.replay.demo.bag import write_demo_bag
 from fsm_ros.stream.frame import Camera
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -17,7 +17,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.stores import ros2_jazzy as ros
 
-from fsm_ros.replay.demo_bag import write_demo_bag
+from fsm_ros.replay.demo.bag import write_demo_bag
 from fsm_ros.sources.bags.messages import BagError
 from fsm_ros.sources.opening import open_rig
 from fsm_ros.sources.rig import Rig

@@ -15,8 +15,8 @@ from scipy.spatial.transform import Rotation
 
 from fsm_ros.messages.calibrations import Calibration
 from fsm_ros.messages.stamps import stamp_to_ns
-from fsm_ros.replay import bag_writer
-from fsm_ros.replay.bag_writer import (
+from fsm_ros.replay.recording import bag_writer
+from fsm_ros.replay.recording.bag_writer import (
     COMPRESSED_TYPE,
     IMAGE_TYPE,
     INFO_TYPE,
@@ -27,7 +27,7 @@ from fsm_ros.replay.bag_writer import (
     BagWriter,
     Codec,
 )
-from fsm_ros.replay.camera_topics import CameraTopics
+from fsm_ros.replay.recording.camera_topics import CameraTopics
 from fsm_ros.sources.bags.messages import decode_image
 from fsm_ros.stream.frame import Camera, Distortion
 

@@ -12,8 +12,7 @@ from rosbags.interfaces import QosDurability
 from rosbags.rosbag2 import Reader
 from scipy.spatial.transform import Rotation
 
-from fsm_ros.replay import demo_bag
-from fsm_ros.replay.demo_bag import DEMO_CAMERA, START_NS, DemoRobot, write_demo_bag
+from fsm_ros.replay.demo.bag import DEMO_CAMERA, START_NS, TOPICS, DemoRobot, write_demo_bag
 from fsm_ros.stream.frame import Camera, Distortion
 
 SMALL = replace(DEMO_CAMERA, width=64, height=48, fx=40.8, fy=40.9, cx=32.4, cy=23.8)
@@ -44,11 +43,11 @@ class TestDemoBag:
     def test_another_seed_is_another_scene_on_the_same_drive(self, drive: Path, tmp_path: Path) -> None:
         other = write_demo_bag(tmp_path / "other", seed=1, duration_s=DURATION_S, camera=SMALL)
         topics_that_differ = {a[0] for a, b in zip(contents(drive), contents(other), strict=True) if a != b}
-        assert topics_that_differ == {demo_bag.IMAGE_TOPIC}
+        assert topics_that_differ == {TOPICS.image_topic}
 
     def test_images_come_at_ten_hertz_and_their_infos_at_the_same_stamps(self, drive: Path) -> None:
         assert stamps_of(drive) == tuple(START_NS + index * 100_000_000 for index in range(12))
-        infos = [raw for topic, _, raw in contents(drive) if topic == demo_bag.INFO_TOPIC]
+        infos = [raw for topic, _, raw in contents(drive) if topic == TOPICS.info_topic]
         stamps = [STORE.deserialize_cdr(raw, "sensor_msgs/msg/CameraInfo").header.stamp for raw in infos]
         assert tuple(stamp.sec * 10**9 + stamp.nanosec for stamp in stamps) == stamps_of(drive)
 
@@ -110,15 +109,6 @@ class TestDemoBag:
     def test_a_recording_without_images_is_refused(self, tmp_path: Path, duration_s: float, rate_hz: float) -> None:
         with pytest.raises(ValueError, match="at least one image"):
             write_demo_bag(tmp_path / "bag", duration_s=duration_s, rate_hz=rate_hz)
-
-    def test_the_command_line_writes_a_recording_and_says_why_it_cannot(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        arguments = ["--out", str(tmp_path / "bag"), "--duration", "0.1", "--seed", "2"]
-        assert demo_bag.main(arguments) == 0
-        assert len(stamps_of(tmp_path / "bag")) == 1
-        assert demo_bag.main(arguments) == 2
-        assert "exists already" in capsys.readouterr().err
 
 
 def test_the_demo_camera_has_a_lens_to_undo() -> None:

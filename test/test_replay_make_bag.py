@@ -15,13 +15,14 @@ from recordings import open_camera
 from rosbags.rosbag2 import Reader
 from scipy.spatial.transform import Rotation
 
-from fsm_ros.replay import make_bag, scene_bag
-from fsm_ros.replay.bag_writer import EPOCH_NS, LAST_STAMP_NS, Codec
-from fsm_ros.replay.camera_topics import CameraTopics
-from fsm_ros.replay.convert import APART_NS, convert
-from fsm_ros.replay.scene_bag import SceneBagSettings, record_scene
-from fsm_ros.replay.scene_drive import CLEARANCE_M, SceneDrive, find_drive
-from fsm_ros.replay.scene_robot import Arm
+from fsm_ros.replay.recording import make_bag
+from fsm_ros.replay.recording.bag_writer import EPOCH_NS, LAST_STAMP_NS, Codec
+from fsm_ros.replay.recording.camera_topics import CameraTopics
+from fsm_ros.replay.recording.convert import APART_NS, convert
+from fsm_ros.replay.recording.scene_bag import SceneBagSettings, record_scene
+from fsm_ros.replay.recording.scene_drive import SceneDrive, find_drive
+from fsm_ros.replay.recording.scene_robot import Arm
+from fsm_ros.replay.recording.scene_world import CLEARANCE_M, SceneWorld
 from fsm_ros.sources.folders import open_folder
 from fsm_ros.sources.recorded import RecordedCamera, in_file
 from fsm_ros.stream.frame import Camera, Distortion
@@ -205,7 +206,7 @@ def test_both_cameras_take_their_images_at_the_same_moments(tiny: Path) -> None:
 
 
 def test_images_are_what_there_is_to_see_from_where_tf_says(tiny: Path, tiny_drive: SceneDrive) -> None:
-    arm = Arm.around(tiny_drive.robot, tiny_drive.clearance_m, least_m=CLEARANCE_M, duration_s=1.1)
+    arm = Arm.around(tiny_drive.robot, tiny_drive.world.clearance_m, least_m=CLEARANCE_M, duration_s=1.1)
     for name in ("front", "side"):
         source = open_camera(tiny, image_topic=f"/{name}/image_raw")
         for index in (0, 5, 11):
@@ -215,7 +216,7 @@ def test_images_are_what_there_is_to_see_from_where_tf_says(tiny: Path, tiny_dri
                 truth = truth @ arm.first_from_second(time_s)
             assert distance_m(frame.world_from_camera, truth) < 1e-3
             assert np.rad2deg(turn_rad(frame.world_from_camera, truth)) < 0.1
-            (seen,) = tiny_drive.render(TINY.camera, truth[None], np.array([time_s]))
+            (seen,) = tiny_drive.world.render(TINY.camera, truth[None], np.array([time_s]))
             assert np.array_equal(frame.image, seen) and seen.std() > 3
 
 
@@ -308,11 +309,13 @@ def test_the_command_records_a_scene_and_tells_what_it_wrote(
         "20x16",
         "--cameras",
         "2",
+        "--lens",
     ]
     assert make_bag.main([*options, "--png", "--out", str(tmp_path / "bag")]) == 0
     told = capsys.readouterr().out
     assert "2 images of each camera" in told and "/side/image_raw/compressed" in told and "of seed 3" in told
-    assert open_camera(tmp_path / "bag", image_topic="/side/image_raw/compressed").read(0).image.shape == (16, 20, 3)
+    frame = open_camera(tmp_path / "bag", image_topic="/side/image_raw/compressed").read(0)
+    assert frame.image.shape == (16, 20, 3) and frame.camera.is_distorted
 
 
 @pytest.mark.parametrize(
@@ -378,7 +381,7 @@ def test_after_an_interrupt_nothing_is_left(
     def interrupted(*arguments: object) -> object:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(scene_bag.SceneDrive, "render", interrupted)
+    monkeypatch.setattr(SceneWorld, "render", interrupted)
     assert make_bag.main(["--scene", "room", "--duration", "1", "--out", str(tmp_path / "bag")]) == 130
     assert "was not written" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

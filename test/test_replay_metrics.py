@@ -12,13 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
-from fsm_ros.replay import demo
-from fsm_ros.replay.demo_bag import write_demo_bag
-from fsm_ros.replay.metrics import mean_colour, nearest, psnr
-from fsm_ros.replay.sheet import GAP, HEADER, TILE_HEIGHT, contact_sheet
-from fsm_ros.stream.frame import Camera, PosedImage
+from fsm_ros.replay.demo import run as demo
+from fsm_ros.replay.demo.bag import write_demo_bag
+from fsm_ros.replay.evaluation.contact_sheet import GAP, HEADER, TILE_HEIGHT, contact_sheet
+from fsm_ros.replay.evaluation.psnr import psnr
+from fsm_ros.stream.frame import Camera
 
 # --- PSNR ---------------------------------------------------------------------------------------------------------
 
@@ -58,36 +57,6 @@ def test_an_error_in_one_pixel_of_n_counts_as_its_share(seed: int) -> None:
 def test_images_of_different_shapes_are_not_compared() -> None:
     with pytest.raises(ValueError, match="shapes"):
         psnr(flat(0), flat(0, width=5))
-
-
-# --- simple answers ---------------------------------------------------------------------------------------------------
-
-CAMERA = Camera(6, 4, 5.0, 5.0, 3.0, 2.0)
-
-
-def a_view(x: float = 0.0, yaw: float = 0.0, image: NDArray[np.uint8] | None = None) -> PosedImage:
-    pose = np.eye(4)
-    pose[:3, :3] = Rotation.from_euler("y", yaw).as_matrix()
-    pose[0, 3] = x
-    return PosedImage(flat(0) if image is None else image, CAMERA, pose, 0)
-
-
-def test_the_nearest_camera_is_near_in_place_and_in_attitude() -> None:
-    here, near, turned, far = a_view(), a_view(x=0.3), a_view(yaw=0.5), a_view(x=3.0)
-    assert nearest([far, turned, near], here) is near
-    assert nearest([far, turned], here) is turned, "half a radian counts as half a metre"
-    assert nearest([a_view(x=0.3, yaw=0.3), turned], here) is turned
-    assert nearest([far], here) is far
-    assert nearest([a_view(yaw=math.pi), a_view(x=3.0)], here).position[0] == 3.0
-
-
-def test_the_mean_colour_is_that_of_all_frames_everywhere() -> None:
-    left_red = flat(0)
-    left_red[:, :3] = (200, 0, 0)
-    found = mean_colour([a_view(image=left_red), a_view(image=flat(50))])
-    assert found.shape == (4, 6, 3) and found.dtype == np.uint8
-    assert np.unique(found.reshape(-1, 3), axis=0).tolist() == [[75, 25, 25]]
-    found[0, 0] = 0  # a copy of its own
 
 
 # --- contact sheets ---------------------------------------------------------------------------------------------------

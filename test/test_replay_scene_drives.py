@@ -7,10 +7,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from fsm_ros.replay.free_space import FreeSpace
-from fsm_ros.replay.loops import METRES_PER_RADIAN
-from fsm_ros.replay.scene_drive import CLEARANCE_M, FEWEST_OBJECTS, SceneDrive, find_drive
-from fsm_ros.replay.scene_robot import ARM_REACH_M, ARM_TURN_RAD, PACE_M, Arm
+from fsm_ros.replay.recording.free_space import FreeSpace
+from fsm_ros.replay.recording.loops import METRES_PER_RADIAN
+from fsm_ros.replay.recording.scene_drive import FEWEST_OBJECTS, SceneDrive, find_drive
+from fsm_ros.replay.recording.scene_robot import ARM_REACH_M, ARM_TURN_RAD, PACE_M, Arm
+from fsm_ros.replay.recording.scene_world import CLEARANCE_M
 from fsm_ros.stream.rigid import distance_m, turn_rad
 from fsm_ros.training.scenes import Family
 from fsm_ros.training.scenes.spec import terrain_height_m
@@ -27,7 +28,7 @@ def drive_of(family: Family) -> SceneDrive:
 @cache
 def arm_of(family: Family) -> Arm:
     drive = drive_of(family)
-    return Arm.around(drive.robot, drive.clearance_m, least_m=CLEARANCE_M, duration_s=DRIVE_S)
+    return Arm.around(drive.robot, drive.world.clearance_m, least_m=CLEARANCE_M, duration_s=DRIVE_S)
 
 
 def moments(count: int) -> list[float]:
@@ -40,7 +41,7 @@ def test_both_cameras_keep_clear_of_everything_that_stands_and_moves(family: Fam
     for time_s in moments(151):
         first = drive.robot.map_from_camera(time_s)
         for pose in (first, first @ arm.first_from_second(time_s)):
-            assert drive.clearance_m(pose[:3, 3], time_s) >= CLEARANCE_M - 0.05, "between two looks it is not far"
+            assert drive.world.clearance_m(pose[:3, 3], time_s) >= CLEARANCE_M - 0.05, "between two looks it is not far"
 
 
 @FAMILIES
@@ -70,23 +71,23 @@ def test_it_goes_somewhere_and_comes_back_looking_another_way(family: Family) ->
 @FAMILIES
 def test_something_travels_from_the_first_image_to_the_last(family: Family) -> None:
     drive = drive_of(family)
-    (spec,) = drive.worlds.specs
+    spec = drive.world.spec
     assert spec.family is family and len(spec.things) >= FEWEST_OBJECTS
-    end_s = drive.start_s + DRIVE_S
-    there = [t for t in spec.things if t.visible_s[0] <= drive.start_s and t.visible_s[1] > end_s]
+    end_s = drive.world.start_s + DRIVE_S
+    there = [t for t in spec.things if t.visible_s[0] <= drive.world.start_s and t.visible_s[1] > end_s]
     assert max(np.linalg.norm(thing.sweep) for thing in there) > 0.05
 
 
 @FAMILIES
 def test_the_free_space_is_never_larger_than_it_is(family: Family) -> None:
     drive = drive_of(family)
-    (spec,) = drive.worlds.specs
+    spec = drive.world.spec
     height_m = drive.robot.height_m
     space = FreeSpace.of(spec, height_m)
     rng = np.random.default_rng(0)
     for place in rng.uniform(space.low, space.high, (100, 2)):
         ground = float(terrain_height_m(spec.terrain, *place))
-        solid = drive.clearance_m(np.array([*place, ground + 0.5 * height_m]), float(rng.uniform(0.0, DRIVE_S)))
+        solid = drive.world.clearance_m(np.array([*place, ground + 0.5 * height_m]), float(rng.uniform(0.0, DRIVE_S)))
         said = float(space.clearance_m(place[None])[0])
         # Where no object is near, the floor is what is nearest, and the plan does not know it.
         assert said <= 0.15 or solid >= min(said - 0.1, 0.25)
@@ -108,7 +109,7 @@ def test_an_arm_without_room_stays_in() -> None:
 
 
 def test_a_seed_without_a_drive_is_given_up_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fsm_ros.replay.scene_drive.CANDIDATES", 3)
-    monkeypatch.setattr("fsm_ros.replay.scene_drive.FEWEST_OBJECTS", 1000)
+    monkeypatch.setattr("fsm_ros.replay.recording.scene_drive.CANDIDATES", 3)
+    monkeypatch.setattr("fsm_ros.replay.recording.scene_drive.FEWEST_OBJECTS", 1000)
     with pytest.raises(ValueError, match="none of the first 3 room scenes of seed 5 .* take another seed"):
         find_drive(Family.ROOM, 5, duration_s=1.0, difficulty=0.3)

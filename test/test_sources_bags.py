@@ -26,7 +26,7 @@ from recordings import (
 from rosbags.rosbag2 import Reader, StoragePlugin
 from rosbags.typesys.stores import ros2_jazzy as ros
 
-from fsm_ros.replay.demo_bag import DEMO_CAMERA, write_demo_bag
+from fsm_ros.replay.demo.bag import DEMO_CAMERA, write_demo_bag
 from fsm_ros.sources.bags.messages import BagError
 from fsm_ros.stream.frame import PosedImage
 

@@ -30,7 +30,7 @@ from torch import Tensor
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.model import FastSpatialMemory, Rendering
 from fsm_ros.memory.state import MemoryState
-from fsm_ros.replay.metrics import psnr
+from fsm_ros.replay.evaluation.psnr import psnr
 from fsm_ros.spatial.results import Failure, FailureKind, Rendered
 from fsm_ros.spatial.settings import MemorySettings, RenderResolution
 from fsm_ros.spatial.spatial_memory import SpatialMemory

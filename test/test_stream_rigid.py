@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fsm_ros.stream.rigid import distance_m, relative_poses, turn_rad
+from fsm_ros.stream.rigid import camera_distance_m, distance_m, nearest_camera, relative_poses, turn_rad
 
 
 def turned(angle: float, axis: tuple[float, float, float] = (0.0, 0.0, 1.0)) -> NDArray[np.float64]:
@@ -58,3 +58,32 @@ def test_relative_poses_far_from_the_origin_lose_no_digits() -> None:
     pose[:3, 3] += 0.25
     moved = relative_poses(reference, pose)[:3, 3]
     np.testing.assert_allclose(moved, reference[:3, :3].T @ np.full(3, 0.25), rtol=0, atol=1e-12)
+
+
+def placed(x: float = 0.0, yaw: float = 0.0) -> NDArray[np.float64]:
+    pose = turned(yaw)
+    pose[0, 3] = x
+    return pose
+
+
+@pytest.mark.parametrize(
+    ("cameras", "nearest"),
+    [
+        ([placed(x=3.0), placed(yaw=0.5), placed(x=0.3)], 2),
+        ([placed(x=3.0), placed(yaw=0.5)], 1),
+        ([placed(x=0.3, yaw=0.3), placed(yaw=0.5)], 1),
+        ([placed(yaw=math.pi), placed(x=3.0)], 1),
+        ([placed(x=1.0), placed(x=-1.0)], 0),
+    ],
+    ids=["in place", "half a radian is half a metre", "both count", "looking away", "the first of equals"],
+)
+def test_the_nearest_camera_is_near_in_place_and_in_attitude(cameras: list[NDArray[np.float64]], nearest: int) -> None:
+    assert nearest_camera(np.stack(cameras), np.eye(4)) == nearest
+    assert min(camera_distance_m(pose, np.eye(4)) for pose in cameras) == pytest.approx(
+        camera_distance_m(cameras[nearest], np.eye(4))
+    )
+
+
+def test_among_no_cameras_there_is_no_nearest_one() -> None:
+    with pytest.raises(ValueError, match="among no cameras"):
+        nearest_camera(np.empty((0, 4, 4)), np.eye(4))

@@ -19,7 +19,6 @@ from fsm_ros.stream.world import (
     FrameExit,
     MemoryFrame,
     mean_pose,
-    normalise_with_mean_pose,
 )
 
 START_NS = 1_700_000_000_123_456_789
@@ -101,23 +100,8 @@ def test_cameras_that_look_opposite_ways_fall_back_to_the_first_one(turn: NDArra
 
 @pytest.mark.parametrize("shape", [(4, 4), (0, 4, 4), (2, 3, 4)])
 def test_poses_come_as_a_stack(shape: tuple[int, ...]) -> None:
-    for function in (mean_pose, normalise_with_mean_pose):
-        with pytest.raises(ValueError, match=r"\[n, 4, 4\]"):
-            function(np.zeros(shape))
-
-
-def test_the_release_s_normalisation_puts_the_largest_component_to_one() -> None:
-    normalised = normalise_with_mean_pose(random_poses(1, 6, spread=4.0, centre=30.0))
-    assert np.abs(normalised[:, :3, 3]).max() == 1.0
-    np.testing.assert_allclose(normalised[:, :3, 3].mean(axis=0), 0.0, atol=1e-12)
-    np.testing.assert_allclose(mean_pose(normalised), np.eye(4), atol=1e-9)
-
-
-@pytest.mark.parametrize("n", [1, 3])
-def test_cameras_in_one_point_are_not_blown_up_by_rounding(n: int) -> None:
-    poses = random_poses(2, n, spread=0.0, centre=1234.567)
-    normalised = normalise_with_mean_pose(poses)
-    assert np.abs(normalised[:, :3, 3]).max() < 1e-9
+    with pytest.raises(ValueError, match=r"\[n, 4, 4\]"):
+        mean_pose(np.zeros(shape))
 
 
 # --- laying the frame
@@ -188,7 +172,8 @@ def test_poses_come_back_from_the_memory(seed: int, extent: float, centre: float
     memory = replace(A_MEMORY, world_from_memory=random_poses(seed + 1, 1, centre=centre)[0], extent_m=extent)
     normalised = memory.normalise_poses(poses)
     assert normalised.shape == poses.shape
-    np.testing.assert_allclose(memory.restore_poses(normalised), poses, atol=1e-9)
+    normalised[..., :3, 3] *= extent
+    np.testing.assert_allclose(memory.world_from_memory @ normalised, poses, atol=1e-9)
 
 
 def test_memory_poses_are_the_inverse_of_the_frame_times_the_pose_over_the_extent() -> None:
@@ -215,20 +200,6 @@ def test_time_runs_from_minus_one_to_one() -> None:
     stamps = START_NS + np.array([0, 15, 30, 60], dtype=np.int64) * S
     np.testing.assert_array_equal(A_MEMORY.normalise_time(stamps), [-1.0, -0.5, 0.0, 1.0])
     assert [A_MEMORY.normalise_time(int(stamp)) for stamp in stamps] == [-1.0, -0.5, 0.0, 1.0]
-
-
-@given(
-    start_ns=st.integers(0, 2 * 10**18),
-    horizon_s=st.floats(0.1, 1e5),
-    offset_ns=st.integers(-(10**14), 10**14),
-)
-def test_stamps_come_back_to_the_nanosecond(start_ns: int, horizon_s: float, offset_ns: int) -> None:
-    memory = replace(A_MEMORY, start_ns=start_ns, horizon_s=horizon_s)
-    offset_ns = round(offset_ns * horizon_s / 1e5)
-    stamp_ns = start_ns + offset_ns
-    assert memory.restore_time(memory.normalise_time(stamp_ns)) == stamp_ns
-    stamps = np.array([[stamp_ns]], dtype=np.int64)
-    np.testing.assert_array_equal(memory.restore_time(memory.normalise_time(stamps)), stamps)
 
 
 def test_a_nanosecond_of_today_is_told_apart() -> None:

@@ -19,7 +19,7 @@ from fsm_ros.memory.model import FastSpatialMemory, ModelConfig
 from fsm_ros.stream.rigid import distance_m, turn_rad
 from fsm_ros.training.evaluation import psnr
 from fsm_ros.training.scenes import Split
-from fsm_ros.training.study.arms import (
+from study.arms import (
     CONSOLIDATION_PLACES,
     EVERY_ARM,
     PLASTIC,
@@ -28,19 +28,19 @@ from fsm_ros.training.study.arms import (
     Order,
     smaller_step,
 )
-from fsm_ros.training.study.comparison import ProbeTable, difference, figure, mean_of
-from fsm_ros.training.study.measure import (
+from study.comparison import ProbeTable, difference, figure, mean_of
+from study.measure import (
     EXACT_DB,
     SceneScores,
     measure,
     measure_cost,
     nearest_view_scores,
 )
-from fsm_ros.training.study.plots import Line, plot_chunks, plot_gap, plot_shortcut
-from fsm_ros.training.study.probes import ProbeKind, ProbeSettings
-from fsm_ros.training.study.report import arms_table, curves_table, differences_table
-from fsm_ros.training.study.results import ArmResult, ResultStore, StudyError
-from fsm_ros.training.study.streams import Stream, StreamSettings, streams
+from study.plots import Line, plot_chunks, plot_gap, plot_shortcut
+from study.probes import ProbeKind, ProbeSettings
+from study.report import arms_table, curves_table, differences_table
+from study.results import ArmResult, ResultStore, StudyError
+from study.streams import Stream, StreamSettings, streams
 
 CONFIG = ModelConfig(patch_size=8, dim=32, num_layers=2, attention_head_dim=16, fast_head_dim=16)
 SETTINGS = StreamSettings(
@@ -248,7 +248,7 @@ def test_the_cost_is_of_all_chunks(
     model: FastSpatialMemory, found: list[Stream], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = itertools.count()
-    monkeypatch.setattr("fsm_ros.training.study.measure.time.perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr("study.measure.time.perf_counter", lambda: float(next(clock)))
     cost = measure_cost(model, [PLASTIC, CONSOLIDATION_PLACES], found[0])
     # Two looks at the clock for each chunk and arm, one tick apart.
     assert cost == {"plastic": 4.0, "consolidation_places": 4.0}

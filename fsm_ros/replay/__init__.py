@@ -1,1 +1,1 @@
-"""Recorded streams: reading bags, making the demo's bag, measuring what the memory renders against them."""
+"""Recordings made (`recording`), measured (`evaluation`), and shown to the real node (`demo`)."""

@@ -172,21 +172,6 @@ class MemoryFrame:
         poses[..., :3, 3] /= self.extent_m
         return poses
 
-    def restore_poses(self, memory_from_camera: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The inverse of ``normalise_poses``.
-
-        Args:
-            memory_from_camera: ``[..., 4, 4]``, translations in memory units.
-
-        Returns:
-            ``[..., 4, 4]`` float64, world_from_camera, metres.
-        """
-        rotation = self.world_from_memory[:3, :3]
-        poses = np.array(memory_from_camera, dtype=np.float64)
-        poses[..., :3, :3] = rotation @ poses[..., :3, :3]
-        poses[..., :3, 3] = poses[..., :3, 3] @ rotation.T * self.extent_m + self.world_from_memory[:3, 3]
-        return poses
-
     @overload
     def normalise_time(self, stamp_ns: int) -> float: ...
     @overload
@@ -212,24 +197,6 @@ class MemoryFrame:
             elapsed: NDArray[np.float64] = (stamp_ns.astype(np.int64) - self.start_ns).astype(np.float64)
             return 2.0 * (elapsed / (self.horizon_s * 1e9)) - 1.0
         return 2.0 * (float(int(stamp_ns) - self.start_ns) / (self.horizon_s * 1e9)) - 1.0
-
-    @overload
-    def restore_time(self, memory_time: float) -> int: ...
-    @overload
-    def restore_time(self, memory_time: NDArray[np.floating]) -> NDArray[np.int64]: ...
-    def restore_time(self, memory_time: float | NDArray[np.floating]) -> int | NDArray[np.int64]:
-        """The inverse of ``normalise_time``, to the nearest nanosecond.
-
-        Args:
-            memory_time: memory time, a number or an array of any shape.
-
-        Returns:
-            Stamps in nanoseconds, of the same shape (int64).
-        """
-        if isinstance(memory_time, np.ndarray):
-            elapsed = (memory_time.astype(np.float64) + 1.0) * 0.5 * (self.horizon_s * 1e9)
-            return np.rint(elapsed).astype(np.int64) + self.start_ns
-        return self.start_ns + round((memory_time + 1.0) * 0.5 * (self.horizon_s * 1e9))
 
     def contains(self, frame: PosedImage) -> FrameExit | None:
         """Whether a frame lies inside what the memory can represent.
@@ -304,30 +271,6 @@ def mean_pose(poses: NDArray[np.float64]) -> NDArray[np.float64]:
         raise ValueError("the first pose's axes do not span space: it must be rigid")
     mean[:3, :3] = axes
     return mean
-
-
-def normalise_with_mean_pose(poses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The FSM release's own normalisation of a whole sample (arXiv 2604.07350).
-
-    The mean pose becomes the identity, and the largest component of a position becomes 1. Where all cameras
-    stand in one point the largest component is rounding noise; positions are then left unscaled (the release
-    divides all the same).
-
-    Args:
-        poses: ``[n, 4, 4]`` rigid, world_from_camera, ``n`` at least 1.
-
-    Returns:
-        ``[n, 4, 4]`` float64.
-
-    Raises:
-        ValueError: another shape.
-    """
-    poses = _checked(poses)
-    normalised = relative_poses(mean_pose(poses), poses)
-    largest = float(np.abs(normalised[:, :3, 3]).max())
-    if largest > _VANISHING * max(1.0, float(np.abs(poses[:, :3, 3]).max())):
-        normalised[:, :3, 3] /= largest
-    return normalised
 
 
 def _axes(down: NDArray[np.float64], forward: NDArray[np.float64]) -> NDArray[np.float64] | None:

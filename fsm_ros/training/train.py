@@ -17,6 +17,7 @@ import torch
 import yaml
 from lightning_fabric import Fabric
 
+from fsm_ros.configuration.files import parse_assignment
 from fsm_ros.memory.checkpoint import CheckpointError, load_checkpoint
 from fsm_ros.memory.model import FastSpatialMemory
 from fsm_ros.memory.rules import rule_as_plain
@@ -65,11 +66,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"train: stopped; the same command goes on from {options.out}", file=sys.stderr)
         return 130
     return 0
-
-
-def entry() -> None:
-    """The console script."""
-    sys.exit(main())
 
 
 def train(
@@ -238,13 +234,10 @@ def _hardware(fabric: Fabric) -> str:
 
 
 def _change(text: str) -> tuple[str, object]:
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
     try:
-        return name, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise argparse.ArgumentTypeError(f"the value of {name} is not YAML: {error}") from error
+        return parse_assignment(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -276,4 +269,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    entry()
+    sys.exit(main())

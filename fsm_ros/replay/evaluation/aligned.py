@@ -84,10 +84,3 @@ def aligned_views(runs: Sequence[Run]) -> list[AlignedView]:
             )
         )
     return found
-
-
-def evenly(views: Sequence[AlignedView], count: int) -> list[AlignedView]:
-    """At most so many of them, from the first to the last."""
-    if len(views) <= count:
-        return list(views)
-    return [views[place] for place in np.linspace(0, len(views) - 1, count).round().astype(int)]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsm_ros.engine import MemoryEngine
-from fsm_ros.replay.metrics import psnr
+from fsm_ros.replay.evaluation.psnr import psnr
 from fsm_ros.sources.recorded import RecordedFrame
 from fsm_ros.sources.rig import Rig
 from fsm_ros.spatial.results import Failure, FailureKind, Rendered
@@ -109,11 +109,3 @@ class Asking:
         """PSNR of a truth, rendered now, dB; NaN where it cannot be rendered."""
         answer = self.render(wanted, method)
         return psnr(answer.image, wanted.image) if isinstance(answer, Rendered) else float("nan")
-
-
-def spread(count: int, limit: int) -> list[int]:
-    """At most `limit` numbers below `count`, evenly spaced, first and last among them."""
-    if count <= limit:
-        return list(range(count))
-    chosen: NDArray[np.int64] = np.unique(np.linspace(0, count - 1, limit).round().astype(np.int64))
-    return [int(number) for number in chosen]

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsm_ros.replay.evaluation.results import Baseline
-from fsm_ros.replay.evaluation.whereabouts import camera_distances
 from fsm_ros.stream.frame import Camera, PosedImage
-from fsm_ros.stream.rigid import RADIANS_PER_METRE, relative_poses
+from fsm_ros.stream.rigid import relative_poses
 
 RATIOS = (0.0, *(float(ratio) for ratio in np.geomspace(0.005, 1.0, 24)))
 """Baseline over depth of the planes that are tried, free of the scene's scale; 0: infinitely far. From below a pixel of
@@ -35,22 +34,6 @@ class Warp:
 
     image: NDArray[np.uint8]
     ratio: float
-
-
-def nearest_index(poses: NDArray[np.float64], wanted: NDArray[np.float64]) -> int:
-    """Which camera stands closest, a radian of turning counting like a metre; the first of equally close ones.
-
-    Args:
-        poses: ``[n, 4, 4]`` world_from_camera of the keyframes, metres.
-        wanted: ``[4, 4]`` of the view.
-
-    Raises:
-        ValueError: no keyframe.
-    """
-    if len(poses) == 0:
-        raise ValueError("without a keyframe there is no nearest one")
-    metres, radians = camera_distances(poses, wanted)
-    return int(np.argmin(metres + radians / RADIANS_PER_METRE))
 
 
 def last_index(stamps_ns: Sequence[int] | NDArray[np.int64], sources: Sequence[str], stamp_ns: int, source: str) -> int:
@@ -82,12 +65,6 @@ def last_index(stamps_ns: Sequence[int] | NDArray[np.int64], sources: Sequence[s
             return int(indices[::-1][np.argmax(moments[indices[::-1]])])
     oldest = np.flatnonzero(moments == moments.min())
     return int(oldest[np.argmax(own[oldest])])
-
-
-def last(keyframes: Sequence[PosedImage], wanted: PosedImage) -> PosedImage:
-    """The newest keyframe at the view's own time; see `last_index`."""
-    stamps_ns, sources = [frame.stamp_ns for frame in keyframes], [frame.source for frame in keyframes]
-    return keyframes[last_index(stamps_ns, sources, wanted.stamp_ns, wanted.source)]
 
 
 def warped(keyframe: PosedImage, wanted: PosedImage) -> Warp:
@@ -139,8 +116,8 @@ def warped(keyframe: PosedImage, wanted: PosedImage) -> Warp:
     return Warp(best[2], best[1])
 
 
-def answers_from(nearest: PosedImage, last: PosedImage, wanted: PosedImage) -> dict[Baseline, NDArray[np.uint8]]:
-    """What the baselines answer, where `nearest_index` and `last_index` have chosen: only two images are needed.
+def answers(nearest: PosedImage, last: PosedImage, wanted: PosedImage) -> dict[Baseline, NDArray[np.uint8]]:
+    """What the baselines answer, where `nearest_camera` and `last_index` have chosen: only two images are needed.
 
     Args:
         nearest: the keyframe whose camera stands closest.
@@ -155,17 +132,6 @@ def answers_from(nearest: PosedImage, last: PosedImage, wanted: PosedImage) -> d
         Baseline.WARPED: warped(nearest, wanted).image,
         Baseline.LAST: last.image,
     }
-
-
-def answers(keyframes: Sequence[PosedImage], wanted: PosedImage) -> dict[Baseline, NDArray[np.uint8]]:
-    """What the baselines answer; see `answers_from`.
-
-    Raises:
-        ValueError: no keyframe.
-    """
-    poses = np.array([frame.world_from_camera for frame in keyframes]).reshape(-1, 4, 4)
-    closest = keyframes[nearest_index(poses, wanted.world_from_camera)]
-    return answers_from(closest, last(keyframes, wanted), wanted)
 
 
 def _rays(camera: Camera) -> NDArray[np.float64]:

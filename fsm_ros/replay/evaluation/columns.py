@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from operator import attrgetter
 
 import numpy as np
 
@@ -93,109 +94,61 @@ _MEMORY_ALONE = Column(
     lambda row: row.memory.get(Metric.PSNR, Mean()).error,
 )
 
+_FATE: Mapping[str, tuple[str, str, int, Better]] = {
+    "average_forgetting": ("forgetting", "dB", 2, Better.LOWER),
+    "backward_transfer": ("backward transfer", "dB", 2, Better.HIGHER),
+    "gap": ("gap", "dB", 2, Better.NEITHER),
+    "gap_when_new": ("gap when new", "dB", 2, Better.NEITHER),
+    "prediction": ("prediction", "dB", 2, Better.NEITHER),
+    "retention": ("retention", "dB", 2, Better.HIGHER),
+}
+_COST: Mapping[str, tuple[str, str, int, Better]] = {
+    **{f"{what}.p{p}": (f"{what} p{p}", "ms", 1, Better.LOWER) for what in ("observe", "render") for p in (50, 95, 99)},
+    "keyframes_per_s": ("keyframes", "1/s", 1, Better.HIGHER),
+    "frames_per_s": ("offered", "1/s", 1, Better.HIGHER),
+    "host_peak_mib": ("host", "MiB", 0, Better.NEITHER),
+    "device_peak_mib": ("device", "MiB", 0, Better.LOWER),
+    "state_mib": ("state", "MiB", 1, Better.LOWER),
+    "places": ("places", "", 0, Better.NEITHER),
+    "chunks": ("chunks", "", 0, Better.NEITHER),
+    "keyframes": ("views", "", 0, Better.NEITHER),
+    "epochs": ("epochs", "", 0, Better.NEITHER),
+}
+"""What `SummaryRow` calls a number: title, unit, digits, and which are better."""
+_TOLD = {
+    "average_forgetting": "average forgetting: how far views have fallen below the best they ever were",
+    "backward_transfer": "final quality of earlier chunks minus that when they were new; below zero: later chunks cost "
+    "them",
+    "gap": "overfitting: observed views minus held-out ones after the whole stream, both by the fast weights alone",
+    "gap_when_new": "the same of each chunk right after it was observed",
+    "prediction": "PSNR of a chunk's own views before it is observed",
+    "retention": "PSNR of old keyframes, rendered after each chunk",
+    **{f"observe.p{p}": f"writing one chunk: {p} of 100 take no longer" for p in (50, 95, 99)},
+    **{f"render.p{p}": f"rendering one view: {p} of 100 take no longer" for p in (50, 95, 99)},
+    "keyframes_per_s": "observed views a second of the stream, reading and decoding included",
+    "frames_per_s": "images a second of the stream likewise, most of which may be no keyframes",
+    "host_peak_mib": "peak resident memory of the process",
+    "device_peak_mib": "peak memory of the accelerator",
+    "state_mib": "size of the memory's state",
+    "places": "memories in use at the end",
+    "chunks": "observed",
+    "keyframes": "observed: keyframes",
+    "epochs": "of the memory",
+}
+
 
 def quality_columns(runs: Sequence[Run]) -> list[Column]:
     """How good the answers are, and what became of them: one column for each metric that was measured, and so on."""
     found = [_metric_column(metric) for metric in measured_metrics(runs)]
     if any(view.memory for run in runs for view in run.held_out):
         found.append(_MEMORY_ALONE)
-    return found + [
-        Column(
-            "forgetting",
-            "dB",
-            "average forgetting: how far views have fallen below the best they ever were",
-            2,
-            Better.LOWER,
-            lambda row: row.average_forgetting,
-        ),
-        Column(
-            "backward transfer",
-            "dB",
-            "final quality of earlier chunks minus that when they were new; below zero: later chunks cost them",
-            2,
-            Better.HIGHER,
-            lambda row: row.backward_transfer,
-        ),
-        Column(
-            "gap",
-            "dB",
-            "overfitting: observed views minus held-out ones after the whole stream, both by the fast weights alone",
-            2,
-            Better.NEITHER,
-            lambda row: row.gap,
-        ),
-        Column(
-            "gap when new",
-            "dB",
-            "the same of each chunk right after it was observed",
-            2,
-            Better.NEITHER,
-            lambda row: row.gap_when_new,
-        ),
-        Column(
-            "prediction",
-            "dB",
-            "PSNR of a chunk's own views before it is observed",
-            2,
-            Better.NEITHER,
-            lambda row: row.prediction,
-        ),
-        Column(
-            "retention",
-            "dB",
-            "PSNR of old keyframes, rendered after each chunk",
-            2,
-            Better.HIGHER,
-            lambda row: row.retention,
-        ),
-    ]
+    return found + _columns(_FATE)
 
 
 def cost_columns(runs: Sequence[Run]) -> list[Column]:
     """What it takes."""
     device = any(chunk.device_peak_bytes for run in runs for chunk in run.chunks)
-    found = [
-        Column(
-            f"{name} {percent}",
-            "ms",
-            f"{words}: {percent.removeprefix('p')} of 100 take no longer",
-            1,
-            Better.LOWER,
-            _latency(name, percent),
-        )
-        for name, words in (("observe", "writing one chunk"), ("render", "rendering one view"))
-        for percent in ("p50", "p95", "p99")
-    ]
-    found += [
-        Column(
-            "keyframes",
-            "1/s",
-            "observed views a second of the stream, reading and decoding included",
-            1,
-            Better.HIGHER,
-            lambda row: row.keyframes_per_s,
-        ),
-        Column(
-            "offered",
-            "1/s",
-            "images a second of the stream likewise, most of which may be no keyframes",
-            1,
-            Better.HIGHER,
-            lambda row: row.frames_per_s,
-        ),
-        Column("host", "MiB", "peak resident memory of the process", 0, Better.NEITHER, lambda row: row.host_peak_mib),
-    ]
-    if device:
-        found.append(
-            Column("device", "MiB", "peak memory of the accelerator", 0, Better.LOWER, lambda row: row.device_peak_mib)
-        )
-    return found + [
-        Column("state", "MiB", "size of the memory's state", 1, Better.LOWER, lambda row: row.state_mib),
-        _count("places", "memories in use at the end", lambda row: row.places),
-        _count("chunks", "observed", lambda row: row.chunks),
-        _count("views", "observed: keyframes", lambda row: row.keyframes),
-        _count("epochs", "of the memory", lambda row: row.epochs),
-    ]
+    return _columns({name: column for name, column in _COST.items() if device or name != "device_peak_mib"})
 
 
 def summary_text(runs: Sequence[Run]) -> str:
@@ -218,23 +171,6 @@ def summary_text(runs: Sequence[Run]) -> str:
     return "\n".join(lines)
 
 
-def summary_markdown(runs: Sequence[Run]) -> str:
-    """The evaluation for a document: tables of Markdown, the best of each column in bold; ends with a line break."""
-    lines: list[str] = []
-    for recording in dict.fromkeys(run.recording for run in runs):
-        of_recording = [run for run in runs if run.recording == recording]
-        rows = summary(of_recording)
-        lines += [f"**{_escaped(recording)}**: {_escaped(_heading(of_recording).split(': ', 1)[1])}", ""]
-        memories = [row for row in rows if row.baseline is None]
-        for columns, shown in ((quality_columns(of_recording), rows), (cost_columns(of_recording), memories)):
-            head, *body = _cells(columns, shown, "**")
-            lines.append("| " + " | ".join(head) + " |")
-            lines.append("| :--- |" + " ---: |" * len(columns))
-            lines += ["| " + " | ".join(line) + " |" for line in body]
-            lines.append("")
-    return "\n".join(lines)
-
-
 def _metric_column(metric: Metric) -> Column:
     digits, unit, better, told = _METRICS[metric]
 
@@ -244,15 +180,11 @@ def _metric_column(metric: Metric) -> Column:
     return Column(METRIC_TITLES[metric], unit, told, digits, better, lambda r: found(r).value, lambda r: found(r).error)
 
 
-def _latency(name: str, percent: str) -> Callable[[SummaryRow], float]:
-    def value(row: SummaryRow) -> float:
-        return float(getattr(row.observe if name == "observe" else row.render, percent))
-
-    return value
-
-
-def _count(title: str, told: str, value: Callable[[SummaryRow], float]) -> Column:
-    return Column(title, "", told, 0, Better.NEITHER, value)
+def _columns(named: Mapping[str, tuple[str, str, int, Better]]) -> list[Column]:
+    return [
+        Column(title, unit, _TOLD[name], digits, better, attrgetter(name))
+        for name, (title, unit, digits, better) in named.items()
+    ]
 
 
 def _heading(runs: Sequence[Run]) -> str:
@@ -265,17 +197,12 @@ def _heading(runs: Sequence[Run]) -> str:
     )
 
 
-def _cells(columns: Sequence[Column], rows: Sequence[SummaryRow], mark: str = "") -> list[list[str]]:
-    """Head and body of a table, as text; the best in marks where there are any."""
-    bests = [column.best(rows) if mark else set() for column in columns]
+def _cells(columns: Sequence[Column], rows: Sequence[SummaryRow]) -> list[list[str]]:
+    """Head and body of a table, as text."""
     body = []
-    for place, row in enumerate(rows):
-        line = [_escaped(row.title) if mark else row.title]
-        for column, best in zip(columns, bests, strict=True):
-            text, error = column.text(row), column.error_text(row)
-            text = f"{mark}{text}{mark}" if place in best else text
-            line.append(f"{text} ± {error}" if error else text)
-        body.append(line)
+    for row in rows:
+        texts = [(column.text(row), column.error_text(row)) for column in columns]
+        body.append([row.title, *(f"{text} ± {error}" if error else text for text, error in texts)])
     return [["", *(column.head for column in columns)], *body]
 
 
@@ -286,8 +213,3 @@ def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
         "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
         for line in cells
     ]
-
-
-def _escaped(text: str) -> str:
-    """For Markdown: what would end a cell, or begin something else, as it is."""
-    return "".join(f"\\{character}" if character in "\\|*_`<[" else character for character in text)

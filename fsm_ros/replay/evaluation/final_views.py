@@ -17,6 +17,7 @@ from fsm_ros.replay.evaluation.whereabouts import ObservedPath
 from fsm_ros.spatial.results import Failure, Rendered
 from fsm_ros.spatial.settings import RenderMethod
 from fsm_ros.stream.frame import PosedImage
+from fsm_ros.stream.rigid import nearest_camera
 
 GoesOn = Callable[[int], bool]
 """Told how many views are done; says whether there are to be more."""
@@ -99,9 +100,9 @@ class FinalViews:
 
     def _answers(self, wanted: PosedImage) -> dict[Baseline, NDArray[np.uint8]]:
         """What the keyframes alone have to say of a view."""
-        near = self._keyframe(baselines.nearest_index(self._poses, wanted.world_from_camera))
+        near = self._keyframe(nearest_camera(self._poses, wanted.world_from_camera))
         last = baselines.last_index(self._stamps_ns, self._cameras, wanted.stamp_ns, wanted.source)
-        return baselines.answers_from(near, self._keyframe(last), wanted)
+        return baselines.answers(near, self._keyframe(last), wanted)
 
     def _of_fast_weights(self, wanted: PosedImage) -> dict[Metric, float]:
         return self._measured(self._asking.render(wanted, RenderMethod.MEMORY), wanted)

@@ -46,7 +46,7 @@ def _best(ranked: Sequence[Run]) -> str:
     others = ", ".join(f"{run.setting} at {_psnr(run).value:.2f}" for run in ranked[1:])
     if len({run.pictures.truth.shape[1:] for run in ranked}) > 1:
         return f"{sentence}, {others}; their views differ in size, and so such figures cannot be compared."
-    difference = _paired(best, _render, ranked[1], _render)
+    difference = _paired(best, ViewResult.psnr, ranked[1], ViewResult.psnr)
     return f"{sentence}, {others}.{_sureness(difference, best.setting, ranked[1].setting)}"
 
 
@@ -63,7 +63,7 @@ def _sureness(difference: Mean, best: str, second: str) -> str:
 
 def _from_photographs(best: Run) -> str:
     """What the kept photographs add to the fast weights, on the same views."""
-    gain = _paired(best, _render, best, _of_fast_weights)
+    gain = _paired(best, ViewResult.psnr, best, _of_fast_weights)
     if not np.isfinite(gain.value):
         return ""
     alone = _told(mean(map(_of_fast_weights, best.held_out)))
@@ -81,7 +81,7 @@ def _against_nearest(best: Run, runs: Sequence[Run]) -> str:
     own = _baseline_source(best, runs)
     if own is None:
         return ""
-    difference = _paired(best, _render, own, _of(Baseline.NEAREST))
+    difference = _paired(best, ViewResult.psnr, own, _of(Baseline.NEAREST))
     if not np.isfinite(difference.value):
         return ""
     size = _told(Mean(abs(difference.value), difference.error, difference.count))
@@ -140,7 +140,7 @@ def _beyond(best: Run) -> str:
         [view for view in best.held_out if view.where is not None and view.where.side is side]
         for side in (PathSide.INSIDE, PathSide.OUTSIDE)
     )
-    drop = _apart(mean(map(_render, inside)), mean(map(_render, outside)))
+    drop = _apart(mean(map(ViewResult.psnr, inside)), mean(map(ViewResult.psnr, outside)))
     if not np.isfinite(drop.error):
         return ""
     nearest = _of(Baseline.NEAREST)
@@ -179,11 +179,7 @@ def _by_moment(run: Run) -> dict[tuple[str, int, int], ViewResult]:
 
 
 def _psnr(run: Run) -> Mean:
-    return mean(map(_render, run.held_out))
-
-
-def _render(view: ViewResult) -> float:
-    return view.render.get(Metric.PSNR, np.nan)
+    return mean(map(ViewResult.psnr, run.held_out))
 
 
 def _of_fast_weights(view: ViewResult) -> float:
@@ -191,7 +187,7 @@ def _of_fast_weights(view: ViewResult) -> float:
 
 
 def _of(which: Baseline) -> Callable[[ViewResult], float]:
-    return lambda view: view.baselines.get(which, {}).get(Metric.PSNR, np.nan)
+    return lambda view: view.psnr(which)
 
 
 def _told(value: Mean) -> str:

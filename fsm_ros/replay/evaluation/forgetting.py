@@ -32,7 +32,6 @@ class ForgettingProbe(Generic[View]):
         psnr_now: Callable[[Sequence[View]], list[float]],
         views_per_chunk: int = 2,
         limit: int = 128,
-        expected_chunks: int | None = None,
     ) -> None:
         """Begin with no chunk.
 
@@ -40,7 +39,6 @@ class ForgettingProbe(Generic[View]):
             psnr_now: renders views from the memory as it is now; PSNR of each, dB.
             views_per_chunk: how many held-out views of a chunk are rendered again, at least 1.
             limit: of rows and columns, at least 2.
-            expected_chunks: where the stream's length is known, nothing is begun that would be dropped later.
 
         Raises:
             ValueError: a number that is too small.
@@ -50,14 +48,10 @@ class ForgettingProbe(Generic[View]):
                 "forgetting is probed on at least 1 view of at least 2 chunks, got "
                 f"views_per_chunk={views_per_chunk}, limit={limit}"
             )
-        if expected_chunks is not None and expected_chunks < 0:
-            raise ValueError(f"a stream cannot have {expected_chunks} chunks")
         self._psnr_now = psnr_now
         self._views_per_chunk = views_per_chunk
         self._limit = limit
         self._every = 1
-        while expected_chunks is not None and -(-expected_chunks // self._every) > limit:
-            self._every *= 2
         self._seen = 0
         self._newest: int | None = None
         self._places: list[int] = []  # of rows, among all chunks
@@ -144,7 +138,7 @@ def average_forgetting(matrix: ForgettingMatrix) -> float:
     if end is None:
         return float("nan")
     drops = [
-        _best(matrix.psnr[j:end, j]) - matrix.psnr[end, j]
+        float(np.nanmax(matrix.psnr[j:end, j])) - matrix.psnr[end, j]
         for j in range(end)
         if np.isfinite(matrix.psnr[j:end, j]).any() and np.isfinite(matrix.psnr[end, j])
     ]
@@ -162,35 +156,6 @@ def backward_transfer(matrix: ForgettingMatrix) -> float:
     if end is None:
         return float("nan")
     return _mean(matrix.psnr[end, :end] - np.diagonal(matrix.psnr)[:end])
-
-
-def final_mean(matrix: ForgettingMatrix) -> float:
-    """How good all chunks are at the end, dB, mean over chunks; NaN where none was measured.
-
-    ACC of Lopez-Paz and Ranzato, NeurIPS 2017, section 2.
-    """
-    end = _final_row(matrix)
-    return float("nan") if end is None else _mean(matrix.psnr[end, : end + 1])
-
-
-class FirstChunk(NamedTuple):
-    """How good the first chunk is after each later one.
-
-    Attributes:
-        chunks: ``[n]`` int64, numbers of the chunks after which it was rendered, its own first.
-        psnr: ``[n]`` float64, dB.
-    """
-
-    chunks: NDArray[np.int64]
-    psnr: NDArray[np.float64]
-
-
-def first_chunk_curve(matrix: ForgettingMatrix) -> FirstChunk:
-    """How good the first chunk is after each later one; what was not rendered is left out."""
-    chunks = np.array(matrix.chunks, dtype=np.int64)
-    column = matrix.psnr[:, 0] if len(chunks) else np.empty(0)
-    known = np.isfinite(column)
-    return FirstChunk(chunks[known], column[known])
 
 
 class AgeCurve(NamedTuple):
@@ -235,10 +200,6 @@ def _final_row(matrix: ForgettingMatrix) -> int | None:
         if measured[: i + 1].any() and np.isfinite(psnr[i, : i + 1][measured[: i + 1]]).all():
             return i
     return None
-
-
-def _best(values: NDArray[np.float64]) -> float:
-    return float(np.nanmax(values))
 
 
 def _mean(values: Sequence[float] | NDArray[np.float64]) -> float:

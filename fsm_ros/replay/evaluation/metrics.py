@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fsm_ros.replay.evaluation.lpips import SMALLEST_EDGE, Lpips
+from fsm_ros.replay.evaluation.psnr import psnr
 from fsm_ros.replay.evaluation.results import Metric
-from fsm_ros.replay.metrics import psnr
 from fsm_ros.training.similarity import BETAS, FEWEST_SCALES, SIGMA, WINDOW, exponents, ms_ssim, ssim
 
 

@@ -20,8 +20,8 @@ from fsm_ros.replay.evaluation.drawing import (
 )
 from fsm_ros.replay.evaluation.forgetting import by_age
 from fsm_ros.replay.evaluation.plots_where import class_plots, distance_plots, path_plots
-from fsm_ros.replay.evaluation.results import Baseline, ChunkResult, Metric, Run
-from fsm_ros.replay.evaluation.summary import BASELINE_TITLES, MIB, baselines_of, observed_chunks
+from fsm_ros.replay.evaluation.results import Baseline, ChunkResult, Run
+from fsm_ros.replay.evaluation.summary import MIB, baseline_title, baselines_of, observed_chunks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,11 +84,11 @@ def _over_time(runs: Sequence[Run], prefix: str) -> Plot:
         views = sorted(run.held_out, key=lambda view: view.time_s)
         times = [view.time_s for view in views]
         curves.append(Curve("", style(place), times, [v.psnr_when_new for v in views], faint=True, dots=False))
-        curves.append(Curve(run.setting, style(place), times, [v.render.get(Metric.PSNR, np.nan) for v in views]))
+        curves.append(Curve(run.setting, style(place), times, [view.psnr() for view in views]))
     for setting, run in baselines_of(runs):
         views = sorted(run.held_out, key=lambda view: view.time_s)
-        scores = [view.baselines.get(Baseline.NEAREST, {}).get(Metric.PSNR, np.nan) for view in views]
-        label = BASELINE_TITLES[Baseline.NEAREST] + (f" ({setting})" if setting else "")
+        scores = [view.psnr(Baseline.NEAREST) for view in views]
+        label = baseline_title(Baseline.NEAREST, setting)
         curves.append(Curve(label, BASELINE_STYLE, [view.time_s for view in views], scores, dots=False))
     return _curves(name, title, told, curves, "time, s", PSNR_LABEL, prefix, _NO_VIEW)
 

@@ -21,8 +21,8 @@ from fsm_ros.replay.evaluation.drawing import (
     shortened,
     style,
 )
-from fsm_ros.replay.evaluation.results import Baseline, Metric, Novelty, PathSide, Run, ViewResult
-from fsm_ros.replay.evaluation.summary import BASELINE_TITLES, Mean, baselines_of, mean, measured_baselines
+from fsm_ros.replay.evaluation.results import Baseline, Novelty, PathSide, Run, ViewResult
+from fsm_ros.replay.evaluation.summary import Mean, baseline_title, baselines_of, mean, measured_baselines
 from fsm_ros.replay.evaluation.whereabouts import bins
 
 if TYPE_CHECKING:
@@ -62,21 +62,14 @@ def _against(name: str, runs: Sequence[Run], prefix: str) -> Plot:
         told += (
             " A line that falls like the nearest keyframe's knows its cameras; one that stays level needs none near."
         )
-    curves = [
-        _binned(run.setting, place, name, run.held_out, lambda view: view.render.get(Metric.PSNR, np.nan))
-        for place, run in enumerate(runs)
-    ]
+    curves = [_binned(run.setting, place, name, run.held_out, ViewResult.psnr) for place, run in enumerate(runs)]
     for setting, run in baselines_of(runs):
-        label_of = BASELINE_TITLES[Baseline.NEAREST] + (f" ({setting})" if setting else "")
-        curves.append(_binned(label_of, None, name, run.held_out, _nearest))
+        label_of = baseline_title(Baseline.NEAREST, setting)
+        curves.append(_binned(label_of, None, name, run.held_out, lambda view: view.psnr(Baseline.NEAREST)))
     shown = [curve for curve in curves if len(curve.x)]
     if not shown:
         return Plot(name, title, told, nothing=_NO_VIEW)
     return draw(name, title, told, lambda axes: draw_curves(axes, shown, label, PSNR_LABEL), prefix=prefix)
-
-
-def _nearest(view: ViewResult) -> float:
-    return view.baselines.get(Baseline.NEAREST, {}).get(Metric.PSNR, np.nan)
 
 
 def _binned(
@@ -129,13 +122,11 @@ def _bars(
     if not any(view.where is not None for run in runs for view in run.held_out):
         return Plot(name, title, told, nothing=_NO_VIEW)
     bars: list[tuple[str, str, Run, Callable[[ViewResult], float]]] = [
-        (run.setting, style(place).colour, run, lambda view: view.render.get(Metric.PSNR, np.nan))
-        for place, run in enumerate(runs)
+        (run.setting, style(place).colour, run, ViewResult.psnr) for place, run in enumerate(runs)
     ]
     for setting, run in baselines_of(runs):
         for which in measured_baselines([run]):
-            label = BASELINE_TITLES[which] + (f" ({setting})" if setting else "")
-            bars.append((label, _GREYS[which], run, _baseline_score(which)))
+            bars.append((baseline_title(which, setting), _GREYS[which], run, _baseline_score(which)))
     counts = [[sum(map(holds, run.held_out)) for _, _, run, _ in bars] for holds in classes.values()]
     # A class without views takes less room.
     heights = [len(bars) if any(own) else 2 for own in counts]
@@ -176,7 +167,7 @@ def _bar(axes: Axes, at: float, result: Mean, colour: str) -> None:
 
 
 def _baseline_score(which: Baseline) -> Callable[[ViewResult], float]:
-    return lambda view: view.baselines.get(which, {}).get(Metric.PSNR, np.nan)
+    return lambda view: view.psnr(which)
 
 
 def _counted(counts: Sequence[int]) -> str:
@@ -186,7 +177,7 @@ def _counted(counts: Sequence[int]) -> str:
 
 def path_plots(runs: Sequence[Run], prefix: str) -> tuple[Plot, ...]:
     """The camera path from above, one a setting, all on one scale of colours."""
-    scale = common_range(*([v.render.get(Metric.PSNR, np.nan) for v in run.held_out] for run in runs))
+    scale = common_range(*([view.psnr() for view in run.held_out] for run in runs))
     positions = [p for run in runs for p in run.path.observed] + [v.position for run in runs for v in run.held_out]
     onto = _principal_plane(np.asarray(positions, dtype=np.float64).reshape(-1, 3))
     found = []
@@ -225,7 +216,7 @@ def _path(
         axes.plot(*observed.T, color=BASELINE, linewidth=1.0, marker=".", markersize=2.5, label="observed", zorder=1)
         if len(observed):
             axes.plot(*observed[0], color="0.1", marker=">", markersize=6, linestyle="", label="start", zorder=3)
-        scores = np.array([view.render.get(Metric.PSNR, np.nan) for view in run.held_out])
+        scores = np.array([view.psnr() for view in run.held_out])
         if scale is not None and len(views):
             known = np.isfinite(scores)
             axes.scatter(

@@ -10,7 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from fsm_ros.replay.bag_writer import (
+from fsm_ros.replay.evaluation.aligned import AlignedView, aligned_views
+from fsm_ros.replay.evaluation.replacing import replacing
+from fsm_ros.replay.evaluation.results import Baseline, Metric, Run, ViewResult
+from fsm_ros.replay.evaluation.summary import measured_metrics
+from fsm_ros.replay.recording.bag_writer import (
     IMAGE_TYPE,
     INFO_TYPE,
     NUMBER_TYPE,
@@ -23,10 +27,6 @@ from fsm_ros.replay.bag_writer import (
     transform,
     transforms,
 )
-from fsm_ros.replay.evaluation.aligned import AlignedView, aligned_views
-from fsm_ros.replay.evaluation.replacing import replacing
-from fsm_ros.replay.evaluation.results import Baseline, Metric, Run, ViewResult
-from fsm_ros.replay.evaluation.summary import measured_metrics
 from fsm_ros.stream.frame import Camera
 
 VIEW_FRAME = "fsm_view_optical_frame"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib.resources import files
@@ -11,21 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from fsm_ros.replay.evaluation.aligned import AlignedView, Image, aligned_views, evenly
+from fsm_ros.replay.evaluation.aligned import AlignedView, Image, aligned_views
 from fsm_ros.replay.evaluation.columns import Column, cost_columns, quality_columns
 from fsm_ros.replay.evaluation.drawing import style
 from fsm_ros.replay.evaluation.findings import findings
 from fsm_ros.replay.evaluation.plots import PlotGroup, plots
 from fsm_ros.replay.evaluation.replacing import replacing
-from fsm_ros.replay.evaluation.results import Baseline, Metric, Provenance, Run, ViewResult
+from fsm_ros.replay.evaluation.results import Baseline, Provenance, Run
+from fsm_ros.replay.evaluation.sampling import evenly
 from fsm_ros.replay.evaluation.sheets import png, sheet
 from fsm_ros.replay.evaluation.summary import (
-    BASELINE_TITLES,
     SummaryRow,
+    baseline_title,
     baselines_of,
     by_recording,
     measured_baselines,
     summary,
+    told_once,
 )
 from fsm_ros.replay.evaluation.tables import plain
 
@@ -154,7 +157,7 @@ def _recording(runs: Sequence[Run], anchor: str, budget: int) -> dict[str, Any]:
         "told": first.recording_told,
         "facts": _facts(runs),
         "findings": findings(runs),
-        "notes": _notes(runs),
+        "notes": told_once(runs, _notes),
         "settings": settings,
         "nearest_of": next((r.setting for setting, r in baselines_of(runs) if setting), ""),
         "thumbnail": _uri(views[len(views) // 2].truth) if views else "",
@@ -191,28 +194,19 @@ def _facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
     ]
 
 
-def _notes(runs: Sequence[Run]) -> list[str]:
-    """What a reader should know, each told once, with the settings that it holds for."""
-    told: dict[str, list[str]] = {}
-    for run in runs:
-        lines = list(run.notes)
-        if run.refused:
-            reasons = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in run.refused.items() if count)
-            lines += [f"frames that did not become keyframes: {reasons}"] if reasons else []
-        for chunk in run.chunks:
-            if chunk.failure:
-                lines.append(f"chunk {chunk.number} could not be observed: {chunk.failure}")
-            if chunk.epoch_began:
-                lines.append(f"a new epoch of the memory began with chunk {chunk.number}: {chunk.epoch_began}")
-        warnings: dict[str, int] = {}
-        for view in run.held_out:
-            if view.warning:
-                warnings[view.warning] = warnings.get(view.warning, 0) + 1
-        lines += [f"{_counted(count, 'held-out view')}: {warning}" for warning, count in warnings.items()]
-        lines += [f"{metric.name.replace('_', '-')}: {words}" for metric, words in run.metrics_told.items()]
-        for line in dict.fromkeys(lines):
-            told.setdefault(line, []).append(run.setting)
-    return [line if len(settings) == len(runs) else f"{', '.join(settings)}: {line}" for line, settings in told.items()]
+def _notes(run: Run) -> list[str]:
+    """What a reader should know of a run."""
+    lines = list(run.notes)
+    reasons = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in run.refused.items() if count)
+    lines += [f"frames that did not become keyframes: {reasons}"] if reasons else []
+    for chunk in run.chunks:
+        if chunk.failure:
+            lines.append(f"chunk {chunk.number} could not be observed: {chunk.failure}")
+        if chunk.epoch_began:
+            lines.append(f"a new epoch of the memory began with chunk {chunk.number}: {chunk.epoch_began}")
+    warnings = Counter(view.warning for view in run.held_out if view.warning)
+    lines += [f"{_counted(count, 'held-out view')}: {warning}" for warning, count in warnings.items()]
+    return lines + [f"{metric.name.replace('_', '-')}: {words}" for metric, words in run.metrics_told.items()]
 
 
 @dataclass(frozen=True)
@@ -229,11 +223,10 @@ class _Choice:
         return view.baselines[self.place].get(self.baseline)
 
     def score(self, view: AlignedView) -> str:
-        result: ViewResult | None = view.results[self.place]
+        result = view.results[self.place]
         if result is None:
             return _NO_IMAGE
-        scores = result.render if self.baseline is None else result.baselines.get(self.baseline, {})
-        value = scores.get(Metric.PSNR, float("nan"))
+        value = result.psnr(self.baseline)
         return f"{value:.1f} dB" if value == value else "not measured"
 
 
@@ -243,8 +236,7 @@ def _choices(runs: Sequence[Run]) -> list[_Choice]:
         place = next(number for number, other in enumerate(runs) if other is run)
         for which in measured_baselines([run]):
             if which in run.pictures.baselines:
-                name = BASELINE_TITLES[which] + (f" ({setting})" if setting else "")
-                choices.append(_Choice(name, place, which))
+                choices.append(_Choice(baseline_title(which, setting), place, which))
     return choices
 
 

@@ -107,6 +107,11 @@ class ViewResult:
     where: Whereabouts | None = None
     warning: str = ""
 
+    def psnr(self, baseline: Baseline | None = None) -> float:
+        """PSNR of the render, or of a baseline's answer, dB; NaN where it was not measured."""
+        scores = self.render if baseline is None else self.baselines.get(baseline, {})
+        return scores.get(Metric.PSNR, float("nan"))
+
 
 @dataclass(frozen=True)
 class ChunkResult:

@@ -10,7 +10,7 @@ import numpy as np
 from fsm_ros.configuration.model import LoadedModel, load_model
 from fsm_ros.configuration.values import Values
 from fsm_ros.engine import MemoryEngine
-from fsm_ros.replay.evaluation.asking import Asked, Asking, place_of, spread
+from fsm_ros.replay.evaluation.asking import Asked, Asking, place_of
 from fsm_ros.replay.evaluation.final_views import FinalViews
 from fsm_ros.replay.evaluation.footprint import begin_footprint, footprint, provenance
 from fsm_ros.replay.evaluation.forgetting import ForgettingProbe
@@ -21,6 +21,7 @@ from fsm_ros.replay.evaluation.notes import notes
 from fsm_ros.replay.evaluation.progress import STREAM, VIEWS, Progress
 from fsm_ros.replay.evaluation.replaying import Replay, Step
 from fsm_ros.replay.evaluation.results import CameraPath, ChunkResult, Pictures, Run, ViewResult
+from fsm_ros.replay.evaluation.sampling import evenly
 from fsm_ros.replay.evaluation.settings import check_values
 from fsm_ros.sources.errors import SourceError
 from fsm_ros.sources.opening import SourceKind, open_rig, source_kind
@@ -139,7 +140,7 @@ class _Evaluation:
         self._asking = Asking(rig, self._replay.intake, engine, limits.matrix_chunks * limits.matrix_views)
         self._first_ns = rig.start_ns
         posed = [place for place in sorted(withheld) if rig.frames[place].world_from_camera is not None]
-        self._measured = frozenset(posed[place] for place in spread(len(posed), limits.views))
+        self._measured = frozenset(evenly(posed, limits.views))
         self._notes: list[str] = []
         self._broken: list[str] = []
         if len(self._measured) < len(posed):
@@ -175,9 +176,9 @@ class _Evaluation:
         asked, seen = self._held_out, self._keyframes
         limit = self._job.limits.views
         if not complete:
-            asked = [asked[place] for place in spread(len(asked), VIEWS_WHEN_CUT_SHORT)]
+            asked = evenly(asked, VIEWS_WHEN_CUT_SHORT)
             limit = VIEWS_WHEN_CUT_SHORT
-        seen = [seen[place] for place in spread(len(seen), limit)]
+        seen = evenly(seen, limit)
         progress.stage(VIEWS, len(asked) + len(seen))
 
         def goes_on(done: int) -> bool:

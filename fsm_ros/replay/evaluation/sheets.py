@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fsm_ros.replay.evaluation.aligned import aligned_views, evenly
+from fsm_ros.replay.evaluation.aligned import aligned_views
+from fsm_ros.replay.evaluation.contact_sheet import GAP, TILE_HEIGHT, contact_sheet
 from fsm_ros.replay.evaluation.replacing import replacing
 from fsm_ros.replay.evaluation.results import Run
-from fsm_ros.replay.sheet import GAP, TILE_HEIGHT, contact_sheet
+from fsm_ros.replay.evaluation.sampling import evenly
 
 MAX_VIEWS = 24
 _MAX_WIDTH = 1700

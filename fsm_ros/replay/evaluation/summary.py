@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +13,7 @@ from fsm_ros.replay.evaluation.results import Baseline, ChunkResult, Metric, Run
 NAN = float("nan")
 MIB = float(2**20)
 METRIC_TITLES = {Metric.PSNR: "PSNR", Metric.SSIM: "SSIM", Metric.MS_SSIM: "MS-SSIM", Metric.LPIPS: "LPIPS"}
-BASELINE_TITLES = {
+_BASELINE_TITLES = {
     Baseline.NEAREST: "nearest keyframe",
     Baseline.WARPED: "nearest, warped (oracle)",
     Baseline.LAST: "last keyframe",
@@ -110,8 +110,12 @@ class SummaryRow:
         """What the row is of, for a table: the setting, or the baseline in words."""
         if self.baseline is None:
             return self.setting
-        title = BASELINE_TITLES[self.baseline]
-        return f"{title} ({self.setting})" if self.setting else title
+        return baseline_title(self.baseline, self.setting)
+
+
+def baseline_title(which: Baseline, setting: str) -> str:
+    """A baseline in words, with the setting whose keyframes it has; empty where all settings agree."""
+    return _BASELINE_TITLES[which] + (f" ({setting})" if setting else "")
 
 
 def summary(runs: Sequence[Run]) -> list[SummaryRow]:
@@ -124,7 +128,13 @@ def summary(runs: Sequence[Run]) -> list[SummaryRow]:
         rows += [_row(run) for run in of_recording]
         for setting, run in baselines_of(of_recording):
             rows += [
-                SummaryRow(run.recording, setting, which, len(run.held_out), baseline_quality(run.held_out, which))
+                SummaryRow(
+                    run.recording,
+                    setting,
+                    which,
+                    len(run.held_out),
+                    _means([view.baselines.get(which, {}) for view in run.held_out]),
+                )
                 for which in measured_baselines([run])
             ]
     return rows
@@ -143,6 +153,15 @@ def by_recording(runs: Iterable[Run]) -> dict[str, list[Run]]:
             raise ValueError(f"setting {run.setting!r} occurs twice on recording {run.recording!r}: rename one of them")
         others.append(run)
     return found
+
+
+def told_once(runs: Sequence[Run], lines: Callable[[Run], Iterable[str]]) -> list[str]:
+    """What there is to say of the runs of a recording, each once, with the settings that it holds for."""
+    settings: dict[str, list[str]] = {}
+    for run in runs:
+        for line in dict.fromkeys(lines(run)):
+            settings.setdefault(line, []).append(run.setting)
+    return [line if len(of) == len(runs) else f"{', '.join(of)}: {line}" for line, of in settings.items()]
 
 
 def measured_metrics(runs: Iterable[Run]) -> list[Metric]:
@@ -189,22 +208,8 @@ def mean(values: Iterable[float]) -> Mean:
     return Mean(float(finite.mean()), error, len(finite))
 
 
-def render_quality(views: Sequence[ViewResult]) -> dict[Metric, Mean]:
-    """How good the memory's answers are, for each metric that was measured."""
-    return _means([view.render for view in views])
-
-
-def memory_quality(views: Sequence[ViewResult]) -> dict[Metric, Mean]:
-    """How good what the fast weights alone render is, for each metric that was measured; empty where nothing was."""
-    return _means([view.memory for view in views])
-
-
-def baseline_quality(views: Sequence[ViewResult], which: Baseline) -> dict[Metric, Mean]:
-    """How good a baseline's answers are, for each metric that was measured."""
-    return _means([view.baselines.get(which, {}) for view in views])
-
-
 def _means(scores: Sequence[Mapping[Metric, float]]) -> dict[Metric, Mean]:
+    """How good answers are, for each metric that was measured; empty where none was."""
     return {
         metric: mean(score.get(metric, NAN) for score in scores)
         for metric in Metric
@@ -218,7 +223,7 @@ def observed_chunks(run: Run) -> list[ChunkResult]:
 
 
 def _row(run: Run) -> SummaryRow:
-    chunks, quality = observed_chunks(run), render_quality(run.held_out)
+    chunks = observed_chunks(run)
     observed, held_out = (mean(map(_by_fast_weights, views)) for views in (run.observed, run.held_out))
     rate = 1.0 / run.stream_s if run.stream_s > 0 else NAN
     return SummaryRow(
@@ -226,8 +231,8 @@ def _row(run: Run) -> SummaryRow:
         setting=run.setting,
         baseline=None,
         views=len(run.held_out),
-        quality=quality,
-        memory=memory_quality(run.held_out),
+        quality=_means([view.render for view in run.held_out]),
+        memory=_means([view.memory for view in run.held_out]),
         average_forgetting=average_forgetting(run.forgetting),
         backward_transfer=backward_transfer(run.forgetting),
         gap=observed.value - held_out.value,

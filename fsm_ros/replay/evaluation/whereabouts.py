@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from fsm_ros.replay.evaluation.results import Novelty, PathSide, Whereabouts
 from fsm_ros.stream.frame import validate_rigid
-from fsm_ros.stream.rigid import RADIANS_PER_METRE, camera_distance_m
+from fsm_ros.stream.rigid import RADIANS_PER_METRE, camera_distance_m, camera_distances
 
 STEPS = 8
 """Poses that the path has from one keyframe to the next."""
@@ -23,27 +23,6 @@ _EQUALLY_NEAR = 1e-9
 """Metres plus radians: rounding must not decide between keyframes of a standing camera."""
 _S_PER_NS = 1e-9
 _NOTHING: NDArray[np.float64] = np.empty(0)
-
-
-def camera_distances(
-    poses: NDArray[np.float64], pose: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How far many cameras are from one, as `fsm_ros.stream.rigid` measures it, all at once.
-
-    Args:
-        poses: ``[n, 4, 4]`` rigid, metres.
-        pose: ``[4, 4]`` in the same frame.
-
-    Returns:
-        ``[n]`` metres between the origins, and ``[n]`` radians in [0, pi] between the attitudes.
-    """
-    metres = np.linalg.norm(poses[:, :3, 3] - pose[:3, 3], axis=1)
-    # One product for all: [3 n, 3] @ [3, 3].
-    turned = (poses[:, :3, :3].transpose(0, 2, 1).reshape(-1, 3) @ pose[:3, :3]).reshape(-1, 3, 3)
-    across = turned - turned.transpose(0, 2, 1)
-    sine = 0.5 * np.sqrt(across[:, 2, 1] ** 2 + across[:, 0, 2] ** 2 + across[:, 1, 0] ** 2)
-    cosine = 0.5 * (np.trace(turned, axis1=1, axis2=2) - 1.0)
-    return metres, np.arctan2(sine, cosine)
 
 
 class ObservedPath:

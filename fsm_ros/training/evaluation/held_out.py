@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fsm_ros.stream.rigid import camera_distance_m
+from fsm_ros.stream.rigid import nearest_camera
 from fsm_ros.stream.world import MemoryFrame
 from fsm_ros.training.episodes import Clip, EpisodePlan, Episodes, Picks, assemble
 from fsm_ros.training.evaluation.settings import EvaluationSettings
@@ -99,9 +99,7 @@ def episodes_of(
 def nearest_frames(clip: Clip, observed: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
     """For every wanted frame the observed one whose camera stood closest, a radian counting like a metre."""
     poses = clip.world_from_camera
-    distances = [[camera_distance_m(poses[seen], poses[number]) for seen in observed] for number in wanted]
-    closest: NDArray[np.int64] = observed[np.argmin(distances, axis=1)]
-    return closest
+    return observed[[nearest_camera(poses[observed], poses[number]) for number in wanted]]
 
 
 def images_of(clip: Clip, frames: NDArray[np.int64]) -> Tensor:

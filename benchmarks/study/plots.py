@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fsm_ros.training.study.comparison import ProbeTable, figure, mean_of
-from fsm_ros.training.study.results import ArmResult
+from study.comparison import ProbeTable, figure, mean_of
+from study.results import ArmResult
 
 COLOURS = ("#b2182b", "#e08214", "#4393c3", "#2166ac", "#1b7837", "#762a83", "#000000", "#8c510a")
 _AXES = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from fsm_ros.training.study.comparison import Mean, ProbeTable, difference, figure, mean_of
-from fsm_ros.training.study.results import ArmResult
+from study.comparison import Mean, ProbeTable, difference, figure, mean_of
+from study.results import ArmResult
 
 FIGURES: Mapping[str, str] = {
     "held_out": "held-out views of all that was seen",

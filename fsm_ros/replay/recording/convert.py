@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fsm_ros.replay.bag_writer import (
+from fsm_ros.replay.recording.bag_writer import (
     EPOCH_NS,
     LAST_STAMP_NS,
     TF_TOPIC,
@@ -32,7 +32,7 @@ from fsm_ros.replay.bag_writer import (
     transform,
     transforms,
 )
-from fsm_ros.replay.camera_topics import CameraTopics
+from fsm_ros.replay.recording.camera_topics import CameraTopics
 from fsm_ros.sources.recorded import RecordedCamera
 
 APART_NS = 1_000

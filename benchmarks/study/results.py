@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsm_ros.training.settings_file import as_plain
-from fsm_ros.training.study.arms import Arm
-from fsm_ros.training.study.measure import SceneScores
-from fsm_ros.training.study.streams import StreamSettings
+from study.arms import Arm
+from study.measure import SceneScores
+from study.streams import StreamSettings
 
 
 class StudyError(RuntimeError):

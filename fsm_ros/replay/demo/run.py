@@ -25,16 +25,17 @@ import yaml
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from fsm_ros.replay.demo_bag import write_demo_bag
-from fsm_ros.replay.metrics import mean_colour, nearest, psnr
-from fsm_ros.replay.ros_domain import LAST, free_domain
-from fsm_ros.replay.sheet import contact_sheet
+from fsm_ros.replay.demo.bag import write_demo_bag
+from fsm_ros.replay.demo.ros_domain import LAST, free_domain
+from fsm_ros.replay.evaluation.contact_sheet import contact_sheet
+from fsm_ros.replay.evaluation.psnr import psnr
 from fsm_ros.sources.errors import SourceError
 from fsm_ros.sources.opening import open_rig
 from fsm_ros.sources.recorded import RecordedCamera, RecordedFrame
 from fsm_ros.stream.frame import Camera, Photograph, PosedImage
 from fsm_ros.stream.keyframes import KeyframePolicy, KeyframeSelector
 from fsm_ros.stream.rectify import Rectifier
+from fsm_ros.stream.rigid import nearest_camera
 
 NODE_READY_S = 120.0
 ANSWERS_S = 300.0
@@ -290,14 +291,16 @@ def _report(
 ) -> int:
     out: Path = options.out
     answers = {answer["name"]: answer for answer in notes["answers"]}
+    poses = np.stack([frame.world_from_camera for frame in keyframes])
     comparisons, at_camera = [], []
     for truth in truths:
-        name, closest = str(truth.stamp_ns), nearest(keyframes, truth)
+        name, closest = str(truth.stamp_ns), keyframes[nearest_camera(poses, truth.world_from_camera)]
         comparisons.append(Comparison(name, truth.image, _answer(out, answers, name), closest.image))
         name += CAMERA
         rendered = _answer(out, answers, name)
         at_camera.append(Comparison(name, _photograph(truth).image, rendered, _photograph(closest).image))
-    flat = mean_colour(keyframes)
+    mean = np.mean([frame.image.reshape(-1, 3).mean(axis=0) for frame in keyframes], axis=0)
+    flat = np.broadcast_to(np.round(mean).astype(np.uint8), keyframes[0].image.shape)
     status = notes["statuses"]
     metrics = {
         "frames_published": played["frames_published"],
@@ -395,7 +398,3 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     if not options.rate > 0:
         parser.error("--rate must be positive")
     return options
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fsm_ros.training.study.probes import ProbeKind
-from fsm_ros.training.study.results import ArmResult
-from fsm_ros.training.study.streams import Stream
+from study.probes import ProbeKind
+from study.results import ArmResult
+from study.streams import Stream
 
 METRE_EDGES = (0.0, 0.15, 0.3, 0.5, 0.75, np.inf)
 RADIAN_EDGES = (0.0, 0.1, 0.2, 0.35, 0.55, np.inf)

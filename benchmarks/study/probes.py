@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fsm_ros.stream.rigid import camera_distance_m, distance_m, turn_rad
+from fsm_ros.stream.rigid import distance_m, nearest_camera, turn_rad
 from fsm_ros.training.scenes import Worlds
 
 CLEARANCE_M = 0.25
@@ -125,7 +125,7 @@ def _probe(
     observed: NDArray[np.float64],
     stamps_ns: NDArray[np.int64],
 ) -> Probe:
-    nearest = int(np.argmin([camera_distance_m(seen, pose) for seen in observed]))
+    nearest = nearest_camera(observed, pose)
     return Probe(
         kind,
         pose,

@@ -18,12 +18,11 @@ from fsm_ros.replay.evaluation.columns import summary_text
 from fsm_ros.replay.evaluation.findings import findings
 from fsm_ros.replay.evaluation.hold_out import FORMS, parse_hold_out
 from fsm_ros.replay.evaluation.job import Job, Limits, Reading
-from fsm_ros.replay.evaluation.results import Run
 from fsm_ros.replay.evaluation.run import check
 from fsm_ros.replay.evaluation.schedule import Outcome, run_here, run_on_ray, terminable
 from fsm_ros.replay.evaluation.settings import CONFIGURED, TOLD, Setting, settings_of
 from fsm_ros.replay.evaluation.show import show
-from fsm_ros.replay.evaluation.summary import by_recording
+from fsm_ros.replay.evaluation.summary import by_recording, told_once
 from fsm_ros.sources.errors import SourceError
 
 _OPTIONS = {
@@ -98,21 +97,19 @@ def _finish(out: Path, outcomes: Sequence[Outcome]) -> int:
         show(out, runs)
         print(f"\n{summary_text(runs)}")
         for recording, own in by_recording(runs).items():
-            print("\n".join([f"{recording}:", *(f"  {told}" for told in [*findings(own), *_notes(own)])]))
+            print(
+                "\n".join(
+                    [
+                        f"{recording}:",
+                        *(f"  {told}" for told in [*findings(own), *told_once(own, lambda run: run.notes)]),
+                    ]
+                )
+            )
         print(f"\n{out / 'report.html'}")
     if interrupted:
         print("evaluate_bag: interrupted: the report holds what was done; the same command goes on", file=sys.stderr)
         return INTERRUPTED
     return FAILED if failures else GOOD
-
-
-def _notes(runs: Sequence[Run]) -> list[str]:
-    """What is to be known of the runs of a recording, each once, with the settings that it holds for."""
-    settings: dict[str, list[str]] = {}
-    for run in runs:
-        for note in run.notes:
-            settings.setdefault(note, []).append(run.setting)
-    return [note if len(of) == len(runs) else f"{', '.join(of)}: {note}" for note, of in settings.items()]
 
 
 def _check_packages(*, on_ray: bool) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fsm_ros.replay.bag_writer import TF_TOPIC, transform, transforms
+from fsm_ros.replay.recording.bag_writer import TF_TOPIC, transform, transforms
 
 MARGIN_NS = 500_000_000
 """TF begins so long before the first image, and ends so long after the last."""

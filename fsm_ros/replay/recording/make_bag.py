@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fsm_ros.replay.bag_writer import DEFAULT_JPEG_QUALITY, Codec
-from fsm_ros.replay.camera_topics import CameraTopics
-from fsm_ros.replay.convert import convert
-from fsm_ros.replay.scene_bag import SceneBagSettings, record_scene
+from fsm_ros.replay.recording.bag_writer import DEFAULT_JPEG_QUALITY, Codec
+from fsm_ros.replay.recording.camera_topics import CameraTopics
+from fsm_ros.replay.recording.convert import convert
+from fsm_ros.replay.recording.scene_bag import SceneBagSettings, record_scene
 from fsm_ros.sources.errors import SourceError
 from fsm_ros.sources.opening import SourceKind, open_rig, source_kind
 from fsm_ros.training.scenes import Family
@@ -28,7 +28,7 @@ _EPILOG = """\
 BAG is a folder that must not exist yet. It appears when it is complete; after an error or Ctrl-C there is nothing.
 """
 _CONVERTS = ("world_frame", "camera_name", "unit", "images")
-_RECORDS = ("seed", "size", "difficulty", "cameras")
+_RECORDS = ("seed", "size", "difficulty", "cameras", "lens")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,11 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     print(told)
     return 0
-
-
-def entry() -> None:
-    """What the console script runs."""
-    sys.exit(main())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -106,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         help="2 for /front and /side: an arm swings side by up to 0.8 m and 0.6 rad away from front, at the same "
         "moments; withheld, it shows views off the observed path (default: 1, /camera)",
     )
+    records.add_argument("--lens", action="store_true", default=None, help="images are distorted (plumb_bob)")
 
     both = parser.add_argument_group("time")
     both.add_argument(
@@ -188,7 +184,7 @@ def _convert(given: Mapping[str, Any]) -> str:
 def _record(given: Mapping[str, Any]) -> str:
     """Record a scene; returns what was written, in a line."""
     names = {"duration": "duration_s", "rate": "rate_hz"}
-    plain = ("seed", "duration", "rate", "difficulty", "cameras", "quality")
+    plain = ("seed", "duration", "rate", "difficulty", "cameras", "lens", "quality")
     values = {names.get(name, name): given[name] for name in plain if name in given}
     if "size" in given:
         values["width"], values["height"] = given["size"]
@@ -205,4 +201,4 @@ def _told(path: Path, images: int, duration_s: float, topics: Mapping[str, int])
 
 
 if __name__ == "__main__":
-    entry()
+    sys.exit(main())

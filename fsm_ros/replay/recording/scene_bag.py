@@ -11,14 +11,14 @@ swings out by up to 0.8 m and turns by up to 0.6 rad. Both take their images at 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fsm_ros.replay.bag_writer import (
+from fsm_ros.replay.recording.bag_writer import (
     DEFAULT_JPEG_QUALITY,
     EPOCH_NS,
     STATIC_TF_TOPIC,
@@ -29,15 +29,19 @@ from fsm_ros.replay.bag_writer import (
     transform,
     transforms,
 )
-from fsm_ros.replay.camera_topics import CameraTopics
-from fsm_ros.replay.scene_drive import CLEARANCE_M, SceneDrive, find_drive
-from fsm_ros.replay.scene_robot import Arm
-from fsm_ros.replay.tf_motion import MARGIN_NS, FrameMotion, moving_transforms
-from fsm_ros.stream.frame import Camera
+from fsm_ros.replay.recording.camera_topics import CameraTopics
+from fsm_ros.replay.recording.robot import Robot
+from fsm_ros.replay.recording.scene_drive import find_drive
+from fsm_ros.replay.recording.scene_robot import Arm
+from fsm_ros.replay.recording.scene_world import CLEARANCE_M, SceneWorld
+from fsm_ros.replay.recording.tf_motion import MARGIN_NS, FrameMotion, moving_transforms
+from fsm_ros.stream.frame import Camera, Distortion
 from fsm_ros.training.scenes import Family
 
 FIELD_OF_VIEW_RAD = np.deg2rad(75.0)
 """Horizontal."""
+LENS = (-0.11, 0.025, 0.0009, -0.0007, 0.0)
+"""Coefficients of a small camera's lens (plumb_bob)."""
 
 _MAP_PERIOD_NS, _MAP_PHASE_NS = 100_000_000, 53_000_000
 _ODOM_PERIOD_NS, _ODOM_PHASE_NS = 20_000_000, 7_000_000
@@ -59,6 +63,7 @@ class SceneBagSettings:
         height: of the images, pixels.
         difficulty: of the scene, in [0, 1]: how crowded, restless and finely textured it is.
         cameras: 1 (``camera``) or 2 (``front`` and ``side``).
+        lens: whether they are distorted, by `LENS`.
         codec: how images are compressed; None stores them raw.
         quality: of JPEG, 1 to 100.
     """
@@ -71,6 +76,7 @@ class SceneBagSettings:
     height: int = 120
     difficulty: float = 0.3
     cameras: int = 1
+    lens: bool = False
     codec: Codec | None = None
     quality: int = DEFAULT_JPEG_QUALITY
 
@@ -80,11 +86,7 @@ class SceneBagSettings:
         Raises:
             ValueError: no image fits, a size that is not positive, or another number of cameras.
         """
-        finite = np.isfinite((self.duration_s, self.rate_hz)).all()
-        if not (finite and self.duration_s > 0 and self.rate_hz > 0 and self.duration_s * self.rate_hz >= 1):
-            raise ValueError(
-                f"a recording needs at least one image, got {self.duration_s} s at {self.rate_hz} Hz: record longer"
-            )
+        image_times_ns(self.duration_s, self.rate_hz)
         if self.width < 1 or self.height < 1:
             raise ValueError(f"images need a positive size, got {self.width}x{self.height} pixels")
         if self.cameras not in (1, 2):
@@ -92,9 +94,10 @@ class SceneBagSettings:
 
     @property
     def camera(self) -> Camera:
-        """Intrinsics of every camera: no lens, and the middle of the image on the optical axis."""
+        """Intrinsics of every camera, the middle of the image on the optical axis, and its lens."""
         focal = 0.5 * self.width / float(np.tan(0.5 * FIELD_OF_VIEW_RAD))
-        return Camera(self.width, self.height, focal, focal, 0.5 * self.width, 0.5 * self.height)
+        pinhole = Camera(self.width, self.height, focal, focal, 0.5 * self.width, 0.5 * self.height)
+        return replace(pinhole, distortion=Distortion.PLUMB_BOB, coefficients=LENS) if self.lens else pinhole
 
     @property
     def topics(self) -> tuple[CameraTopics, ...]:
@@ -102,11 +105,16 @@ class SceneBagSettings:
         names = ("camera",) if self.cameras == 1 else ("front", "side")
         return tuple(CameraTopics(name, self.codec, self.quality) for name in names)
 
-    @property
-    def times_ns(self) -> tuple[int, ...]:
-        """Moments of the images, counted from the first."""
-        count = int(np.floor(self.duration_s * self.rate_hz + 1e-9))
-        return tuple(round(index * 1e9 / self.rate_hz) for index in range(count))
+
+def image_times_ns(duration_s: float, rate_hz: float) -> list[int]:
+    """Moments of the images of a drive, counted from the first, nanoseconds.
+
+    Raises:
+        ValueError: no image fits.
+    """
+    if not (np.isfinite((duration_s, rate_hz)).all() and duration_s > 0 and rate_hz > 0 and duration_s * rate_hz >= 1):
+        raise ValueError(f"a recording needs at least one image, got {duration_s} s at {rate_hz} Hz: record longer")
+    return [round(index * 1e9 / rate_hz) for index in range(int(np.floor(duration_s * rate_hz + 1e-9)))]
 
 
 @dataclass(frozen=True)
@@ -142,65 +150,82 @@ def record_scene(path: Path, settings: SceneBagSettings, *, progress: bool = Fal
         ValueError: no scene of the seed leaves room for a drive, or a setting makes no sense.
         FileExistsError: there is something at `path`.
     """
-    stamps_ns = [EPOCH_NS + time_ns for time_ns in settings.times_ns]
-    topics = {camera.name: camera for camera in settings.topics}
+    times_ns = image_times_ns(settings.duration_s, settings.rate_hz)
+    last_s = times_ns[-1] / 1e9
     with BagWriter(path) as bag:
-        bag.declare(STATIC_TF_TOPIC, TF_TYPE, depth=1, latched=True)
-        bag.declare(TF_TOPIC, TF_TYPE, depth=100)
-        for camera in settings.topics:
-            camera.declare(bag)
-        drive = find_drive(
+        world, robot = find_drive(
             settings.family, settings.seed, duration_s=settings.duration_s, difficulty=settings.difficulty
         )
         arm = None
         if settings.cameras == 2:
-            arm = Arm.around(
-                drive.robot, drive.clearance_m, least_m=CLEARANCE_M, duration_s=settings.times_ns[-1] / 1e9
-            )
-        # Everything but the images is small: gathered, then sorted into the order of arrival.
-        messages: list[tuple[int, str, object]] = [*_transforms(drive, arm, settings.topics, stamps_ns)]
-        messages += [(stamp_ns + _IMAGE_LATENCY_NS, name, stamp_ns) for stamp_ns in stamps_ns for name in topics]
-        images = _images(drive, arm, settings, progress)
-        for arrival_ns, topic, message in sorted(messages, key=lambda entry: entry[0]):
-            if isinstance(message, int):
-                topics[topic].write(bag, arrival_ns, next(images), settings.camera, message)
-            else:
-                bag.write(topic, arrival_ns, message)
-    seconds = settings.times_ns[-1] / 1e9
-    return Recorded(path, len(stamps_ns), seconds, bag.counts, drive.number, seconds / drive.robot.lap_s)
+            arm = Arm.around(robot, world.clearance_m, least_m=CLEARANCE_M, duration_s=last_s)
+        write_drive(bag, world, robot, settings.topics, settings.camera, times_ns, arm=arm, progress=progress)
+    return Recorded(path, len(times_ns), last_s, bag.counts, world.number, last_s / robot.lap_s)
 
 
-def _transforms(
-    drive: SceneDrive, arm: Arm | None, cameras: Sequence[CameraTopics], stamps_ns: Sequence[int]
-) -> Iterator[tuple[int, str, object]]:
-    """Arrival, topic and message of all transforms."""
-    robot = drive.robot
+def write_drive(
+    bag: BagWriter,
+    world: SceneWorld,
+    robot: Robot,
+    topics: Sequence[CameraTopics],
+    camera: Camera,
+    times_ns: Sequence[int],
+    *,
+    arm: Arm | None = None,
+    progress: bool = False,
+) -> None:
+    """Write TF, images and calibrations of a drive, in the order of their arrival.
+
+    Args:
+        bag: open, with nothing declared.
+        world: what the cameras see.
+        robot: where they are.
+        topics: of each camera, the robot's first.
+        camera: size, intrinsics and lens of all.
+        times_ns: moments of the images since the first, which has the stamp `EPOCH_NS`.
+        arm: holds the second camera, where there is one.
+        progress: whether to show a bar, on a terminal.
+    """
+    bag.declare(STATIC_TF_TOPIC, TF_TYPE, depth=1, latched=True)
+    bag.declare(TF_TOPIC, TF_TYPE, depth=100)
+    for each in topics:
+        each.declare(bag)
+    stamps_ns = [EPOCH_NS + time_ns for time_ns in times_ns]
     begin_ns = stamps_ns[0] - MARGIN_NS
-    mount = transform("base_link", cameras[0].frame_id, robot.base_from_camera, begin_ns)
-    yield begin_ns, STATIC_TF_TOPIC, transforms(mount)
+    mount = transform("base_link", topics[0].frame_id, robot.base_from_camera, begin_ns)
     motions = [
         FrameMotion("map", "odom", robot.map_from_odom, _MAP_PERIOD_NS, _MAP_PHASE_NS),
         FrameMotion("odom", "base_link", robot.odom_from_base, _ODOM_PERIOD_NS, _ODOM_PHASE_NS),
     ]
     if arm is not None:
-        first, second = (camera.frame_id for camera in cameras)
+        first, second = (each.frame_id for each in topics)
         motions.append(FrameMotion(first, second, arm.first_from_second, _ARM_PERIOD_NS, _ARM_PHASE_NS))
-    yield from moving_transforms(motions, stamps_ns[0], stamps_ns[-1])
+    # Everything but the images is small: gathered, then sorted into the order of arrival.
+    messages: list[tuple[int, str | CameraTopics, object]] = [(begin_ns, STATIC_TF_TOPIC, transforms(mount))]
+    messages += moving_transforms(motions, stamps_ns[0], stamps_ns[-1])
+    messages += [
+        (EPOCH_NS + time_ns + _IMAGE_LATENCY_NS, each, EPOCH_NS + time_ns) for time_ns in times_ns for each in topics
+    ]
+    with tqdm(
+        total=len(topics) * len(times_ns), desc="rendering", unit="image", disable=None if progress else True
+    ) as bar:
+        images = _images(world, robot, arm, camera, np.array(times_ns) / 1e9)
+        for arrival_ns, topic, message in sorted(messages, key=lambda entry: entry[0]):
+            if isinstance(message, int) and isinstance(topic, CameraTopics):
+                topic.write(bag, arrival_ns, next(images), camera, message)
+                bar.update()
+            else:
+                bag.write(str(topic), arrival_ns, message)
 
 
 def _images(
-    drive: SceneDrive, arm: Arm | None, settings: SceneBagSettings, progress: bool
+    world: SceneWorld, robot: Robot, arm: Arm | None, camera: Camera, times_s: NDArray[np.float64]
 ) -> Iterator[NDArray[np.uint8]]:
     """``[height, width, 3]`` uint8 RGB of every moment and camera in turn, rendered a few moments at a time."""
-    times_s = np.array(settings.times_ns) / 1e9
-    total, disable = settings.cameras * len(times_s), None if progress else True
-    with tqdm(total=total, desc="rendering", unit="image", disable=disable) as bar:
-        for first in range(0, len(times_s), _BATCH):
-            moments = times_s[first : first + _BATCH]
-            poses = []
-            for time_s in moments.tolist():
-                pose = drive.robot.map_from_camera(time_s)
-                poses += [pose] if arm is None else [pose, pose @ arm.first_from_second(time_s)]
-            images = drive.render(settings.camera, np.stack(poses), moments.repeat(settings.cameras))
-            bar.update(len(images))
-            yield from images
+    for first in range(0, len(times_s), _BATCH):
+        moments = times_s[first : first + _BATCH]
+        poses = []
+        for time_s in moments.tolist():
+            pose = robot.map_from_camera(time_s)
+            poses += [pose] if arm is None else [pose, pose @ arm.first_from_second(time_s)]
+        yield from world.render(camera, np.stack(poses), moments.repeat(1 if arm is None else 2))

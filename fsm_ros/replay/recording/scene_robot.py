@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from fsm_ros.replay.loops import Loop
+from fsm_ros.replay.recording.loops import Loop
+from fsm_ros.replay.recording.robot import Doubles, Robot, level_pose
 from fsm_ros.training.scenes.spec import terrain_height_m
 from fsm_ros.training.scenes.trajectory import camera_poses
 
@@ -28,12 +28,10 @@ _ARM_PERIODS_S = (9.0, 23.0, 11.0, 31.0)
 _GUARD_S, _GUARD_STEP_S = 0.6, 0.1
 _SHARES = np.linspace(0.0, 1.0, 9)
 
-Doubles = NDArray[np.float64]
-
 
 @dataclass(frozen=True, eq=False)
-class SceneRobot:
-    """Where the robot is at any time since its first image, seconds, which may be negative.
+class SceneRobot(Robot):
+    """A robot that drives a loop, see `Robot`; its camera stands straight above base_link.
 
     Attributes:
         loop: its way, which it drives again and again.
@@ -62,7 +60,7 @@ class SceneRobot:
         return float(progress[-1]) / PACE_M
 
     def map_from_base(self, time_s: float) -> Doubles:
-        """``[4, 4]`` true pose of base_link: on the ground, level, x where the camera looks."""
+        """See `Robot`: level, x where the camera looks."""
         angles, progress, headings = self._measured
         along = (self.start + PACE_M * time_s) % progress[-1]
         (place,) = self.loop.places(np.array([np.interp(along, progress, angles)]))
@@ -73,27 +71,19 @@ class SceneRobot:
         else:
             ahead = self.look_at - place
             yaw = float(np.arctan2(ahead[1], ahead[0])) + glance
-        return _pose((*place, float(terrain_height_m(self.terrain, *place))), yaw)
+        return level_pose((*place, float(terrain_height_m(self.terrain, *place))), yaw)
 
     def map_from_odom(self, time_s: float) -> Doubles:
-        """``[4, 4]`` what localisation has to say about the drift of the odometry; small and slow."""
+        """See `Robot`."""
         place = (0.2 * np.sin(0.05 * time_s), 0.03 * np.sin(0.4 * time_s), 0.0)
-        return _pose(place, np.deg2rad(1.5) * np.sin(0.3 * time_s))
-
-    def odom_from_base(self, time_s: float) -> Doubles:
-        """``[4, 4]`` what the wheels believe."""
-        return np.linalg.inv(self.map_from_odom(time_s)) @ self.map_from_base(time_s)
+        return level_pose(place, np.deg2rad(1.5) * np.sin(0.3 * time_s))
 
     @property
     def base_from_camera(self) -> Doubles:
-        """``[4, 4]`` the first camera's mount: straight above base_link (optical axes, REP-103)."""
+        """See `Robot`."""
         zero = np.zeros(1)
         (mount,) = camera_poses(np.array([[0.0, 0.0, self.height_m]]), zero, zero + self.pitch_rad, zero)
         return np.asarray(mount)
-
-    def map_from_camera(self, time_s: float) -> Doubles:
-        """``[4, 4]`` true pose of the first camera's optical frame."""
-        return self.map_from_base(time_s) @ self.base_from_camera
 
     @cached_property
     def _measured(self) -> tuple[Doubles, Doubles, Doubles]:
@@ -163,10 +153,3 @@ def _reach(time_s: float) -> Doubles:
     way = np.array([np.cos(phase), 0.5 * np.sin(1.7 * phase), 0.6 * np.sin(phase)])
     length = 0.5 * ARM_REACH_M * (1.0 - np.cos(2.0 * np.pi * time_s / reach_period))
     return np.asarray(length * way / np.linalg.norm(way))
-
-
-def _pose(place: tuple[float, float, float], yaw_rad: float) -> Doubles:
-    pose = np.eye(4)
-    pose[:3, :3] = Rotation.from_euler("z", yaw_rad).as_matrix()
-    pose[:3, 3] = place
-    return pose

@@ -17,8 +17,8 @@ from fsm_ros.stream.world import MemoryFrame
 from fsm_ros.training.episodes import Clip
 from fsm_ros.training.evaluation.held_out import STRIDE, images_of, nearest_frames, spread, traced
 from fsm_ros.training.scenes import SceneSettings, SceneSource, Split
-from fsm_ros.training.study.probes import Probe, ProbeSettings, draw_probes
 from fsm_ros.training.supply import split_clips
+from study.probes import Probe, ProbeSettings, draw_probes
 
 _PROBES = 7
 """Keeps the randomness of the probes apart from that of the scenes."""

@@ -13,8 +13,8 @@ from fsm_ros.memory.atlas import Atlas, Place, addresses_of, observe, render
 from fsm_ros.memory.model import FastSpatialMemory, Views
 from fsm_ros.training.episodes import joined
 from fsm_ros.training.evaluation import psnr
-from fsm_ros.training.study.arms import Arm, Order
-from fsm_ros.training.study.streams import Stream, StreamSettings
+from study.arms import Arm, Order
+from study.streams import Stream, StreamSettings
 
 EXACT_DB = 60.0
 """What a view without any error counts as."""

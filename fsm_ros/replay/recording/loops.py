@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fsm_ros.replay.free_space import FreeSpace
+from fsm_ros.replay.recording.free_space import FreeSpace
 
 METRES_PER_RADIAN = 0.5
 """What a turn counts as: a robot slows down where it turns, and sees as much that is new."""

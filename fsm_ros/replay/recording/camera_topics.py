@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fsm_ros.replay.bag_writer import (
+from fsm_ros.replay.recording.bag_writer import (
     COMPRESSED_TYPE,
     DEFAULT_JPEG_QUALITY,
     IMAGE_TYPE,

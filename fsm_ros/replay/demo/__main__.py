@@ -1,0 +1,7 @@
+"""What ``python -m fsm_ros.replay.demo`` and ``scripts/demo`` run."""
+
+import sys
+
+from fsm_ros.replay.demo.run import main
+
+sys.exit(main())

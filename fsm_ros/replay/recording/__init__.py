@@ -1,0 +1,1 @@
+"""Recordings made: of posed images that are no bag, and of drives through procedural scenes."""
