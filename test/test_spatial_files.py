@@ -23,7 +23,7 @@ from spatial_scenes import (
 )
 from tiny_memory import tiny_model
 
-from fsm_ros.memory.elastic import ElasticRule
+from fsm_ros.memory.rules import ElasticRule, Plastic
 from fsm_ros.memory.state import SavedMemory, save_memory
 from fsm_ros.spatial.results import Failure, FailureKind
 from fsm_ros.spatial.scene_file import NOTES_VERSION
@@ -103,7 +103,7 @@ def test_a_smaller_reservoir_takes_a_part_of_a_larger_one(tmp_path: Path) -> Non
 
 
 def test_a_memory_written_without_a_prior_is_anchored_where_it_stands_when_it_goes_on_with_one(tmp_path: Path) -> None:
-    plastic, elastic = small_memory(rule=None), small_memory(rule=ElasticRule())
+    plastic, elastic = small_memory(rule=Plastic()), small_memory(rule=ElasticRule())
     observe_all(plastic, [a_chunk(0)])
     scene = loaded(elastic, saved(plastic, tmp_path / "memory.safetensors"))
     for layer in scene.state.layers:

@@ -8,16 +8,20 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from fsm_ros.configuration.spec import Value, words
-from fsm_ros.configuration.table import BY_NAME, PARAMETERS, RuleChoice
+from fsm_ros.configuration.table import BY_NAME, PARAMETERS
 from fsm_ros.memory.atlas import AtlasSettings
-from fsm_ros.memory.consolidation import ChunkShare, Consolidation
-from fsm_ros.memory.elastic import (
+from fsm_ros.memory.rules import (
     AnchorPolicy,
     AnchorSharing,
+    ChunkShare,
+    Consolidation,
     ElasticRule,
     Importance,
     ImportanceScale,
     ImportanceTiming,
+    NamedRule,
+    Plastic,
+    RuleKind,
 )
 from fsm_ros.recall.keyframes import KeyframeLimits
 from fsm_ros.spatial.settings import MemoryMode, MemorySettings, RenderMethod, RenderResolution
@@ -72,14 +76,14 @@ class Values:
         except ValueError as error:
             raise ValueError(f"{name} must be one of {', '.join(words(enum))}, got {self[name]!r}") from error
 
-    def rule(self) -> Consolidation | ElasticRule | None:
+    def rule(self) -> NamedRule:
         """How chunks are written; ``ValueError`` also where what is wrong belongs to a rule that is not asked for."""
-        rules: Mapping[RuleChoice, Consolidation | ElasticRule | None] = {
-            RuleChoice.CONSOLIDATION: Consolidation(
+        rules: Mapping[RuleKind, NamedRule] = {
+            RuleKind.CONSOLIDATION: Consolidation(
                 share=self.choice("consolidation.share", ChunkShare),
                 retention=self["consolidation.retention"],
             ),
-            RuleChoice.ELASTIC: ElasticRule(
+            RuleKind.ELASTIC: ElasticRule(
                 importance=self.choice("elastic.importance", Importance),
                 anchor=self.choice("elastic.anchor", AnchorPolicy),
                 strength=self["elastic.strength"],
@@ -88,9 +92,10 @@ class Values:
                 timing=self.choice("elastic.timing", ImportanceTiming),
                 scale=self.choice("elastic.scale", ImportanceScale),
             ),
-            RuleChoice.PLASTIC: None,
+            RuleKind.PLASTIC: Plastic(),
         }
-        return rules[self.choice("memory.rule", RuleChoice)]
+        BY_NAME["memory.rule"].check_choice(self["memory.rule"])
+        return rules[RuleKind(self["memory.rule"])]
 
     def memory(self) -> MemorySettings:
         """How the memory is kept."""

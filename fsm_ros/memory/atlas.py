@@ -3,7 +3,7 @@
 A bank of at most so many :class:`MemoryState` values, addressed by position and viewing direction of the camera. A
 chunk is written into the place it was seen from, or opens a new one; a view is rendered from the place nearest to its
 camera. Where the bank is full and a chunk comes from elsewhere, the two nearest places are merged into one, which
-:class:`fsm_ros.memory.consolidation.Consolidation` can do without loss of evidence; under other rules the nearest
+:class:`fsm_ros.memory.rules.Consolidation` can do without loss of evidence; under other rules the nearest
 place is written. So the memory stays of a fixed size, however far the camera goes, and gets coarser instead of
 forgetful. With one place it is the plain memory. After a change of the rule in mid-stream places may not be mergeable
 with each other; then, too, the nearest is written. Not of the paper.
@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from fsm_ros.memory.camera import Cameras
-from fsm_ros.memory.consolidation import Consolidation
-from fsm_ros.memory.elastic import WriteRule
-from fsm_ros.memory.model import FastSpatialMemory, Geometry, NonFiniteUpdateError, Rendering, Views
+from fsm_ros.memory.model import FsmModel, NonFiniteUpdateError
+from fsm_ros.memory.rules import Consolidation, WriteRule
 from fsm_ros.memory.state import MemoryState, size_bytes
+from fsm_ros.memory.views import Geometry, Rendering, Views
 
 ADDRESS = 6
 
@@ -160,10 +160,10 @@ def addresses_of(cameras: Cameras) -> Tensor:
 
 
 def observe(
-    model: FastSpatialMemory,
+    model: FsmModel,
     atlas: Atlas,
     chunk: Views,
-    rule: WriteRule | None,
+    rule: WriteRule,
     settings: AtlasSettings,
 ) -> Atlas:
     """Write one chunk into the place it was seen from.
@@ -172,14 +172,14 @@ def observe(
         model: the weights.
         atlas: the memory before; not changed.
         chunk: the views to write.
-        rule: how to write; ``None`` for plain LaCT.
+        rule: how to write.
         settings: how many places, and how far apart.
 
     Returns:
         The memory after.
 
     Raises:
-        ValueError: see :meth:`FastSpatialMemory.observe`.
+        ValueError: see :meth:`FsmModel.observe`.
         NonFiniteUpdateError: see there.
     """
     address = addresses_of(chunk.cameras).mean(dim=0)
@@ -193,7 +193,7 @@ def observe(
     return replace(atlas, places=(*atlas.places[:chosen], place, *atlas.places[chosen + 1 :]), newest=chosen)
 
 
-def render(model: FastSpatialMemory, atlas: Atlas, cameras: Cameras, times: Tensor) -> Tensor:
+def render(model: FsmModel, atlas: Atlas, cameras: Cameras, times: Tensor) -> Tensor:
     """Views from the atlas, each from the place nearest to its camera. Only reads.
 
     Args:
@@ -211,7 +211,7 @@ def render(model: FastSpatialMemory, atlas: Atlas, cameras: Cameras, times: Tens
     return render_all(model, atlas, cameras, times).images
 
 
-def render_all(model: FastSpatialMemory, atlas: Atlas, cameras: Cameras, times: Tensor) -> Rendering:
+def render_all(model: FsmModel, atlas: Atlas, cameras: Cameras, times: Tensor) -> Rendering:
     """Views from the atlas with all that its memories know of them, each from the place nearest to its camera.
 
     Args:
@@ -250,7 +250,7 @@ def render_all(model: FastSpatialMemory, atlas: Atlas, cameras: Cameras, times: 
 
 
 def _place_for(
-    model: FastSpatialMemory, atlas: Atlas, address: Tensor, rule: WriteRule | None, settings: AtlasSettings
+    model: FsmModel, atlas: Atlas, address: Tensor, rule: WriteRule, settings: AtlasSettings
 ) -> tuple[Atlas, int]:
     """Which place a chunk goes to; the number after the last one is a new place. Two may have been merged for it."""
     if not atlas.places:
@@ -270,7 +270,7 @@ def _place_for(
     return atlas, nearest
 
 
-def _merged(model: FastSpatialMemory, one: Place, other: Place, rule: Consolidation) -> Place | None:
+def _merged(model: FsmModel, one: Place, other: Place, rule: Consolidation) -> Place | None:
     """The place that had been written what two were; ``None`` where their memories cannot be added up."""
     precision = model.muon_precision.dtype
     layers = [

@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fsm_ros.memory.elastic import LayerMemory, LayerStatistics
 from fsm_ros.memory.fast_weights import FastWeights
+from fsm_ros.memory.rules import LayerMemory, LayerStatistics
 
 FORMAT = "fsm_ros.memory/1"
 _PARTS = ("weights", "anchor", "importance", "evidence")

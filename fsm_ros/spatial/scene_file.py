@@ -63,7 +63,7 @@ def save_scene(
         "views_observed": scene.views_observed,
         "camera": {name: getattr(scene.camera, name) for name in ("width", "height", "fx", "fy", "cx", "cy")},
         "mode": settings.mode.value,
-        "rule": None if settings.rule is None else rule_as_plain(settings.rule),
+        "rule": rule_as_plain(settings.rule),
         "places": [_note_on(place) for place in scene.atlas.places],
         "newest_place": scene.atlas.newest,
         "window_chunks": [len(chunk.frames) for chunk in scene.window],
@@ -109,7 +109,8 @@ def load_scene(
             window.append(Chunk(tuple(frames[:length])))
             del frames[:length]
         atlas = _unpack_places(saved, blank)
-        written_under = None if notes["rule"] is None else rule_from(_as(dict, notes["rule"]))
+        rule = notes["rule"]
+        written_under = rule_from(None if rule is None else _as(dict, rule))
         scene = Scene(
             atlas=atlas if keep_alike(written_under, settings.rule) else atlas.reanchored(),
             frame=MemoryFrame.from_dict(_as(dict, notes["frame"])),

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 
 from fsm_ros.memory import atlas as bank
 from fsm_ros.memory.atlas import Atlas, Place, addresses_of
-from fsm_ros.memory.elastic import LayerMemory
-from fsm_ros.memory.model import FastSpatialMemory, NonFiniteUpdateError
-from fsm_ros.memory.rules import NamedRule, keep_alike
+from fsm_ros.memory.model import FsmModel, NonFiniteUpdateError
+from fsm_ros.memory.rules import LayerMemory, NamedRule, keep_alike
 from fsm_ros.memory.state import MemoryState
 from fsm_ros.recall.keyframes import Keyframe
 from fsm_ros.recall.net import RecallNet
@@ -56,7 +55,7 @@ class SpatialMemory:
 
     def __init__(
         self,
-        model: FastSpatialMemory,
+        model: FsmModel,
         settings: MemorySettings,
         prior: Sequence[LayerMemory] | None = None,
         recall: RecallNet | None = None,
@@ -66,7 +65,7 @@ class SpatialMemory:
         Args:
             model: the weights, on the device that is to be used.
             settings: how the memory is kept.
-            prior: see :meth:`fsm_ros.memory.model.FastSpatialMemory.initial_state`.
+            prior: see :meth:`fsm_ros.memory.model.FsmModel.initial_state`.
             recall: recalls views from kept photographs, on the same device; ``None``: the fast weights render alone.
 
         Raises:
@@ -101,7 +100,7 @@ class SpatialMemory:
         """Where the memory is."""
         return self._model.device
 
-    def set_rule(self, rule: NamedRule | None) -> None:
+    def set_rule(self, rule: NamedRule) -> None:
         """Change how chunks are written.
 
         Under a rule that keeps something else in the memory (another kind, another importance, another share), every

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fsm_ros.memory.camera import Cameras
-from fsm_ros.memory.elastic import WriteRule
-from fsm_ros.memory.model import FastSpatialMemory, Geometry, Precision, Rendering, Views
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.precision import Precision
+from fsm_ros.memory.rules import WriteRule
 from fsm_ros.memory.state import MemoryState
+from fsm_ros.memory.views import Geometry, Rendering, Views
 from fsm_ros.recall.net import RecallNet
 from fsm_ros.training.episodes import Episodes, joined, resized
 from fsm_ros.training.recalling import RecallLoss, RecallTask, recall_loss
@@ -42,8 +44,8 @@ class StreamObjective(nn.Module):
 
     def __init__(
         self,
-        memory: FastSpatialMemory,
-        rule: WriteRule | None,
+        memory: FsmModel,
+        rule: WriteRule,
         *,
         activation_checkpoints: bool = False,
         memory_size: int = 0,
@@ -55,7 +57,7 @@ class StreamObjective(nn.Module):
 
         Args:
             memory: the model that is trained.
-            rule: how it writes; ``None`` for plain LaCT.
+            rule: how it writes.
             activation_checkpoints: observe every chunk once more for its gradient instead of keeping its
                 activations. As the state is a value, both times begin from the same one.
             memory_size: edge of the views that the memory observes and renders; 0: that of the episodes.

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from fsm_ros.memory.atlas import Atlas, AtlasSettings, observe, render_all
 from fsm_ros.memory.camera import Cameras
-from fsm_ros.memory.elastic import WriteRule
-from fsm_ros.memory.model import FastSpatialMemory, Geometry, Rendering, Views
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.rules import WriteRule
 from fsm_ros.memory.state import MemoryState
+from fsm_ros.memory.views import Geometry, Rendering, Views
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +26,7 @@ class Remembered:
         atlases: one a scene, where there may be several places.
     """
 
-    model: FastSpatialMemory
+    model: FsmModel
     state: MemoryState | None = None
     atlases: tuple[Atlas, ...] = ()
 
@@ -47,9 +48,7 @@ class Remembered:
         return self.state.size_bytes if self.state is not None else sum(atlas.size_bytes for atlas in self.atlases)
 
 
-def remembered(
-    memory: FastSpatialMemory, chunks: Sequence[Views], rule: WriteRule | None, settings: AtlasSettings
-) -> Remembered:
+def remembered(memory: FsmModel, chunks: Sequence[Views], rule: WriteRule, settings: AtlasSettings) -> Remembered:
     """Observe chunks of ``B`` scenes."""
     scenes = chunks[0].cameras.batch
     if settings.places == 1:

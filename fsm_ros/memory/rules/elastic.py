@@ -8,17 +8,14 @@ timing, its scale) is off by default.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from fsm_ros.memory.fast_weights import FastWeights, WriteTokens, ascent_direction, with_column_norms
-
-INITIAL_IMPORTANCE = 1e-6
+from fsm_ros.memory.rules.base import LayerMemory, LayerStatistics, Muon, statistics_of
 
 
 class Importance(Enum):
@@ -75,7 +72,7 @@ class AnchorSharing(Enum):
 
 @dataclass(frozen=True)
 class ElasticRule:
-    """The elastic prior and its strength. ``None`` in its place means plain LaCT.
+    """The elastic prior and its strength.
 
     Attributes:
         importance: which importance estimate.
@@ -118,119 +115,15 @@ class ElasticRule:
     def write(
         self, memory: LayerMemory, tokens: WriteTokens, norms: FastWeights, muon: Muon
     ) -> tuple[LayerMemory, LayerStatistics]:
-        """Write a chunk; see :class:`WriteRule`."""
-        return elastic_write(memory, muon(ascent_direction(memory.weights, tokens)), norms, self)
-
-
-@dataclass(frozen=True, eq=False)
-class LayerMemory:
-    """What one layer remembers.
-
-    Attributes:
-        weights: fast weights ``[B, H, ., .]``, float32.
-        anchor: what they are pulled towards, same shapes.
-        importance: how strongly each weight is pulled, same shapes, at least 0.
-        evidence: what has been asked of the weights so far, summed over chunks, same shapes; ``None`` where the rule
-            keeps none (:mod:`fsm_ros.memory.consolidation`).
-    """
-
-    weights: FastWeights
-    anchor: FastWeights
-    importance: FastWeights
-    evidence: FastWeights | None = None
-
-    @classmethod
-    def beginning_at(cls, weights: FastWeights) -> LayerMemory:
-        """Anchored at these weights, nothing important yet, no evidence."""
-        return cls(weights, weights, weights.map(lambda w: torch.full_like(w, INITIAL_IMPORTANCE)))
-
-
-@dataclass(frozen=True, eq=False)
-class LayerStatistics:
-    """What the last chunk did to one layer; each ``[B]``, root mean squares per weight over all heads.
-
-    Attributes:
-        weight_rms: size of the fast weights.
-        anchor_distance: weights minus anchor, after the anchor moved.
-        update_rms: the Muon update that was added.
-        pull_rms: the elastic pull that was applied; 0 without a rule.
-        importance_mean: mean importance after the chunk.
-        importance_max: largest importance after the chunk.
-    """
-
-    weight_rms: Tensor
-    anchor_distance: Tensor
-    update_rms: Tensor
-    pull_rms: Tensor
-    importance_mean: Tensor
-    importance_max: Tensor
-
-    @property
-    def elastic_ratio(self) -> Tensor:
-        """``|pull| / |update|``, ``[B]``: whether the elastic prior does anything at all."""
-        return self.pull_rms / self.update_rms.clamp_min(torch.finfo(self.update_rms.dtype).tiny)
-
-
-Muon = Callable[[FastWeights], FastWeights]
-"""Turns a gradient into an update of a fixed size, matrix by matrix (Newton-Schulz)."""
-
-
-class WriteRule(Protocol):
-    """How a chunk is written into a layer. Rules are values without a state: all that changes is in the memory."""
-
-    def write(
-        self, memory: LayerMemory, tokens: WriteTokens, norms: FastWeights, muon: Muon
-    ) -> tuple[LayerMemory, LayerStatistics]:
-        """Write one chunk.
-
-        Args:
-            memory: the layer before; not changed.
-            tokens: what the chunk asks to be remembered.
-            norms: the column norms to restore: those of the slow weights, for the whole stream.
-            muon: turns gradients into updates.
-
-        Returns:
-            The layer after, and what the chunk did to it.
-        """
-
-
-def write_chunk(
-    memory: LayerMemory, tokens: WriteTokens, norms: FastWeights, muon: Muon, rule: WriteRule | None
-) -> tuple[LayerMemory, LayerStatistics]:
-    """Write one chunk under a rule; ``None`` is plain LaCT. See :meth:`WriteRule.write`."""
-    if rule is None:
-        return elastic_write(memory, muon(ascent_direction(memory.weights, tokens)), norms, None)
-    return rule.write(memory, tokens, norms, muon)
-
-
-def elastic_write(
-    memory: LayerMemory, update: FastWeights, norms: FastWeights, rule: ElasticRule | None
-) -> tuple[LayerMemory, LayerStatistics]:
-    """Add one update to the fast weights of a layer, under the elastic prior.
-
-    Args:
-        memory: the layer before the chunk; not changed.
-        update: the orthogonalised update ``U``.
-        norms: the column norms to restore: those of the slow weights, for the whole stream.
-        rule: the elastic prior; ``None`` leaves anchor and importance alone (plain LaCT).
-
-    Returns:
-        The layer after the chunk, and what the chunk did to it.
-    """
-    moved = memory.weights.map(torch.add, update)
-    anchor, importance = memory.anchor, memory.importance
-    if rule is None:
-        pull = update.map(torch.zeros_like)
-        weights = with_column_norms(moved, norms)
-    else:
-        displacement = moved.map(torch.sub, anchor)
-        importance = _updated_importance(importance, update, displacement, rule)
-        share = _share_pulled_back(memory.importance, importance, rule)
-        pull = share.map(torch.mul, displacement)
+        """Write a chunk; see :class:`fsm_ros.memory.rules.base.WriteRule`."""
+        update = muon(ascent_direction(memory.weights, tokens))
+        moved = memory.weights.map(torch.add, update)
+        displacement = moved.map(torch.sub, memory.anchor)
+        importance = _updated_importance(memory.importance, update, displacement, self)
+        pull = _share_pulled_back(memory.importance, importance, self).map(torch.mul, displacement)
         weights = with_column_norms(moved.map(torch.sub, pull), norms)
-        anchor = _moved_anchor(anchor, weights, rule)
-    after = LayerMemory(weights, anchor, importance)
-    return after, statistics_of(after, update, pull)
+        after = LayerMemory(weights, _moved_anchor(memory.anchor, weights, self), importance)
+        return after, statistics_of(after, update, pull)
 
 
 def _updated_importance(
@@ -283,23 +176,3 @@ def _moved_anchor(anchor: FastWeights, weights: FastWeights, rule: ElasticRule) 
         beta = rule.anchor_decay
         return anchor.map(lambda old, new: beta * old + (1 - beta) * new, weights)
     raise ValueError(f"unknown anchor policy {rule.anchor!r}")
-
-
-def statistics_of(memory: LayerMemory, update: FastWeights, pull: FastWeights) -> LayerStatistics:
-    """What a chunk did: the layer after it, the update that was added, and what was pulled back."""
-
-    def flat(weights: FastWeights) -> Tensor:
-        return torch.cat([matrix.detach().float().flatten(1) for matrix in weights], dim=1)
-
-    def rms(values: Tensor) -> Tensor:
-        return values.square().mean(dim=1).sqrt()
-
-    importance = flat(memory.importance)
-    return LayerStatistics(
-        weight_rms=rms(flat(memory.weights)),
-        anchor_distance=rms(flat(memory.weights.map(torch.sub, memory.anchor))),
-        update_rms=rms(flat(update)),
-        pull_rms=rms(flat(pull)),
-        importance_mean=importance.mean(dim=1),
-        importance_max=importance.amax(dim=1),
-    )
