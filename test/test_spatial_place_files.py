@@ -138,7 +138,7 @@ def test_more_places_than_are_kept_are_refused_and_as_many_are_not(memory: Spati
     small = small_memory(atlas=AtlasSettings(places=2))
     observe_all(small, [a_chunk(0)])
     message = refusal(small, path)
-    assert "3 places" in message and "2 at most" in message and "memory.places" in message
+    assert "3 places" in message and "2 at most" in message and "set places to 3" in message
     assert loaded(memory, path).atlas.size_bytes > 0
 
 

@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from fsm_ros.errors import FsmError
 from fsm_ros.memory.configuration import ModelConfig
 from fsm_ros.memory.fast_weights import FastWeights
 from fsm_ros.memory.model import PIXEL_CHANNELS, FsmModel
@@ -29,7 +30,7 @@ _MEMORY_LAYER = "module_list.1.f"
 _BUFFERS = ("w0_star", "w1_star", "w2_star", "F0", "F1", "F2")
 
 
-class CheckpointError(Exception):
+class CheckpointError(FsmError):
     """Weights that cannot be used; the message says which and why."""
 
 

@@ -21,6 +21,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from fsm_ros.errors import FsmError
 from fsm_ros.memory.camera import Cameras, pluecker_map
 from fsm_ros.memory.configuration import ModelConfig
 from fsm_ros.memory.layers import Block, FeedForward, LaCETLayer, ViewAttention
@@ -38,7 +39,7 @@ MAX_LOG_SCALE = 4.0
 """The scale stays within this factor's exponential of the typical one."""
 
 
-class NonFiniteUpdateError(ArithmeticError):
+class NonFiniteUpdateError(FsmError, ArithmeticError):
     """Writing a chunk would have left a weight that is not finite; the state before it still stands."""
 
 

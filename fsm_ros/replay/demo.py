@@ -24,11 +24,11 @@ import yaml
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from fsm_ros.errors import FsmError
 from fsm_ros.replay.demo_bag import write_demo_bag
 from fsm_ros.replay.metrics import mean_colour, nearest, psnr
 from fsm_ros.replay.ros_domain import LAST, free_domain
 from fsm_ros.replay.sheet import contact_sheet
-from fsm_ros.sources.bag_messages import BagError
 from fsm_ros.sources.bags import CameraBag, find_camera, read_posed_images, read_stamps
 from fsm_ros.stream.frame import Camera, Photograph, PosedImage
 from fsm_ros.stream.keyframes import KeyframePolicy, KeyframeSelector
@@ -42,7 +42,7 @@ CAMERA = "-camera"
 """Ends the name of a view that was asked for at the size of the kept photographs."""
 
 
-class DemoError(RuntimeError):
+class DemoError(FsmError, RuntimeError):
     """A process of the demo failed; the message says which, and where its log is."""
 
 
@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
         if bag_path is None:
             bag_path = _own_bag(out)
         return _run(bag_path, options)
-    except (BagError, DemoError) as error:
+    except FsmError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except subprocess.TimeoutExpired as error:

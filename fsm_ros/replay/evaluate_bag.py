@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fsm_ros.configuration.files import parse_assignment, read_parameter_file
-from fsm_ros.memory.checkpoint import CheckpointError
+from fsm_ros.errors import FsmError
 from fsm_ros.replay.evaluation.columns import summary_text
 from fsm_ros.replay.evaluation.findings import findings
 from fsm_ros.replay.evaluation.hold_out import FORMS, parse_hold_out
@@ -30,6 +30,8 @@ _NEEDED = ("torchmetrics", "matplotlib", "jinja2", "pyarrow", "av")
 LOCAL_RAY = "local"
 GOOD, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: all went well; some of it failed; nothing was begun; it was interrupted."""
+_FLAGS = {"cameras": "--camera", "world_frame": "--frame"}
+"""What arguments of :func:`fsm_ros.sources.rig.open_rig` are called on the command line."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,8 +55,9 @@ def _evaluated(options: argparse.Namespace, command: str) -> int:
             print(check(job), flush=True)
         for job in jobs:
             _ = job.fingerprint  # names weights that are not there before anything runs
-    except (SourceError, CheckpointError, ImportError, ValueError, OSError) as error:
-        return _refused(str(error))
+    except (FsmError, ImportError, ValueError, OSError) as error:
+        flag = _FLAGS.get(error.argument) if isinstance(error, SourceError) else None
+        return _refused(f"{error} ({flag})" if flag else str(error))
     out: Path = options.out
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -139,8 +139,8 @@ def choose_cameras(topics: BagTopics, wanted: Sequence[str]) -> dict[str, Camera
         raise topics.without_images()
     if not wanted and len(cameras) > 1:
         raise BagError(
-            f"{topics.path} has several cameras, {', '.join(cameras)}: choose one with --camera NAME, several by "
-            f"giving it several times, or take them all with --camera {ALL_CAMERAS}"
+            f"{topics.path} has several cameras, {', '.join(cameras)}: choose one, several or '{ALL_CAMERAS}'",
+            "cameras",
         )
     if not wanted or ALL_CAMERAS in wanted:
         chosen = dict(cameras)
@@ -178,7 +178,8 @@ def _meant(word: str, topics: BagTopics) -> tuple[str, str]:
         raise BagError(f"{topics.path} has several cameras {word}: choose one of {', '.join(ending)}")
     raise BagError(
         f"{topics.path} has no camera {word}: choose from {', '.join(cameras)} (with images on "
-        f"{', '.join(cameras.values())}), or take --camera {ALL_CAMERAS}"
+        f"{', '.join(cameras.values())}), or take '{ALL_CAMERAS}'",
+        "cameras",
     )
 
 

@@ -146,7 +146,8 @@ class BagPoses:
         if chosen not in WORLD_FRAMES and not any(child in self._stamps_ns for child in links):
             raise BagError(
                 f"{path} says how the camera is mounted on '{chosen}', and never where that is: record /tf of the "
-                "localisation or the odometry too, or, where the camera stands still, name its world with --frame"
+                "localisation or the odometry too, or, where the camera stands still, name its world",
+                "world_frame",
             )
         return chosen
 
@@ -158,7 +159,7 @@ class BagPoses:
         """
         if world_frame not in self._tree.frames:
             known = ", ".join(sorted(self._tree.frames)) or "none at all: record /tf and /tf_static"
-            raise BagError(f"{path} has no frame '{world_frame}': choose one of its frames ({known}) with --frame")
+            raise BagError(f"{path} has no frame '{world_frame}': choose one of its frames ({known})", "world_frame")
 
     def _above(self, frame: str) -> dict[str, None]:
         """A frame and those above it that have a parent, nearest first."""

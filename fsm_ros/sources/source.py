@@ -8,11 +8,21 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fsm_ros.errors import FsmError
 from fsm_ros.stream.frame import Camera, PosedImage
 
 
-class SourceError(RuntimeError):
-    """A recording that cannot give what was asked of it; the message names the cause and the remedy."""
+class SourceError(FsmError, RuntimeError):
+    """A recording that cannot give what was asked of it; the message names the cause and the remedy.
+
+    Attributes:
+        argument: by its name in the call, what has to be given otherwise; empty where it is none.
+    """
+
+    def __init__(self, message: str, argument: str = "") -> None:
+        """Args: the message, and the argument to give otherwise."""
+        super().__init__(message)
+        self.argument = argument
 
 
 class PosedSource(Protocol):

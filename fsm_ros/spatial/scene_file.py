@@ -140,17 +140,16 @@ def _check_settings(path: Path, notes: Mapping[str, object], camera: Camera, set
     mode, places = notes["mode"], len(_as(list, notes["places"]))
     if mode != settings.mode.value:
         raise MemoryFileError(
-            f"{path} was saved in the {mode} memory mode, this memory runs {settings.mode.value}: set memory.mode "
-            "accordingly"
+            f"{path} was saved in the {mode} memory mode, this memory runs {settings.mode.value}: set mode accordingly"
         )
     if (camera.width, camera.height) != (settings.width, settings.height):
         raise MemoryFileError(
             f"{path} holds views of {camera.width}x{camera.height} pixels, this memory observes "
-            f"{settings.width}x{settings.height}: set memory.width and memory.height accordingly"
+            f"{settings.width}x{settings.height}: set width and height accordingly"
         )
     if places > settings.atlas.places:
         raise MemoryFileError(
-            f"{path} holds {places} places, this memory keeps {settings.atlas.places} at most: set memory.places to "
+            f"{path} holds {places} places, this memory keeps {settings.atlas.places} at most: set places to "
             f"{places} or more"
         )
 

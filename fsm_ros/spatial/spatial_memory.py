@@ -192,8 +192,8 @@ class SpatialMemory:
         if max(wanted.width, patch) * max(wanted.height, patch) > self._settings.max_pixels:
             return Failure(
                 FailureKind.BAD_REQUEST,
-                f"a view of {wanted.width}x{wanted.height} pixels is larger than render.max_pixels "
-                f"({self._settings.max_pixels}): ask for a smaller one or raise the parameter",
+                f"a view of {wanted.width}x{wanted.height} pixels is larger than max_pixels "
+                f"({self._settings.max_pixels}): ask for a smaller one or raise it",
             )
         stamp = scene.newest_ns if stamp_ns is None else stamp_ns
         started = self._now()

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import torch
 
+from fsm_ros.errors import FsmError
 from fsm_ros.memory.atlas import AtlasSettings
-from fsm_ros.memory.checkpoint import CheckpointError, load_checkpoint
+from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.memory.rules import RuleKind, rule_from
-from fsm_ros.recall.checkpoint import RecallWeightsError, load_recall
+from fsm_ros.recall.checkpoint import load_recall
 from fsm_ros.training.evaluation import EvaluationSettings, conditions, evaluate, table
 from fsm_ros.training.reporting import contact_sheet, write_png
 from fsm_ros.training.scenes import Family, SceneSettings, Split
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rule = rule_from({"kind": options.rule, **entries})
         recall = None if options.recall == NOTHING else load_recall(options.recall).to(memory.device)
         evaluation = evaluate(memory, settings, rule, shown=6, recall=recall)
-    except (CheckpointError, RecallWeightsError, ImportError, ValueError) as error:
+    except (FsmError, ImportError, ValueError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
     print(f"{table(evaluation)}\n\n{conditions(settings, rule)}")

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from fsm_ros.errors import FsmError
 from fsm_ros.memory.configuration import ModelConfig
 from fsm_ros.memory.rules import NamedRule, Plastic
 from fsm_ros.recall.net import RecallConfig
 from fsm_ros.training.scenes import SceneSettings
 
 
-class SettingsError(ValueError):
+class SettingsError(FsmError, ValueError):
     """A training configuration that cannot be used; the message names the entry and what it may be."""
 
 

@@ -17,12 +17,12 @@ import torch
 import yaml
 from lightning_fabric import Fabric
 
-from fsm_ros.memory.checkpoint import CheckpointError, load_checkpoint
+from fsm_ros.errors import FsmError
+from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.memory.model import FsmModel
 from fsm_ros.memory.rules import rule_as_plain
-from fsm_ros.recall.checkpoint import RecallWeightsError, load_recall, save_recall
+from fsm_ros.recall.checkpoint import load_recall, save_recall
 from fsm_ros.recall.net import RecallNet
-from fsm_ros.sources.source import SourceError
 from fsm_ros.spatial.settings import MemorySettings
 from fsm_ros.training.evaluation import conditions, evaluate, table
 from fsm_ros.training.files import export_weights
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             dtype=_DTYPES[options.dtype],
             score=options.score,
         )
-    except (TrainingError, CheckpointError, RecallWeightsError, SourceError, ImportError, OSError, ValueError) as error:
+    except (FsmError, ImportError, OSError, ValueError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

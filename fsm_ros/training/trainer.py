@@ -17,6 +17,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from fsm_ros.errors import FsmError
 from fsm_ros.memory.model import FsmModel
 from fsm_ros.memory.rules import rule_as_plain, rule_from
 from fsm_ros.recall.net import RecallNet
@@ -33,7 +34,7 @@ MAX_BAD_STEPS = 20
 """So many steps in a row whose gradient is not finite end a run."""
 
 
-class TrainingError(RuntimeError):
+class TrainingError(FsmError, RuntimeError):
     """A run that cannot go on; the message says why and what to do."""
 
 

@@ -69,8 +69,6 @@ class Consolidation:
         asked = ascent_direction(anchor, tokens).map(Tensor.float)
         if self.share is ChunkShare.EQUAL:
             asked = asked.map(_unit)
-        elif self.share is not ChunkShare.BY_TOKENS:
-            raise ValueError(f"unknown chunk share {self.share!r}")
         if memory.evidence is not None:
             asked = memory.evidence.map(lambda old, new: self.retention * old + new, asked)
         update = muon(asked)

@@ -139,10 +139,8 @@ def _updated_importance(
             sample = step * step
         elif rule.importance is Importance.SI:
             sample = (step * way).abs()
-        elif rule.importance is Importance.UNIFORM:
-            sample = torch.ones_like(old)
         else:
-            raise ValueError(f"unknown importance {rule.importance!r}")
+            sample = torch.ones_like(old)
         return alpha * old + (1 - alpha) * sample.to(old.dtype)
 
     return importance.map(one, update, displacement)
@@ -150,21 +148,14 @@ def _updated_importance(
 
 def _share_pulled_back(before: FastWeights, after: FastWeights, rule: ElasticRule) -> FastWeights:
     """Which share of its way from the anchor every weight is pulled back."""
-    if rule.timing is ImportanceTiming.AFTER:
-        importance = after
-    elif rule.timing is ImportanceTiming.BEFORE:
-        importance = before
-    else:
-        raise ValueError(f"unknown importance timing {rule.timing!r}")
+    importance = after if rule.timing is ImportanceTiming.AFTER else before
     if rule.scale is ImportanceScale.RAW:
         return importance.map(lambda f: rule.strength * f)
-    if rule.scale is ImportanceScale.PER_HEAD:
-        tiny = torch.finfo(torch.float32).tiny
-        # Importance has a long tail: without a limit the most important weights would be thrown past their anchors.
-        return importance.map(
-            lambda f: (rule.strength * f / f.mean(dim=(-2, -1), keepdim=True).clamp_min(tiny)).clamp_max(1.0)
-        )
-    raise ValueError(f"unknown importance scale {rule.scale!r}")
+    tiny = torch.finfo(torch.float32).tiny
+    # Importance has a long tail: without a limit the most important weights would be thrown past their anchors.
+    return importance.map(
+        lambda f: (rule.strength * f / f.mean(dim=(-2, -1), keepdim=True).clamp_min(tiny)).clamp_max(1.0)
+    )
 
 
 def _moved_anchor(anchor: FastWeights, weights: FastWeights, rule: ElasticRule) -> FastWeights:
@@ -172,7 +163,5 @@ def _moved_anchor(anchor: FastWeights, weights: FastWeights, rule: ElasticRule) 
         return anchor
     if rule.anchor is AnchorPolicy.STREAMING:
         return weights
-    if rule.anchor is AnchorPolicy.STREAMING_EMA:
-        beta = rule.anchor_decay
-        return anchor.map(lambda old, new: beta * old + (1 - beta) * new, weights)
-    raise ValueError(f"unknown anchor policy {rule.anchor!r}")
+    beta = rule.anchor_decay
+    return anchor.map(lambda old, new: beta * old + (1 - beta) * new, weights)

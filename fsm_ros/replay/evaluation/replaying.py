@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from fsm_ros.configuration.values import Values
 from fsm_ros.engine import MemoryEngine
+from fsm_ros.errors import FsmError
 from fsm_ros.sources.rig import Rig, RigFrame
 from fsm_ros.sources.source import SourceError
 from fsm_ros.spatial.results import ObserveReport
@@ -25,7 +26,7 @@ _CLOCK_UNKNOWN = 0
 """There is no clock beside the stamps: none is ahead of it."""
 
 
-class WorkerEndedError(RuntimeError):
+class WorkerEndedError(FsmError, RuntimeError):
     """The memory's worker ended before the stream did."""
 
 

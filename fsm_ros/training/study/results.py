@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fsm_ros.errors import FsmError
 from fsm_ros.memory.rules import rule_as_plain, rule_from
 from fsm_ros.training.settings_file import as_plain
 from fsm_ros.training.study.arms import Arm
@@ -18,7 +19,7 @@ from fsm_ros.training.study.measure import SceneScores
 from fsm_ros.training.study.streams import StreamSettings
 
 
-class StudyError(RuntimeError):
+class StudyError(FsmError, RuntimeError):
     """A study that cannot go on; the message says why and what to do."""
 
 
