@@ -26,7 +26,8 @@ import torch
 
 from fsm_ros.memory.checkpoint import CheckpointError, load_checkpoint
 from fsm_ros.memory.model import FsmModel
-from fsm_ros.memory.rules import Plastic, rule_as_plain
+from fsm_ros.memory.rules.naming import rule_as_plain
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.training.scenes import Split
 from fsm_ros.training.study import arms as known
 from fsm_ros.training.study.arms import Arm

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fsm_ros.memory.atlas import AtlasSettings
 from fsm_ros.memory.model import FsmModel
-from fsm_ros.memory.rules import Consolidation
+from fsm_ros.memory.rules.consolidation import Consolidation
 from fsm_ros.memory.views import Geometry, Rendering
 from fsm_ros.recall.net import RecallNet
 from fsm_ros.recall.planes import SHORTEST_BASELINE_M, Photographs, Wanted, landings, step_of_depth

@@ -23,7 +23,7 @@ from scipy.spatial.transform import Rotation
 from fsm_ros.memory.atlas import AtlasSettings
 from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.memory.model import FsmModel
-from fsm_ros.memory.rules import Consolidation
+from fsm_ros.memory.rules.consolidation import Consolidation
 from fsm_ros.memory.views import Views
 from fsm_ros.recall.checkpoint import load_recall
 from fsm_ros.recall.net import RecallNet

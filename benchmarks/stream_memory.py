@@ -34,7 +34,8 @@ from fsm_ros.memory.atlas import Atlas, AtlasSettings, observe
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.memory.model import FsmModel
-from fsm_ros.memory.rules import Consolidation, ElasticRule
+from fsm_ros.memory.rules.consolidation import Consolidation
+from fsm_ros.memory.rules.elastic import ElasticRule
 from fsm_ros.memory.state import MemoryState
 from fsm_ros.memory.views import Views
 

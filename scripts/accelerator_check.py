@@ -18,7 +18,7 @@ from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.memory.configuration import ModelConfig
 from fsm_ros.memory.model import FsmModel
 from fsm_ros.memory.precision import Precision
-from fsm_ros.memory.rules import Consolidation
+from fsm_ros.memory.rules.consolidation import Consolidation
 from fsm_ros.memory.views import Views
 from fsm_ros.recall.evidence import Prior
 from fsm_ros.recall.net import RecallConfig, RecallNet

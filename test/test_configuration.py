@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from fsm_ros.configuration.files import parse_assignment, read_parameter_file
 from fsm_ros.configuration.table import PARAMETERS
 from fsm_ros.configuration.values import Values
-from fsm_ros.memory.rules import Consolidation, Plastic
+from fsm_ros.memory.rules.consolidation import Consolidation
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.spatial.settings import MemorySettings
 from fsm_ros.stream.keyframes import KeyframePolicy
 

@@ -29,7 +29,9 @@ from fsm_ros.memory.fast_weights import (
 )
 from fsm_ros.memory.model import FsmModel
 from fsm_ros.memory.precision import MuonPrecision
-from fsm_ros.memory.rules import AnchorPolicy, AnchorSharing, ElasticRule, Importance, LayerMemory, Plastic
+from fsm_ros.memory.rules.base import LayerMemory
+from fsm_ros.memory.rules.elastic import AnchorPolicy, AnchorSharing, ElasticRule, Importance
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.memory.state import MemoryState
 from fsm_ros.memory.views import Views
 

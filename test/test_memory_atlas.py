@@ -30,7 +30,11 @@ from torch import Tensor
 from fsm_ros.memory.atlas import Atlas, AtlasSettings, Place, addresses_of, observe, render
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.model import FsmModel, NonFiniteUpdateError
-from fsm_ros.memory.rules import AnchorPolicy, ChunkShare, Consolidation, ElasticRule, Plastic, StepRule, WriteRule
+from fsm_ros.memory.rules.base import WriteRule
+from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation
+from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule
+from fsm_ros.memory.rules.plastic import Plastic
+from fsm_ros.memory.rules.steps import StepRule
 from fsm_ros.memory.views import Views
 
 few = settings(max_examples=8, deadline=None)

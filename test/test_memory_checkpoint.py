@@ -29,7 +29,7 @@ from fsm_ros.memory.checkpoint import load_checkpoint, strip_wrappers
 from fsm_ros.memory.configuration import ModelConfig
 from fsm_ros.memory.model import FsmModel
 from fsm_ros.memory.precision import MuonPrecision
-from fsm_ros.memory.rules import AnchorSharing, ElasticRule
+from fsm_ros.memory.rules.elastic import AnchorSharing, ElasticRule
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -38,16 +38,11 @@ from tiny_memory import (
 from fsm_ros.memory.fast_weights import FastWeights, WriteTokens
 from fsm_ros.memory.model import FsmModel
 from fsm_ros.memory.precision import MuonPrecision, Precision
-from fsm_ros.memory.rules import (
-    AnchorPolicy,
-    ChunkShare,
-    Consolidation,
-    ElasticRule,
-    LayerMemory,
-    Plastic,
-    StepRule,
-    WriteRule,
-)
+from fsm_ros.memory.rules.base import LayerMemory, WriteRule
+from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation
+from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule
+from fsm_ros.memory.rules.plastic import Plastic
+from fsm_ros.memory.rules.steps import StepRule
 from fsm_ros.memory.state import MemoryState
 
 few = settings(max_examples=8, deadline=None)

@@ -24,15 +24,9 @@ from hypothesis import strategies as st
 from tiny_memory import EVERY_RULE, Array, array_of, rule_name, written
 
 from fsm_ros.memory.fast_weights import FastWeights
-from fsm_ros.memory.rules import (
-    AnchorPolicy,
-    ElasticRule,
-    Importance,
-    ImportanceScale,
-    ImportanceTiming,
-    LayerMemory,
-    Plastic,
-)
+from fsm_ros.memory.rules.base import LayerMemory
+from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule, Importance, ImportanceScale, ImportanceTiming
+from fsm_ros.memory.rules.plastic import Plastic
 
 EVERY_VARIATION = [
     ElasticRule(importance, anchor, timing=timing, scale=scale)

@@ -36,7 +36,9 @@ from tiny_memory import (
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.fast_weights import WriteTokens, ascent_direction, column_norms, newton_schulz
 from fsm_ros.memory.model import FsmModel
-from fsm_ros.memory.rules import AnchorSharing, ElasticRule, Plastic, WriteRule
+from fsm_ros.memory.rules.base import WriteRule
+from fsm_ros.memory.rules.elastic import AnchorSharing, ElasticRule
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.memory.views import Views
 
 few = settings(max_examples=8, deadline=None)

@@ -11,7 +11,8 @@ from tiny_memory import blocks_of, observed_state, random_views, stream, tiny_mo
 from fsm_ros.memory.camera import pluecker_map
 from fsm_ros.memory.fast_weights import newton_schulz
 from fsm_ros.memory.precision import MuonPrecision, Precision
-from fsm_ros.memory.rules import ElasticRule, Plastic
+from fsm_ros.memory.rules.elastic import ElasticRule
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.memory.views import Views
 
 

@@ -24,19 +24,18 @@ from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.configuration import ModelConfig
 from fsm_ros.memory.model import FsmModel, NonFiniteUpdateError
 from fsm_ros.memory.precision import MuonPrecision, Precision
-from fsm_ros.memory.rules import (
+from fsm_ros.memory.rules.base import WriteRule
+from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation
+from fsm_ros.memory.rules.elastic import (
     AnchorPolicy,
     AnchorSharing,
-    ChunkShare,
-    Consolidation,
     ElasticRule,
     Importance,
     ImportanceScale,
     ImportanceTiming,
-    Plastic,
-    StepRule,
-    WriteRule,
 )
+from fsm_ros.memory.rules.plastic import Plastic
+from fsm_ros.memory.rules.steps import StepRule
 from fsm_ros.memory.views import Views
 
 A_RULE_OF_EVERY_KIND: list[WriteRule] = [

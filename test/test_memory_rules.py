@@ -11,27 +11,12 @@ from hypothesis import strategies as st
 from tiny_memory import EVERY_WRITE_RULE, rule_name
 
 from fsm_ros.memory.fast_weights import FastWeights, WriteTokens
-from fsm_ros.memory.rules import (
-    AnchorPolicy,
-    ChunkShare,
-    Consolidation,
-    ElasticRule,
-    Importance,
-    ImportanceScale,
-    ImportanceTiming,
-    LayerMemory,
-    LayerStatistics,
-    Muon,
-    NamedRule,
-    Plastic,
-    RuleKind,
-    StepRule,
-    WriteRule,
-    keep_alike,
-    kind_of,
-    rule_as_plain,
-    rule_from,
-)
+from fsm_ros.memory.rules.base import LayerMemory, LayerStatistics, Muon, WriteRule
+from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation
+from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule, Importance, ImportanceScale, ImportanceTiming
+from fsm_ros.memory.rules.naming import NamedRule, RuleKind, keep_alike, kind_of, rule_as_plain, rule_from
+from fsm_ros.memory.rules.plastic import Plastic
+from fsm_ros.memory.rules.steps import StepRule
 
 shares = st.floats(0.0, 1.0)
 any_rule = st.one_of(

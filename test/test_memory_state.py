@@ -29,16 +29,11 @@ from tiny_memory import (
 from torch import Tensor
 
 from fsm_ros.memory.model import FsmModel
-from fsm_ros.memory.rules import (
-    INITIAL_IMPORTANCE,
-    AnchorPolicy,
-    Consolidation,
-    ElasticRule,
-    Importance,
-    Plastic,
-    StepRule,
-    WriteRule,
-)
+from fsm_ros.memory.rules.base import INITIAL_IMPORTANCE, WriteRule
+from fsm_ros.memory.rules.consolidation import Consolidation
+from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule, Importance
+from fsm_ros.memory.rules.plastic import Plastic
+from fsm_ros.memory.rules.steps import StepRule
 from fsm_ros.memory.state import (
     MemoryFileError,
     MemoryState,

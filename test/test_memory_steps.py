@@ -37,7 +37,8 @@ from tiny_memory import (
 from fsm_ros.memory.fast_weights import FastWeights, WriteTokens
 from fsm_ros.memory.model import FsmModel
 from fsm_ros.memory.precision import MuonPrecision, Precision
-from fsm_ros.memory.rules import LayerMemory, StepRule
+from fsm_ros.memory.rules.base import LayerMemory
+from fsm_ros.memory.rules.steps import StepRule
 
 few = settings(max_examples=8, deadline=None)
 seeds = st.integers(0, 2**31 - 1)

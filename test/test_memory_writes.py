@@ -34,7 +34,9 @@ from fsm_ros.memory.fast_weights import (
 )
 from fsm_ros.memory.layers import PreNorm
 from fsm_ros.memory.model import FsmModel
-from fsm_ros.memory.rules import INITIAL_IMPORTANCE, AnchorPolicy, AnchorSharing, ElasticRule, Importance, Plastic
+from fsm_ros.memory.rules.base import INITIAL_IMPORTANCE
+from fsm_ros.memory.rules.elastic import AnchorPolicy, AnchorSharing, ElasticRule, Importance
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.memory.state import MemoryState
 
 few = settings(max_examples=8, deadline=None)

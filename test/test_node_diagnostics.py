@@ -15,7 +15,10 @@ from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
 from spatial_scenes import a_chunk, a_turned_chunk, observe_all, small_memory  # noqa: E402
 
 from fsm_ros.engine import EngineStatus  # noqa: E402
-from fsm_ros.memory.rules import AnchorPolicy, Consolidation, ElasticRule, Importance, NamedRule, Plastic  # noqa: E402
+from fsm_ros.memory.rules.consolidation import Consolidation  # noqa: E402
+from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule, Importance  # noqa: E402
+from fsm_ros.memory.rules.naming import NamedRule  # noqa: E402
+from fsm_ros.memory.rules.plastic import Plastic  # noqa: E402
 from fsm_ros.node.diagnostics import (  # noqa: E402
     INPUT_SILENT_S,
     WORKER_STUCK_S,

@@ -19,17 +19,16 @@ from fsm_ros.configuration.spec import Spec  # noqa: E402
 from fsm_ros.configuration.table import BY_NAME, PARAMETERS, Reliability  # noqa: E402
 from fsm_ros.configuration.values import Values  # noqa: E402
 from fsm_ros.memory.atlas import AtlasSettings  # noqa: E402
-from fsm_ros.memory.rules import (  # noqa: E402
+from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation  # noqa: E402
+from fsm_ros.memory.rules.elastic import (  # noqa: E402
     AnchorPolicy,
     AnchorSharing,
-    ChunkShare,
-    Consolidation,
     ElasticRule,
     Importance,
     ImportanceScale,
     ImportanceTiming,
-    Plastic,
 )
+from fsm_ros.memory.rules.plastic import Plastic  # noqa: E402
 from fsm_ros.node.parameter_docs import as_markdown, as_yaml  # noqa: E402
 from fsm_ros.node.parameters import declare, on_change, read  # noqa: E402
 from fsm_ros.spatial.settings import MemoryMode, MemorySettings  # noqa: E402

@@ -23,7 +23,8 @@ from spatial_scenes import (
 )
 from tiny_memory import tiny_model
 
-from fsm_ros.memory.rules import ElasticRule, Plastic
+from fsm_ros.memory.rules.elastic import ElasticRule
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.memory.state import SavedMemory, save_memory
 from fsm_ros.spatial.results import Failure, FailureKind
 from fsm_ros.spatial.scene_file import NOTES_VERSION

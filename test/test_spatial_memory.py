@@ -26,7 +26,10 @@ from tiny_memory import CONFIG, assert_states_close, assert_untouched, rule_name
 
 from fsm_ros.memory.atlas import AtlasSettings
 from fsm_ros.memory.model import FsmModel, NonFiniteUpdateError
-from fsm_ros.memory.rules import AnchorSharing, Consolidation, ElasticRule, NamedRule, Plastic
+from fsm_ros.memory.rules.consolidation import Consolidation
+from fsm_ros.memory.rules.elastic import AnchorSharing, ElasticRule
+from fsm_ros.memory.rules.naming import NamedRule
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.memory.state import MemoryState
 from fsm_ros.spatial.results import Failure, FailureKind
 from fsm_ros.spatial.settings import MemoryMode, MemorySettings

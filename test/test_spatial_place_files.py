@@ -29,7 +29,11 @@ from tiny_memory import rule_name, tiny_model
 from torch import Tensor
 
 from fsm_ros.memory.atlas import Atlas, AtlasSettings
-from fsm_ros.memory.rules import AnchorPolicy, ChunkShare, Consolidation, ElasticRule, NamedRule, Plastic, StepRule
+from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation
+from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule
+from fsm_ros.memory.rules.naming import NamedRule
+from fsm_ros.memory.rules.plastic import Plastic
+from fsm_ros.memory.rules.steps import StepRule
 from fsm_ros.memory.state import load_memory, save_memory
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 

@@ -21,18 +21,12 @@ from spatial_scenes import (
 from tiny_memory import assert_untouched, rule_name, snapshot, tiny_model
 
 from fsm_ros.memory.atlas import AtlasSettings
-from fsm_ros.memory.rules import (
-    INITIAL_IMPORTANCE,
-    AnchorPolicy,
-    AnchorSharing,
-    ChunkShare,
-    Consolidation,
-    ElasticRule,
-    Importance,
-    NamedRule,
-    Plastic,
-    StepRule,
-)
+from fsm_ros.memory.rules.base import INITIAL_IMPORTANCE
+from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation
+from fsm_ros.memory.rules.elastic import AnchorPolicy, AnchorSharing, ElasticRule, Importance
+from fsm_ros.memory.rules.naming import NamedRule
+from fsm_ros.memory.rules.plastic import Plastic
+from fsm_ros.memory.rules.steps import StepRule
 from fsm_ros.spatial.settings import MemoryMode, MemorySettings
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.stream.world import FrameExit

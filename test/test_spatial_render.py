@@ -29,7 +29,7 @@ from torch import Tensor
 
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.model import FsmModel
-from fsm_ros.memory.rules import Plastic
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.memory.state import MemoryState
 from fsm_ros.memory.views import Rendering
 from fsm_ros.replay.metrics import psnr

@@ -13,7 +13,8 @@ from tiny_memory import CONFIG, tiny_model
 
 from fsm_ros.memory.atlas import AtlasSettings
 from fsm_ros.memory.model import FsmModel
-from fsm_ros.memory.rules import Consolidation, Plastic
+from fsm_ros.memory.rules.consolidation import Consolidation
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.recall.net import RecallConfig, RecallNet
 from fsm_ros.stream.rigid import distance_m, turn_rad
 from fsm_ros.training.evaluate import main

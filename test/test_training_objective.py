@@ -8,7 +8,8 @@ from torch import Tensor
 from training_runs import tiny_settings
 
 from fsm_ros.memory.model import FsmModel
-from fsm_ros.memory.rules import Plastic, WriteRule
+from fsm_ros.memory.rules.base import WriteRule
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.training.episodes import EpisodePlan, Episodes, assemble, draw_picks, joined, lay_frame
 from fsm_ros.training.objective import StreamObjective
 from fsm_ros.training.scenes import SceneSource, Split

@@ -12,7 +12,7 @@ from tiny_memory import CONFIG
 
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.model import FsmModel
-from fsm_ros.memory.rules import Plastic
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.memory.views import Rendering, Views
 from fsm_ros.recall.checkpoint import RecallWeightsError, load_recall, save_recall
 from fsm_ros.recall.choose import PosedCameras

@@ -8,7 +8,8 @@ import torch
 import yaml
 from training_runs import plain_settings, tiny_settings
 
-from fsm_ros.memory.rules import AnchorPolicy, ElasticRule, Importance, Plastic
+from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule, Importance
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.training.launching import resolve
 from fsm_ros.training.scenes import Family
 from fsm_ros.training.settings import Arithmetic, OptimizerKind, Recording, SettingsError

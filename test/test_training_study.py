@@ -17,7 +17,7 @@ from tiny_memory import tiny_model
 from fsm_ros.memory.atlas import Atlas, AtlasSettings, observe, render
 from fsm_ros.memory.configuration import ModelConfig
 from fsm_ros.memory.model import FsmModel
-from fsm_ros.memory.rules import Plastic
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.stream.rigid import distance_m, turn_rad
 from fsm_ros.training.evaluation import psnr
 from fsm_ros.training.scenes import Split

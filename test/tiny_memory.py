@@ -17,19 +17,11 @@ from fsm_ros.memory.fast_weights import FastWeights, WriteTokens, newton_schulz
 from fsm_ros.memory.layers import Block
 from fsm_ros.memory.model import FsmModel
 from fsm_ros.memory.precision import MuonPrecision, Precision
-from fsm_ros.memory.rules import (
-    AnchorPolicy,
-    ChunkShare,
-    Consolidation,
-    ElasticRule,
-    Importance,
-    ImportanceScale,
-    ImportanceTiming,
-    LayerMemory,
-    Plastic,
-    StepRule,
-    WriteRule,
-)
+from fsm_ros.memory.rules.base import LayerMemory, WriteRule
+from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation
+from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule, Importance, ImportanceScale, ImportanceTiming
+from fsm_ros.memory.rules.plastic import Plastic
+from fsm_ros.memory.rules.steps import StepRule
 from fsm_ros.memory.state import MemoryState
 from fsm_ros.memory.views import Views
 

@@ -12,7 +12,8 @@ from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.memory.model import FsmModel
 from fsm_ros.memory.precision import MuonPrecision, Precision
-from fsm_ros.memory.rules import AnchorSharing, LayerMemory
+from fsm_ros.memory.rules.base import LayerMemory
+from fsm_ros.memory.rules.elastic import AnchorSharing
 from fsm_ros.memory.views import Views
 from fsm_ros.recall.checkpoint import load_recall
 from fsm_ros.recall.evidence import Prior

@@ -10,18 +10,16 @@ from enum import Enum
 
 from fsm_ros.configuration.spec import Spec, words
 from fsm_ros.memory.precision import MuonPrecision, Precision
-from fsm_ros.memory.rules import (
+from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation
+from fsm_ros.memory.rules.elastic import (
     AnchorPolicy,
     AnchorSharing,
-    ChunkShare,
-    Consolidation,
     ElasticRule,
     Importance,
     ImportanceScale,
     ImportanceTiming,
-    RuleKind,
-    kind_of,
 )
+from fsm_ros.memory.rules.naming import RuleKind, kind_of
 from fsm_ros.spatial.settings import MemoryMode, MemorySettings, RenderMethod, RenderResolution
 from fsm_ros.stream.keyframes import KeyframePolicy
 

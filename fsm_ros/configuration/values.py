@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from fsm_ros.configuration.spec import Value, words
 from fsm_ros.configuration.table import BY_NAME, PARAMETERS
 from fsm_ros.memory.atlas import AtlasSettings
-from fsm_ros.memory.rules import AnchorSharing, NamedRule, rule_from
+from fsm_ros.memory.rules.elastic import AnchorSharing
+from fsm_ros.memory.rules.naming import NamedRule, rule_from
 from fsm_ros.recall.keyframes import KeyframeLimits
 from fsm_ros.spatial.settings import MemoryMode, MemorySettings, RenderMethod, RenderResolution
 from fsm_ros.stream.intake import IntakeSettings

@@ -3,7 +3,7 @@
 A bank of at most so many :class:`MemoryState` values, addressed by position and viewing direction of the camera. A
 chunk is written into the place it was seen from, or opens a new one; a view is rendered from the place nearest to its
 camera. Where the bank is full and a chunk comes from elsewhere, the two nearest places are merged into one, which
-:class:`fsm_ros.memory.rules.Consolidation` can do without loss of evidence; under other rules the nearest
+:class:`fsm_ros.memory.rules.consolidation.Consolidation` can do without loss of evidence; under other rules the nearest
 place is written. So the memory stays of a fixed size, however far the camera goes, and gets coarser instead of
 forgetful. With one place it is the plain memory. After a change of the rule in mid-stream places may not be mergeable
 with each other; then, too, the nearest is written. Not of the paper.
@@ -12,7 +12,6 @@ with each other; then, too, the nearest is written. Not of the paper.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,9 +19,10 @@ from torch import Tensor
 
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.model import FsmModel, NonFiniteUpdateError
-from fsm_ros.memory.rules import Consolidation, WriteRule
+from fsm_ros.memory.rules.base import WriteRule
+from fsm_ros.memory.rules.consolidation import Consolidation
 from fsm_ros.memory.state import MemoryState, size_bytes
-from fsm_ros.memory.views import Geometry, Rendering, Views
+from fsm_ros.memory.views import Rendering, Views
 
 ADDRESS = 6
 
@@ -194,20 +194,7 @@ def observe(
 
 
 def render(model: FsmModel, atlas: Atlas, cameras: Cameras, times: Tensor) -> Tensor:
-    """Views from the atlas, each from the place nearest to its camera. Only reads.
-
-    Args:
-        model: the weights.
-        atlas: the memory.
-        cameras: where to look from, of one scene.
-        times: ``[1, V]``, memory time in [-1, 1].
-
-    Returns:
-        ``[1, V, 3, H, W]``, RGB in (0, 1), float32.
-
-    Raises:
-        ValueError: shapes that do not fit.
-    """
+    """The images of :func:`render_all`, ``[1, V, 3, H, W]``, RGB in (0, 1), float32."""
     return render_all(model, atlas, cameras, times).images
 
 
@@ -235,18 +222,7 @@ def render_all(model: FsmModel, atlas: Atlas, cameras: Cameras, times: Tensor) -
         model.render_all(atlas.places[number].state, cameras[views], times[:, views])
         for number, views in zip(numbers, chosen, strict=True)
     ]
-    order = torch.cat(chosen).argsort()
-
-    def in_order(parts: Sequence[Tensor]) -> Tensor:
-        return torch.cat(tuple(parts), dim=1)[:, order]
-
-    geometries = [each.geometry for each in rendered if each.geometry is not None]
-    return Rendering(
-        in_order([each.images for each in rendered]),
-        Geometry(in_order([g.log_inverse_depth for g in geometries]), in_order([g.scale for g in geometries]))
-        if geometries
-        else None,
-    )
+    return Rendering.joined(rendered, dim=1)[torch.cat(chosen).argsort()]
 
 
 def _place_for(

@@ -22,7 +22,7 @@ from fsm_ros.memory.configuration import ModelConfig
 from fsm_ros.memory.fast_weights import FastWeights
 from fsm_ros.memory.model import PIXEL_CHANNELS, FsmModel
 from fsm_ros.memory.precision import MuonPrecision, Precision
-from fsm_ros.memory.rules import LayerMemory
+from fsm_ros.memory.rules.base import LayerMemory
 
 SHIPPED = "shipped"
 HUGGING_FACE = "hf://"

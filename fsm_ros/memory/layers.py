@@ -20,7 +20,7 @@ from fsm_ros.memory.fast_weights import (
     newton_schulz,
     read,
 )
-from fsm_ros.memory.rules import LayerMemory, LayerStatistics, Muon, WriteRule
+from fsm_ros.memory.rules.base import LayerMemory, LayerStatistics, Muon, WriteRule
 
 # PyTorch's default RMSNorm epsilon depends on the input's type; the released model was run with float32's.
 QK_NORM_EPSILON = torch.finfo(torch.float32).eps
@@ -97,12 +97,6 @@ class LaCETLayer(nn.Module):
             step_sizes = F.softplus(raw + self.lr_shift)
         eta0, eta1, eta2 = rearrange(step_sizes, "b v n (three h) -> three b h (v n) 1", three=3)
         return WriteTokens(_unit(self._heads(keys)), self._heads(values), (eta0, eta1, eta2))
-
-    def write(
-        self, memory: LayerMemory, tokens: WriteTokens, rule: WriteRule, muon_dtype: torch.dtype
-    ) -> tuple[LayerMemory, LayerStatistics]:
-        """Write one chunk under a rule."""
-        return rule.write(memory, tokens, self.norms(), self.muon(muon_dtype))
 
     def norms(self) -> FastWeights:
         """The column norms that every write restores, ``[1, H, 1, .]``."""
@@ -201,8 +195,9 @@ class Block(nn.Module):
         """
         _, layer, _ = self._layers
         tokens = layer.f.write_tokens(layer.ln(attended))
+        norms, muon = layer.f.norms(), layer.f.muon(muon_dtype)
         for chunk in tokens.split(chunk_tokens):
-            memory, statistics = layer.f.write(memory, chunk, rule, muon_dtype)
+            memory, statistics = rule.write(memory, chunk, norms, muon)
         return memory, statistics
 
     def respond(self, attended: Tensor, weights: FastWeights) -> Tensor:

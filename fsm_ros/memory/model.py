@@ -26,7 +26,9 @@ from fsm_ros.memory.camera import Cameras, pluecker_map
 from fsm_ros.memory.configuration import ModelConfig
 from fsm_ros.memory.layers import Block, FeedForward, LaCETLayer, ViewAttention
 from fsm_ros.memory.precision import MuonPrecision, Precision
-from fsm_ros.memory.rules import AnchorSharing, ElasticRule, LayerMemory, LayerStatistics, Plastic, WriteRule
+from fsm_ros.memory.rules.base import LayerMemory, LayerStatistics, WriteRule
+from fsm_ros.memory.rules.elastic import AnchorSharing, ElasticRule
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.memory.state import MemoryState
 from fsm_ros.memory.views import Geometry, Rendering, Views, check_times
 
@@ -216,26 +218,11 @@ class FsmModel(nn.Module):
         return written
 
     def render(self, state: MemoryState, cameras: Cameras, times: Tensor) -> Tensor:
-        """Views from the memory. Only reads; every view is independent of the others.
-
-        Args:
-            state: the memory.
-            cameras: where to look from.
-            times: ``[B, V]``, the moments to look at, memory time in [-1, 1].
-
-        Returns:
-            ``[B, V, 3, H, W]``, RGB in (0, 1), float32.
-
-        Raises:
-            ValueError: shapes that do not fit.
-        """
-        with self._autocast():
-            x = self._asked(state, cameras, times)
-            patches: Tensor = self.image_token_decoder(x)
-        return self._pixels(patches.float(), cameras)
+        """The images of :meth:`render_all`, ``[B, V, 3, H, W]``, RGB in (0, 1), float32."""
+        return self.render_all(state, cameras, times).images
 
     def render_all(self, state: MemoryState, cameras: Cameras, times: Tensor) -> Rendering:
-        """Views from the memory with all that it knows of them; their colours are those of :meth:`render`.
+        """Views from the memory with all that it knows of them. Only reads; every view is independent of the others.
 
         Args:
             state: the memory.
@@ -245,30 +232,21 @@ class FsmModel(nn.Module):
         Raises:
             ValueError: shapes that do not fit.
         """
+        check_times(times, cameras)
+        self._check_fits(state, cameras)
         with self._autocast():
-            x = self._asked(state, cameras, times)
+            x = self._embed(cameras, times, images=None)
+            for block, layer in zip(self._blocks(), state.layers, strict=True):
+                x = block.respond(block.attend(x), layer.weights)
             patches: Tensor = self.image_token_decoder(x)
             shape: Tensor | None = self.geometry_token_decoder(x) if self.config.geometry else None
         images = self._pixels(patches.float(), cameras)
         if shape is None:
             return Rendering(images, None)
         along_ray, spread = self._pixels(shape.float(), cameras).unbind(dim=2)
-        return Rendering(
-            images,
-            Geometry(
-                along_ray + _log_stretch(cameras) + TYPICAL_LOG_INVERSE_DISTANCE,
-                TYPICAL_SCALE * spread.clamp(-MAX_LOG_SCALE, MAX_LOG_SCALE).exp(),
-            ),
-        )
-
-    def _asked(self, state: MemoryState, cameras: Cameras, times: Tensor) -> Tensor:
-        """What the views' tokens have become when the last layer has answered them."""
-        check_times(times, cameras)
-        self._check_fits(state, cameras)
-        x = self._embed(cameras, times, images=None)
-        for block, layer in zip(self._blocks(), state.layers, strict=True):
-            x = block.respond(block.attend(x), layer.weights)
-        return x
+        log_inverse_depth = along_ray + _log_stretch(cameras) + TYPICAL_LOG_INVERSE_DISTANCE
+        scale = TYPICAL_SCALE * spread.clamp(-MAX_LOG_SCALE, MAX_LOG_SCALE).exp()
+        return Rendering(images, Geometry(log_inverse_depth, scale))
 
     def _pixels(self, patches: Tensor, cameras: Cameras) -> Tensor:
         """``[B, V, N, C p^2]`` to ``[B, V, C, H, W]``."""

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from fsm_ros.errors import FsmError
 from fsm_ros.memory.fast_weights import FastWeights
-from fsm_ros.memory.rules import LayerMemory, LayerStatistics
+from fsm_ros.memory.rules.base import LayerMemory, LayerStatistics
 
 FORMAT = "fsm_ros.memory/1"
 _PARTS = ("weights", "anchor", "importance", "evidence")

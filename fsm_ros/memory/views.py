@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from fsm_ros.memory.camera import Cameras
@@ -35,21 +37,27 @@ class Rendering:
     images: Tensor
     geometry: Geometry | None
 
+    @classmethod
+    def joined(cls, parts: Sequence[Rendering], dim: int) -> Rendering:
+        """Renderings of one model in one, along scenes (0) or views (1)."""
+        known = [part.geometry for part in parts if part.geometry is not None]
+        medians, scales = [each.log_inverse_depth for each in known], [each.scale for each in known]
+        geometry = Geometry(torch.cat(medians, dim), torch.cat(scales, dim)) if known else None
+        return cls(torch.cat([part.images for part in parts], dim), geometry)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Rendering:
+        """The same of every tensor: images, medians and scales."""
+        known = self.geometry
+        geometry = None if known is None else Geometry(function(known.log_inverse_depth), function(known.scale))
+        return Rendering(function(self.images), geometry)
+
     def __getitem__(self, views: slice | Tensor) -> Rendering:
         """Some of the views: a slice, or a tensor of their numbers."""
-        known = self.geometry
-        return Rendering(
-            self.images[:, views],
-            None if known is None else Geometry(known.log_inverse_depth[:, views], known.scale[:, views]),
-        )
+        return self.map(lambda t: t[:, views])
 
     def detach(self) -> Rendering:
         """The same as something that is known and not learned."""
-        known = self.geometry
-        return Rendering(
-            self.images.detach(),
-            None if known is None else Geometry(known.log_inverse_depth.detach(), known.scale.detach()),
-        )
+        return self.map(Tensor.detach)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,8 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from fsm_ros.engine import EngineStatus
-from fsm_ros.memory.rules import ElasticRule, kind_of
+from fsm_ros.memory.rules.elastic import ElasticRule
+from fsm_ros.memory.rules.naming import kind_of
 from fsm_ros.node.ingest_status import IngestStatus
 from fsm_ros.spatial.results import ObserveReport
 from fsm_ros.spatial.scene import Scene

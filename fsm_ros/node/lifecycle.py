@@ -24,7 +24,7 @@ from fsm_ros.configuration.table import BY_NAME
 from fsm_ros.configuration.values import Values
 from fsm_ros.engine import MemoryEngine
 from fsm_ros.errors import FsmError
-from fsm_ros.memory.rules import kind_of
+from fsm_ros.memory.rules.naming import kind_of
 from fsm_ros.node.cameras import CameraSubscriptions
 from fsm_ros.node.conversions import ns_to_stamp
 from fsm_ros.node.delivery import Delivery

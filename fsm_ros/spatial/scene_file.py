@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fsm_ros.memory.atlas import ADDRESS, Atlas, Place
 from fsm_ros.memory.fast_weights import FastWeights
-from fsm_ros.memory.rules import keep_alike, rule_as_plain, rule_from
+from fsm_ros.memory.rules.naming import keep_alike, rule_as_plain, rule_from
 from fsm_ros.memory.state import (
     MemoryFileError,
     MemoryState,

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from fsm_ros.memory.atlas import AtlasSettings
-from fsm_ros.memory.rules import AnchorSharing, Consolidation, ElasticRule, NamedRule, Plastic, kind_of
+from fsm_ros.memory.rules.consolidation import Consolidation
+from fsm_ros.memory.rules.elastic import AnchorSharing, ElasticRule
+from fsm_ros.memory.rules.naming import NamedRule, kind_of
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.recall.keyframes import KeyframeLimits
 
 

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from fsm_ros.memory import atlas as bank
 from fsm_ros.memory.atlas import Atlas, Place, addresses_of
 from fsm_ros.memory.model import FsmModel, NonFiniteUpdateError
-from fsm_ros.memory.rules import LayerMemory, NamedRule, keep_alike
+from fsm_ros.memory.rules.base import LayerMemory
+from fsm_ros.memory.rules.naming import NamedRule, keep_alike
 from fsm_ros.memory.state import MemoryState
 from fsm_ros.recall.keyframes import Keyframe
 from fsm_ros.recall.net import RecallNet

@@ -15,7 +15,7 @@ import torch
 from fsm_ros.errors import FsmError
 from fsm_ros.memory.atlas import AtlasSettings
 from fsm_ros.memory.checkpoint import load_checkpoint
-from fsm_ros.memory.rules import RuleKind, rule_from
+from fsm_ros.memory.rules.naming import RuleKind, rule_from
 from fsm_ros.recall.checkpoint import load_recall
 from fsm_ros.training.evaluation import EvaluationSettings, conditions, evaluate, table
 from fsm_ros.training.reporting import contact_sheet, write_png

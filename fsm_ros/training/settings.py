@@ -9,7 +9,8 @@ from enum import Enum
 
 from fsm_ros.errors import FsmError
 from fsm_ros.memory.configuration import ModelConfig
-from fsm_ros.memory.rules import NamedRule, Plastic
+from fsm_ros.memory.rules.naming import NamedRule
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.recall.net import RecallConfig
 from fsm_ros.training.scenes import SceneSettings
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import yaml
 
 from fsm_ros.memory.configuration import ModelConfig
-from fsm_ros.memory.rules import NamedRule, rule_as_plain, rule_from
+from fsm_ros.memory.rules.naming import NamedRule, rule_as_plain, rule_from
 from fsm_ros.recall.net import RecallConfig
 from fsm_ros.training.scenes import Family, SceneSettings
 from fsm_ros.training.settings import (

@@ -20,7 +20,7 @@ from lightning_fabric import Fabric
 from fsm_ros.errors import FsmError
 from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.memory.model import FsmModel
-from fsm_ros.memory.rules import rule_as_plain
+from fsm_ros.memory.rules.naming import rule_as_plain
 from fsm_ros.recall.checkpoint import load_recall, save_recall
 from fsm_ros.recall.net import RecallNet
 from fsm_ros.spatial.settings import MemorySettings

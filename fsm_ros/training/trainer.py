@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from fsm_ros.errors import FsmError
 from fsm_ros.memory.model import FsmModel
-from fsm_ros.memory.rules import rule_as_plain, rule_from
+from fsm_ros.memory.rules.naming import rule_as_plain, rule_from
 from fsm_ros.recall.net import RecallNet
 from fsm_ros.training.evaluation import EvaluationSettings, HeldOut, evaluate, trace_held_out
 from fsm_ros.training.files import AVERAGE, STATE, RunFolder

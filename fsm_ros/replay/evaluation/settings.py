@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fsm_ros.configuration.files import read_parameter_file
 from fsm_ros.configuration.values import Values
-from fsm_ros.memory.rules import RuleKind
+from fsm_ros.memory.rules.naming import RuleKind
 from fsm_ros.spatial.settings import MemoryMode
 
 CONFIGURED = "configured"

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from fsm_ros.memory.atlas import Atlas, AtlasSettings, observe, render_all
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.model import FsmModel
-from fsm_ros.memory.rules import WriteRule
+from fsm_ros.memory.rules.base import WriteRule
 from fsm_ros.memory.state import MemoryState
-from fsm_ros.memory.views import Geometry, Rendering, Views
+from fsm_ros.memory.views import Rendering, Views
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +34,7 @@ class Remembered:
         if self.state is not None:
             return self.model.render_all(self.state, cameras, times)
         each = [render_all(self.model, a, cameras.scene(i), times[i : i + 1]) for i, a in enumerate(self.atlases)]
-        geometries = [one.geometry for one in each if one.geometry is not None]
-        images = torch.cat([one.images for one in each])
-        if not geometries:
-            return Rendering(images, None)
-        medians, scales = zip(*((one.log_inverse_depth, one.scale) for one in geometries), strict=True)
-        return Rendering(images, Geometry(torch.cat(medians), torch.cat(scales)))
+        return Rendering.joined(each, dim=0)
 
     @property
     def size_bytes(self) -> int:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fsm_ros.memory.model import FsmModel
-from fsm_ros.memory.rules import WriteRule
+from fsm_ros.memory.rules.base import WriteRule
 from fsm_ros.memory.views import Rendering, Views
 from fsm_ros.recall.net import RecallNet
 from fsm_ros.training.episodes import Clip, EpisodePlan, Episodes, Picks, joined, resized

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fsm_ros.memory.atlas import AtlasSettings
-from fsm_ros.memory.rules import WriteRule, rule_as_plain
+from fsm_ros.memory.rules.base import WriteRule
+from fsm_ros.memory.rules.naming import rule_as_plain
 from fsm_ros.training.scenes import SceneSettings, Split
 
 

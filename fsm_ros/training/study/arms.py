@@ -7,19 +7,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 from fsm_ros.memory.atlas import AtlasSettings
-from fsm_ros.memory.rules import (
-    AnchorPolicy,
-    ChunkShare,
-    Consolidation,
-    ElasticRule,
-    Importance,
-    ImportanceScale,
-    ImportanceTiming,
-    NamedRule,
-    Plastic,
-    StepRule,
-    rule_as_plain,
-)
+from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation
+from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule, Importance, ImportanceScale, ImportanceTiming
+from fsm_ros.memory.rules.naming import NamedRule, rule_as_plain
+from fsm_ros.memory.rules.plastic import Plastic
+from fsm_ros.memory.rules.steps import StepRule
 
 
 class Order(Enum):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsm_ros.errors import FsmError
-from fsm_ros.memory.rules import rule_as_plain, rule_from
+from fsm_ros.memory.rules.naming import rule_as_plain, rule_from
 from fsm_ros.training.settings_file import as_plain
 from fsm_ros.training.study.arms import Arm
 from fsm_ros.training.study.measure import SceneScores
