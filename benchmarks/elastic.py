@@ -25,8 +25,9 @@ from typing import Any
 import torch
 
 from fsm_ros.memory.checkpoint import CheckpointError, load_checkpoint
-from fsm_ros.memory.model import FastSpatialMemory
-from fsm_ros.memory.rules import rule_as_plain
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.rules.naming import rule_as_plain
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.training.scenes import Split
 from fsm_ros.training.train import main as train
 from study import arms as known
@@ -39,7 +40,7 @@ from study.results import ArmResult, ResultStore, StudyError, agree_with, write_
 from study.streams import Stream, StreamSettings, streams
 
 START = "start"
-NEAREST = Arm("nearest_view", "nearest observed view", None)
+NEAREST = Arm("nearest_view", "nearest observed view", Plastic())
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Study:
                 folder = self._weights(finalist, seed).parent
                 if self._weights(finalist, seed).exists():
                     continue
-                rule = None if finalist.trained.rule is None else rule_as_plain(finalist.trained.rule)
+                rule = rule_as_plain(finalist.trained.rule)
                 arguments = ["--config", self._options.config, "--from", self._options.start, "--out", str(folder)]
                 arguments += ["--steps", str(self._steps), "--threads", str(self._options.threads)]
                 arguments += ["--device", self._options.device]
@@ -229,7 +230,7 @@ class Study:
             self._traced[settings.split] = list(streams(settings, self._device))
         return self._traced[settings.split]
 
-    def _model(self, weights: str) -> FastSpatialMemory:
+    def _model(self, weights: str) -> FsmModel:
         return load_checkpoint(weights).build().to(self._device)
 
     def _weights(self, finalist: Finalist, seed: int) -> Path:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fsm_ros.memory.atlas import AtlasSettings
-from fsm_ros.memory.consolidation import Consolidation
-from fsm_ros.memory.model import FastSpatialMemory, Geometry, Rendering
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.rules.consolidation import Consolidation
+from fsm_ros.memory.views import Geometry, Rendering
 from fsm_ros.recall.net import RecallNet
 from fsm_ros.recall.planes import SHORTEST_BASELINE_M, Photographs, Wanted, landings, step_of_depth
 from fsm_ros.replay.evaluation.baselines import warped
@@ -35,7 +36,7 @@ RULE = Consolidation()
 class Weights:
     """What answers: the memory's weights and those of recall, and at most so many photographs for a view."""
 
-    memory: FastSpatialMemory
+    memory: FsmModel
     recall: RecallNet
     photographs: int = 4
 

@@ -22,8 +22,9 @@ from scipy.spatial.transform import Rotation
 
 from fsm_ros.memory.atlas import AtlasSettings
 from fsm_ros.memory.checkpoint import load_checkpoint
-from fsm_ros.memory.consolidation import Consolidation
-from fsm_ros.memory.model import FastSpatialMemory, Views
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.rules.consolidation import Consolidation
+from fsm_ros.memory.views import Views
 from fsm_ros.recall.checkpoint import load_recall
 from fsm_ros.recall.net import RecallNet
 from fsm_ros.training.episodes import Clip, EpisodePlan, Picks
@@ -108,7 +109,7 @@ def main() -> int:
 
 @torch.no_grad()
 def _scores(
-    memory: FastSpatialMemory,
+    memory: FsmModel,
     recall: RecallNet | None,
     clips: list[Clip],
     settings: EvaluationSettings,

@@ -33,10 +33,11 @@ import torch
 from fsm_ros.memory.atlas import Atlas, AtlasSettings, observe
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.checkpoint import load_checkpoint
-from fsm_ros.memory.consolidation import Consolidation
-from fsm_ros.memory.elastic import ElasticRule
-from fsm_ros.memory.model import FastSpatialMemory, Views
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.rules.consolidation import Consolidation
+from fsm_ros.memory.rules.elastic import ElasticRule
 from fsm_ros.memory.state import MemoryState
+from fsm_ros.memory.views import Views
 
 ORDERS = ("streaming", "batch")
 MIB = 2**20
@@ -84,9 +85,7 @@ def _measure(order: str, chunks: int, options: argparse.Namespace) -> dict[str, 
     }
 
 
-def _stream(
-    model: FastSpatialMemory, chunks: int, options: argparse.Namespace
-) -> tuple[Atlas, list[float], list[float]]:
+def _stream(model: FsmModel, chunks: int, options: argparse.Namespace) -> tuple[Atlas, list[float], list[float]]:
     """Observe chunk by chunk, in turn with a short stream that starts anew every few chunks.
 
     Other processes disturb both alike, so their ratio says what the length of the stream costs.
@@ -107,9 +106,7 @@ def _stream(
     return atlas, seconds, reference
 
 
-def _batch(
-    model: FastSpatialMemory, chunks: int, options: argparse.Namespace
-) -> tuple[MemoryState, list[float], list[float]]:
+def _batch(model: FsmModel, chunks: int, options: argparse.Namespace) -> tuple[MemoryState, list[float], list[float]]:
     """Observe all chunks at once, in turn with a short batch."""
     tokens = options.views * (options.size // model.config.patch_size) ** 2
     everything = _views(model, options.views * chunks, options.size)
@@ -134,7 +131,7 @@ def _timed(device: torch.device, job: Callable[..., _Memory], *arguments: object
     return state, time.perf_counter() - started
 
 
-def _views(model: FastSpatialMemory, views: int, size: int, turn: float = 0.0) -> Views:
+def _views(model: FsmModel, views: int, size: int, turn: float = 0.0) -> Views:
     """Noise, seen from about one place by a camera that has made so many turns."""
     device = model.device
     intrinsics = torch.tensor([size, size, size / 2, size / 2], device=device).float().expand(1, views, 4)

@@ -15,8 +15,11 @@ from torch import Tensor
 
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.checkpoint import load_checkpoint
-from fsm_ros.memory.consolidation import Consolidation
-from fsm_ros.memory.model import FastSpatialMemory, ModelConfig, Precision, Views
+from fsm_ros.memory.configuration import ModelConfig
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.precision import Precision
+from fsm_ros.memory.rules.consolidation import Consolidation
+from fsm_ros.memory.views import Views
 from fsm_ros.recall.evidence import Prior
 from fsm_ros.recall.net import RecallConfig, RecallNet
 from fsm_ros.recall.planes import Photographs, Wanted
@@ -96,7 +99,7 @@ def times(device: torch.device) -> dict[str, float]:
     for name, (config, size) in sizes.items():
         for precision in Precision:
             with torch.device(device):
-                model = FastSpatialMemory(config, precision=precision).eval().requires_grad_(False)
+                model = FsmModel(config, precision=precision).eval().requires_grad_(False)
             views = _views(device, size)
             with torch.no_grad():
                 state = model.observe(model.initial_state(1), views, Consolidation())
@@ -124,7 +127,7 @@ def _views(device: torch.device, size: int) -> Views:
 
 
 @torch.no_grad()
-def _rendered(model: FastSpatialMemory, device: torch.device) -> Tensor:
+def _rendered(model: FsmModel, device: torch.device) -> Tensor:
     views = _views(device, 64)
     state = model.initial_state(1)
     for _ in range(2):

@@ -16,7 +16,8 @@ from tiny_memory import assert_untouched, snapshot, tiny_model
 
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.checkpoint import load_checkpoint
-from fsm_ros.memory.model import FastSpatialMemory, Views
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.views import Views
 from fsm_ros.replay.demo.bag import DemoRobot, find_demo_world
 from fsm_ros.spatial.results import Failure, FailureKind, ObserveReport, Rendered
 from fsm_ros.spatial.scene import Scene
@@ -77,7 +78,7 @@ def a_turned_chunk(index: int, yaw_rad: float, *, time_s: float | None = None) -
     return Chunk(tuple(replace(frame, world_from_camera=looking(yaw_rad)) for frame in frames))
 
 
-def small_memory(model: FastSpatialMemory | None = None, **changes: Any) -> SpatialMemory:  # noqa: ANN401
+def small_memory(model: FsmModel | None = None, **changes: Any) -> SpatialMemory:  # noqa: ANN401
     """An empty memory of small views; ``changes`` are of its settings."""
     return SpatialMemory(tiny_model() if model is None else model, replace(SMALL, **changes))
 
@@ -153,7 +154,7 @@ def report_values(report: ObserveReport) -> dict[str, Any]:
 
 
 @cache
-def shipped_model() -> FastSpatialMemory:
+def shipped_model() -> FsmModel:
     """The shipped weights."""
     return load_checkpoint("shipped").build()
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from fsm_ros.configuration.files import parse_assignment, read_parameter_file
 from fsm_ros.configuration.table import PARAMETERS
 from fsm_ros.configuration.values import Values
-from fsm_ros.memory.consolidation import Consolidation
+from fsm_ros.memory.rules.consolidation import Consolidation
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.spatial.settings import MemorySettings
 from fsm_ros.stream.keyframes import KeyframePolicy
 
@@ -27,7 +28,7 @@ def test_the_defaults_are_those_of_the_parts() -> None:
 
 def test_changes_replace_defaults_and_nothing_else() -> None:
     values = Values.of({"memory.rule": "plastic", "memory.extent": 3})
-    assert values.rule() is None
+    assert values.rule() == Plastic()
     assert values["memory.extent"] == 3.0
     assert isinstance(values["memory.extent"], float)
     changed = {spec.name for spec in PARAMETERS if values[spec.name] != spec.default}

@@ -14,7 +14,7 @@ import torch
 from evaluation_bags import QUICK, changed, drive
 from test_sources_folders import frame_of, write
 
-from fsm_ros.memory.model import FastSpatialMemory
+from fsm_ros.memory.model import FsmModel
 from fsm_ros.replay.demo.bag import START_NS
 from fsm_ros.replay.evaluation import footprint as footprints
 from fsm_ros.replay.evaluation import run as running
@@ -375,7 +375,7 @@ def test_it_is_told_when_it_started(bag: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(running, "begin_footprint", lambda device: order.append("stream"))
     provenance = footprints.provenance
 
-    def noted(command: str, checkpoint: str, model: FastSpatialMemory) -> Provenance:
+    def noted(command: str, checkpoint: str, model: FsmModel) -> Provenance:
         order.append("provenance")
         return provenance(command, checkpoint, model)
 

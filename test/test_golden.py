@@ -20,24 +20,20 @@ from torch import Tensor
 
 from fsm_ros.memory.camera import Cameras, pixel_rays, pluecker_map
 from fsm_ros.memory.checkpoint import load_checkpoint
-from fsm_ros.memory.elastic import (
-    AnchorPolicy,
-    AnchorSharing,
-    ElasticRule,
-    Importance,
-    LayerMemory,
-    elastic_write,
-)
 from fsm_ros.memory.fast_weights import (
     FastWeights,
     WriteTokens,
-    ascent_direction,
     column_norms,
     newton_schulz,
     read,
 )
-from fsm_ros.memory.model import FastSpatialMemory, MuonPrecision, Views
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.precision import MuonPrecision
+from fsm_ros.memory.rules.base import LayerMemory
+from fsm_ros.memory.rules.elastic import AnchorPolicy, AnchorSharing, ElasticRule, Importance
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.memory.state import MemoryState
+from fsm_ros.memory.views import Views
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -138,11 +134,15 @@ def _kernel(case: dict[str, Any], dtype: torch.dtype) -> tuple[Tensor, LayerMemo
             anchor_decay=params["anchor_beta"],
         )
         if elastic
-        else None
+        else Plastic()
     )
     memory = LayerMemory(weights, anchor, importance)
     norms = column_norms(weights)
     all_tokens = WriteTokens(given["k"], given["v"], (given["lr0"], given["lr1"], given["lr2"]))
+
+    def muon(gradient: FastWeights) -> FastWeights:
+        return gradient.map(lambda g: newton_schulz(g, params["muon_update_steps"], dtype))
+
     outputs: list[Tensor] = []
     for start, end, update, apply in case["ttt_ua_order"]:
         size = params["chunk_size"] or end - start
@@ -158,9 +158,7 @@ def _kernel(case: dict[str, Any], dtype: torch.dtype) -> tuple[Tensor, LayerMemo
                     all_tokens.values[:, :, piece],
                     tuple(eta[:, :, piece] for eta in all_tokens.step_sizes),  # type: ignore[arg-type]
                 )
-                gradient = ascent_direction(memory.weights, tokens)
-                step = gradient.map(lambda g: newton_schulz(g, params["muon_update_steps"], dtype))
-                memory, _ = elastic_write(memory, step, norms, rule)
+                memory, _ = rule.write(memory, tokens, norms, muon)
             if apply and not before:
                 outputs.append(read(memory.weights, queries))
     return torch.cat(outputs, dim=2)[0], memory
@@ -269,7 +267,7 @@ class _Scene:
         state["loss_mgr.lpips_loss_module.net.weight"] = torch.zeros(2)
         torch.save({"model": state, "ewc_buffers": buffers, "now_iters": 3, "format_version": 2}, path)
         self.checkpoint = load_checkpoint(str(path))
-        self.model: FastSpatialMemory = self.checkpoint.build(muon_precision=muon)
+        self.model: FsmModel = self.checkpoint.build(muon_precision=muon)
 
     def cameras(self, which: str) -> Cameras:
         height, width = self.inputs[f"in.{which}.image"].shape[-2:]
@@ -286,10 +284,10 @@ class _Scene:
         return self.model.render(state, self.cameras("target"), self.times("target"))
 
 
-def _rule(case: dict[str, Any]) -> ElasticRule | None:
+def _rule(case: dict[str, Any]) -> ElasticRule | Plastic:
     given = case["ewc"]
     if given is None:
-        return None
+        return Plastic()
     return ElasticRule(
         importance=Importance(given["mode"]),
         anchor=(AnchorPolicy.GLOBAL, AnchorPolicy.STREAMING, AnchorPolicy.STREAMING_EMA)[given["anchor_mode"]],

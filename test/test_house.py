@@ -1,12 +1,18 @@
 """The house rules that tools can check: lint, format, types, and who may import whom."""
 
 import importlib.util
+import pkgutil
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import fsm_ros
+from fsm_ros.errors import FsmError
+from fsm_ros.memory.checkpoint import CheckpointError
+from fsm_ros.sources.errors import SourceError
 
 
 def check(command: list[str], repo_root: Path) -> None:
@@ -29,6 +35,20 @@ def test_ruff_finds_nothing(arguments: list[str], repo_root: Path) -> None:
 
 def test_mypy_finds_nothing(repo_root: Path) -> None:
     check([sys.executable, "-m", "mypy", "--no-error-summary"], repo_root)
+
+
+def test_every_exception_of_the_library_is_one_that_can_be_caught_as_such() -> None:
+    defined = set()
+    for module in pkgutil.walk_packages(fsm_ros.__path__, "fsm_ros."):
+        try:
+            content = vars(importlib.import_module(module.name))
+        except ModuleNotFoundError as error:
+            assert str(error.name).partition(".")[0] != "fsm_ros", error
+            continue  # what an optional package brings is not there
+        defined |= {e for e in content.values() if isinstance(e, type) and issubclass(e, BaseException)}
+    own = {error for error in defined if error.__module__.startswith("fsm_ros.")}
+    assert {CheckpointError, SourceError} < own
+    assert [error for error in own if not issubclass(error, FsmError)] == []
 
 
 def test_nobody_imports_what_the_design_forbids(repo_root: Path) -> None:

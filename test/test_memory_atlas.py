@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_memory import (
-    EVERY_RULE_OR_NONE,
-    EVERY_WRITE_RULE_OR_NONE,
+    EVERY_PUBLISHED_RULE,
+    EVERY_WRITE_RULE,
     OBLONG,
     ONE_LAYER,
     assert_states_close,
@@ -29,27 +29,30 @@ from torch import Tensor
 
 from fsm_ros.memory.atlas import Atlas, AtlasSettings, Place, addresses_of, observe, render
 from fsm_ros.memory.camera import Cameras
-from fsm_ros.memory.consolidation import ChunkShare, Consolidation
-from fsm_ros.memory.elastic import AnchorPolicy, ElasticRule, WriteRule
-from fsm_ros.memory.model import FastSpatialMemory, NonFiniteUpdateError, Views
-from fsm_ros.memory.steps import StepRule
+from fsm_ros.memory.model import FsmModel, NonFiniteUpdateError
+from fsm_ros.memory.rules.base import WriteRule
+from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation
+from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule
+from fsm_ros.memory.rules.plastic import Plastic
+from fsm_ros.memory.rules.steps import StepRule
+from fsm_ros.memory.views import Views
 
 few = settings(max_examples=8, deadline=None)
 seeds = st.integers(0, 2**31 - 1)
-A_RULE_OF_EVERY_KIND: list[WriteRule | None] = [
-    None,
+A_RULE_OF_EVERY_KIND: list[WriteRule] = [
+    Plastic(),
     ElasticRule(),
     Consolidation(),
     Consolidation(ChunkShare.BY_TOKENS, 0.9),
     StepRule(0.7, momentum=0.5),
 ]
-THAT_CANNOT_MERGE: list[WriteRule | None] = [*EVERY_RULE_OR_NONE, StepRule(), StepRule(momentum=0.5)]
+THAT_CANNOT_MERGE: list[WriteRule] = [*EVERY_PUBLISHED_RULE, StepRule(), StepRule(momentum=0.5)]
 THREE_PLACES = AtlasSettings(places=3, apart=0.1)
 NAN, INF = float("nan"), float("inf")
 
 
 @pytest.fixture
-def model() -> FastSpatialMemory:
+def model() -> FsmModel:
     return tiny_model()
 
 
@@ -67,9 +70,9 @@ def _chunk(seed: int, *positions: float, yaw: float = 0.0, views: int = 2) -> Vi
 
 
 def _explored(
-    model: FastSpatialMemory,
+    model: FsmModel,
     positions: list[float],
-    rule: WriteRule | None,
+    rule: WriteRule,
     bank: AtlasSettings = THREE_PLACES,
     atlas: Atlas | None = None,
 ) -> Atlas:
@@ -87,8 +90,8 @@ def _positions(atlas: Atlas) -> list[float]:
 # --- one place is the plain memory -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", EVERY_WRITE_RULE_OR_NONE, ids=rule_name)
-def test_one_place_is_the_plain_memory_bit_for_bit(model: FastSpatialMemory, rule: WriteRule | None) -> None:
+@pytest.mark.parametrize("rule", EVERY_WRITE_RULE, ids=rule_name)
+def test_one_place_is_the_plain_memory_bit_for_bit(model: FsmModel, rule: WriteRule) -> None:
     chunks, wanted = random_chunks(1, 4), random_views(2, 3)
     atlas = Atlas(model.initial_state())
     for chunk in chunks:
@@ -102,7 +105,7 @@ def test_one_place_is_the_plain_memory_bit_for_bit(model: FastSpatialMemory, rul
     assert torch.equal(render(model, atlas, wanted.cameras, wanted.times), image)
 
 
-def test_before_the_first_chunk_there_is_a_blank_memory_and_no_place(model: FastSpatialMemory) -> None:
+def test_before_the_first_chunk_there_is_a_blank_memory_and_no_place(model: FsmModel) -> None:
     blank, wanted = model.initial_state(), random_views(3, 2)
     atlas = Atlas(blank)
     assert atlas.places == ()
@@ -117,9 +120,7 @@ def test_before_the_first_chunk_there_is_a_blank_memory_and_no_place(model: Fast
 
 
 @pytest.mark.parametrize("rule", A_RULE_OF_EVERY_KIND, ids=rule_name)
-def test_a_chunk_from_elsewhere_opens_a_place_and_leaves_the_others_alone(
-    model: FastSpatialMemory, rule: WriteRule | None
-) -> None:
+def test_a_chunk_from_elsewhere_opens_a_place_and_leaves_the_others_alone(model: FsmModel, rule: WriteRule) -> None:
     before = _explored(model, [0.0, 0.5], rule)
     kept = [snapshot(place.state) for place in before.places]
     chunk = _chunk(7, 1.0)
@@ -137,7 +138,7 @@ def test_a_chunk_from_elsewhere_opens_a_place_and_leaves_the_others_alone(
 
 
 @pytest.mark.parametrize("rule", A_RULE_OF_EVERY_KIND, ids=rule_name)
-def test_a_chunk_from_near_goes_to_its_place(model: FastSpatialMemory, rule: WriteRule | None) -> None:
+def test_a_chunk_from_near_goes_to_its_place(model: FsmModel, rule: WriteRule) -> None:
     before = _explored(model, [0.0, 0.5, 1.0], rule)
     chunk = _chunk(7, 0.56, 0.62, views=2)
     after = observe(model, before, chunk, rule, THREE_PLACES)
@@ -151,32 +152,32 @@ def test_a_chunk_from_near_goes_to_its_place(model: FastSpatialMemory, rule: Wri
     assert (after.state.chunks_observed, after.state.views_observed) == (2, 4)
 
 
-def test_a_chunk_is_near_up_to_and_including_the_distance_between_places(model: FastSpatialMemory) -> None:
+def test_a_chunk_is_near_up_to_and_including_the_distance_between_places(model: FsmModel) -> None:
     for position, places in ((0.25, 1), (0.2500001, 2)):
-        assert len(_explored(model, [0.0, position], None, AtlasSettings(3, apart=0.25)).places) == places
+        assert len(_explored(model, [0.0, position], Plastic(), AtlasSettings(3, apart=0.25)).places) == places
     # With no distance at all only the very same place is near.
-    assert len(_explored(model, [0.5, 0.5], None, AtlasSettings(3, apart=0.0)).places) == 1
-    assert len(_explored(model, [0.5, 0.5000001], None, AtlasSettings(3, apart=0.0)).places) == 2
+    assert len(_explored(model, [0.5, 0.5], Plastic(), AtlasSettings(3, apart=0.0)).places) == 1
+    assert len(_explored(model, [0.5, 0.5000001], Plastic(), AtlasSettings(3, apart=0.0)).places) == 2
 
 
-def test_looking_elsewhere_is_being_elsewhere(model: FastSpatialMemory) -> None:
+def test_looking_elsewhere_is_being_elsewhere(model: FsmModel) -> None:
     atlas = Atlas(model.initial_state())
     # Optical axes that are ``2 sin(yaw / 2)`` apart.
     for yaw, places in ((0.0, 1), (0.09, 1), (0.5, 2), (math.pi, 3)):
-        atlas = observe(model, atlas, _chunk(1, 0.3, yaw=yaw), None, THREE_PLACES)
+        atlas = observe(model, atlas, _chunk(1, 0.3, yaw=yaw), Plastic(), THREE_PLACES)
         assert len(atlas.places) == places
 
 
-def test_rolling_about_the_optical_axis_is_not_being_elsewhere(model: FastSpatialMemory) -> None:
+def test_rolling_about_the_optical_axis_is_not_being_elsewhere(model: FsmModel) -> None:
     upright = _chunk(1, 0.3)
     poses = upright.cameras.memory_from_camera.clone()
     poses[..., :2, :2] *= -1
     rolled = replace(upright, cameras=replace(upright.cameras, memory_from_camera=poses))
-    atlas = observe(model, Atlas(model.initial_state()), upright, None, THREE_PLACES)
-    assert len(observe(model, atlas, rolled, None, THREE_PLACES).places) == 1
+    atlas = observe(model, Atlas(model.initial_state()), upright, Plastic(), THREE_PLACES)
+    assert len(observe(model, atlas, rolled, Plastic(), THREE_PLACES).places) == 1
 
 
-def test_an_address_is_position_and_optical_axis(model: FastSpatialMemory) -> None:
+def test_an_address_is_position_and_optical_axis(model: FsmModel) -> None:
     views = _chunk(1, 0.25, -0.5, yaw=math.pi / 2)
     found = addresses_of(views.cameras)
     expected = torch.tensor([[0.25, 0, 0, 1, 0, 0], [-0.5, 0, 0, 1, 0, 0]], dtype=torch.float64)
@@ -186,8 +187,8 @@ def test_an_address_is_position_and_optical_axis(model: FastSpatialMemory) -> No
     assert not addresses_of(replace(views.cameras, memory_from_camera=poses)).requires_grad
 
 
-def test_going_back_goes_on_with_the_place_that_is_there(model: FastSpatialMemory) -> None:
-    there_and_back = _explored(model, [0.0, 1.0, 0.0, 1.0, 0.0], None)
+def test_going_back_goes_on_with_the_place_that_is_there(model: FsmModel) -> None:
+    there_and_back = _explored(model, [0.0, 1.0, 0.0, 1.0, 0.0], Plastic())
     assert [place.state.chunks_observed for place in there_and_back.places] == [3, 2]
     alone = stream(model, model.initial_state(), [_chunk(seed, 0.0) for seed in (0, 2, 4)])
     assert there_and_back.places[0].state.equals(alone)
@@ -217,7 +218,7 @@ def test_under_consolidation_the_two_nearest_places_are_merged_for_a_new_one(sha
         assert_untouched(place.state, tensors)
 
 
-def test_in_a_model_of_several_layers_merging_adds_up_the_evidence_of_each(model: FastSpatialMemory) -> None:
+def test_in_a_model_of_several_layers_merging_adds_up_the_evidence_of_each(model: FsmModel) -> None:
     before = _explored(model, [0.0, 1.0, 1.3], Consolidation())
     merged = observe(model, before, _chunk(7, 3.0), Consolidation(), THREE_PLACES).places[1]
     _, one, other = before.places
@@ -240,7 +241,7 @@ def test_a_chunk_that_is_nearer_than_the_two_nearest_are_to_each_other_goes_to_i
 
 
 @pytest.mark.parametrize("rule", THAT_CANNOT_MERGE, ids=rule_name)
-def test_under_other_rules_the_nearest_place_is_written(rule: WriteRule | None) -> None:
+def test_under_other_rules_the_nearest_place_is_written(rule: WriteRule) -> None:
     model = tiny_model(config=ONE_LAYER)
     before = _explored(model, [0.0, 1.0, 1.3], rule)
     chunk = _chunk(7, 3.3)
@@ -251,8 +252,8 @@ def test_under_other_rules_the_nearest_place_is_written(rule: WriteRule | None) 
     assert after.state.equals(model.observe(before.places[2].state, chunk, rule))
 
 
-@pytest.mark.parametrize("other", [None, ElasticRule(), StepRule()], ids=rule_name)
-def test_places_that_cannot_be_added_up_are_not_merged(other: WriteRule | None) -> None:
+@pytest.mark.parametrize("other", [Plastic(), ElasticRule(), StepRule()], ids=rule_name)
+def test_places_that_cannot_be_added_up_are_not_merged(other: WriteRule) -> None:
     """Written by another rule, or anchored elsewhere: the nearest place is written instead."""
     model, rule = tiny_model(config=ONE_LAYER), Consolidation()
     written = _explored(model, [0.0, 1.0, 1.3], other)
@@ -278,7 +279,7 @@ def test_places_that_cannot_be_added_up_are_not_merged(other: WriteRule | None) 
     ),
 )
 def test_there_are_never_more_places_than_there_may_be_and_nothing_is_lost(
-    seed: int, places: int, apart: float, rule: WriteRule | None, walk: list[tuple[float, float, int]]
+    seed: int, places: int, apart: float, rule: WriteRule, walk: list[tuple[float, float, int]]
 ) -> None:
     model, bank = tiny_model(config=ONE_LAYER), AtlasSettings(places, apart)
     views = _random_small_views(seed)
@@ -315,7 +316,7 @@ def _random_small_views(seed: int) -> Views:
     where=st.lists(st.sampled_from([-0.4, 0.0, 0.2, 0.9, 1.1, 2.0, 5.0]), min_size=1, max_size=6),
 )
 def test_every_view_is_rendered_from_the_place_nearest_to_its_camera(
-    seed: int, rule: WriteRule | None, where: list[float]
+    seed: int, rule: WriteRule, where: list[float]
 ) -> None:
     model = tiny_model()
     atlas = _explored(model, [2.0, 0.0, 1.0], rule)
@@ -332,7 +333,7 @@ def test_every_view_is_rendered_from_the_place_nearest_to_its_camera(
             assert (found[:, i : i + 1] - _rendered_by(model, atlas.places[other], views, i)).abs().max() > 1e-3
 
 
-def _rendered_by(model: FastSpatialMemory, place: Place, views: Views, i: int) -> Tensor:
+def _rendered_by(model: FsmModel, place: Place, views: Views, i: int) -> Tensor:
     return model.render(place.state, views.cameras[i : i + 1], views.times[:, i : i + 1])
 
 
@@ -352,7 +353,7 @@ def test_the_order_of_rendered_views_does_not_matter(seed: int, order: list[int]
 
 
 @pytest.mark.parametrize("rule", A_RULE_OF_EVERY_KIND, ids=rule_name)
-def test_rendering_changes_nothing(model: FastSpatialMemory, rule: WriteRule | None) -> None:
+def test_rendering_changes_nothing(model: FsmModel, rule: WriteRule) -> None:
     atlas = _explored(model, [0.0, 1.0, 0.0], rule)
     kept = [(place, snapshot(place.state), place.address.clone()) for place in atlas.places]
     views = _chunk(8, 0.1, 0.9)
@@ -380,7 +381,7 @@ def test_gradients_go_through_the_places_that_are_rendered() -> None:
 # --- as a value --------------------------------------------------------------------------------------------
 
 
-def test_the_size_is_that_of_all_places_what_they_share_once(model: FastSpatialMemory) -> None:
+def test_the_size_is_that_of_all_places_what_they_share_once(model: FsmModel) -> None:
     one = _explored(model, [0.0], Consolidation())
     three = _explored(model, [0.0, 1.0, 2.0], Consolidation())
     # Weights and evidence of each; the anchor and the importance are those all began with.
@@ -390,7 +391,7 @@ def test_the_size_is_that_of_all_places_what_they_share_once(model: FastSpatialM
     assert apart.size_bytes == sum(place.state.size_bytes for place in apart.places)
 
 
-def test_a_reanchored_atlas_is_anchored_where_its_places_stand(model: FastSpatialMemory) -> None:
+def test_a_reanchored_atlas_is_anchored_where_its_places_stand(model: FsmModel) -> None:
     atlas = _explored(model, [0.0, 1.0, 0.0], Consolidation())
     anchored = atlas.reanchored()
     assert anchored.newest == atlas.newest == 0
@@ -403,7 +404,7 @@ def test_a_reanchored_atlas_is_anchored_where_its_places_stand(model: FastSpatia
     assert Atlas(atlas.blank).reanchored().places == ()
 
 
-def test_distances_are_over_position_and_direction(model: FastSpatialMemory) -> None:
+def test_distances_are_over_position_and_direction(model: FsmModel) -> None:
     blank = model.initial_state()
     addresses = torch.tensor(
         [[0, 0, 0, 0, 0, 1], [3, 0, 0, 0, 0, 1], [3, 0.5, 0, 0, 0, 1], [0, 0, 0, 0, 0, -1]], dtype=torch.float64
@@ -444,7 +445,7 @@ def _pose_with(value: float) -> Callable[[Views], Views]:
 )
 @pytest.mark.parametrize("positions", [[], [0.0], [0.0, 1.0, 1.3]], ids=["empty", "one", "full"])
 def test_a_chunk_that_would_poison_the_memory_leaves_the_old_one_whole(
-    model: FastSpatialMemory, positions: list[float], broken: Callable[[Views], Views], rule: WriteRule | None
+    model: FsmModel, positions: list[float], broken: Callable[[Views], Views], rule: WriteRule
 ) -> None:
     before = _explored(model, positions, rule)
     places = before.places
@@ -460,48 +461,48 @@ def test_a_chunk_that_would_poison_the_memory_leaves_the_old_one_whole(
         assert observe(model, before, good, rule, THREE_PLACES).state.is_finite()
 
 
-def test_several_scenes(model: FastSpatialMemory) -> None:
+def test_several_scenes(model: FsmModel) -> None:
     with pytest.raises(ValueError, match="an atlas is of one scene, got a memory of 2"):
         Atlas(model.initial_state(2))
     scenes = random_views(1, 2, batch=2)
     with pytest.raises(ValueError, match="an atlas is of one scene, the cameras are of 2"):
         addresses_of(scenes.cameras)
     for positions in ([], [0.0], [0.0, 1.0]):
-        atlas = _explored(model, positions, None)
+        atlas = _explored(model, positions, Plastic())
         with pytest.raises(ValueError, match="an atlas is of one scene, the cameras are of 2"):
-            observe(model, atlas, scenes, None, THREE_PLACES)
+            observe(model, atlas, scenes, Plastic(), THREE_PLACES)
         with pytest.raises(ValueError, match="of 2"):
             render(model, atlas, scenes.cameras, scenes.times)
 
 
 @pytest.mark.parametrize("positions", [[], [0.0], [0.0, 1.0]], ids=["empty", "one", "two"])
-def test_times_that_do_not_belong_to_their_cameras(model: FastSpatialMemory, positions: list[float]) -> None:
-    atlas, views = _explored(model, positions, None), _chunk(1, 0.0, 1.0)
+def test_times_that_do_not_belong_to_their_cameras(model: FsmModel, positions: list[float]) -> None:
+    atlas, views = _explored(model, positions, Plastic()), _chunk(1, 0.0, 1.0)
     for times in (views.times[:, :1], views.times[0], views.times.repeat(2, 1)):
         with pytest.raises(ValueError, match=r"times must be \(1, 2\) like their cameras"):
             render(model, atlas, views.cameras, times)
 
 
 @pytest.mark.parametrize("positions", [[0.0], [0.0, 1.0]], ids=["one", "two"])
-def test_a_memory_of_another_model(model: FastSpatialMemory, positions: list[float]) -> None:
-    atlas, views = _explored(tiny_model(config=ONE_LAYER), positions, None), _chunk(1, 0.0)
+def test_a_memory_of_another_model(model: FsmModel, positions: list[float]) -> None:
+    atlas, views = _explored(tiny_model(config=ONE_LAYER), positions, Plastic()), _chunk(1, 0.0)
     with pytest.raises(ValueError, match="the memory is of another model"):
-        observe(model, atlas, views, None, THREE_PLACES)
+        observe(model, atlas, views, Plastic(), THREE_PLACES)
     with pytest.raises(ValueError, match="the memory is of another model"):
         render(model, atlas, views.cameras, views.times)
 
 
-def test_views_that_are_not_of_whole_patches(model: FastSpatialMemory) -> None:
-    atlas, views = _explored(model, [0.0, 1.0], None), _seen_from(random_views(1, 2, (8, 10)), 0.0)
+def test_views_that_are_not_of_whole_patches(model: FsmModel) -> None:
+    atlas, views = _explored(model, [0.0, 1.0], Plastic()), _seen_from(random_views(1, 2, (8, 10)), 0.0)
     with pytest.raises(ValueError, match="10x8 pixels"):
-        observe(model, atlas, views, None, THREE_PLACES)
+        observe(model, atlas, views, Plastic(), THREE_PLACES)
     with pytest.raises(ValueError, match="10x8 pixels"):
         render(model, atlas, views.cameras, views.times)
 
 
 @pytest.mark.parametrize("newest", [-1, 1, 2])
-def test_a_newest_place_that_is_not_there(model: FastSpatialMemory, newest: int) -> None:
-    place = _explored(model, [0.0], None).places[0]
+def test_a_newest_place_that_is_not_there(model: FsmModel, newest: int) -> None:
+    place = _explored(model, [0.0], Plastic()).places[0]
     for places in ((), (place,)):
         with pytest.raises(ValueError, match=rf"there is no place {newest} among {len(places)}"):
             Atlas(model.initial_state(), places, newest)
@@ -514,7 +515,7 @@ def test_no_place(places: float) -> None:
         AtlasSettings(places=places)  # type: ignore[arg-type]
 
 
-def test_a_blank_memory_has_seen_nothing(model: FastSpatialMemory) -> None:
+def test_a_blank_memory_has_seen_nothing(model: FsmModel) -> None:
     with pytest.raises(ValueError, match="places begin blank"):
         Atlas(observed_state(model, 1))
 

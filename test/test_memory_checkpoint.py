@@ -26,18 +26,20 @@ from tiny_memory import (
 )
 
 from fsm_ros.memory.checkpoint import load_checkpoint, strip_wrappers
-from fsm_ros.memory.elastic import AnchorSharing, ElasticRule
-from fsm_ros.memory.model import FastSpatialMemory, ModelConfig, MuonPrecision
+from fsm_ros.memory.configuration import ModelConfig
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.precision import MuonPrecision
+from fsm_ros.memory.rules.elastic import AnchorSharing, ElasticRule
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
-def model() -> FastSpatialMemory:
+def model() -> FsmModel:
     return tiny_model()
 
 
-def _same_weights(one: FastSpatialMemory, other: FastSpatialMemory) -> bool:
+def _same_weights(one: FsmModel, other: FsmModel) -> bool:
     theirs = other.state_dict()
     mine = one.state_dict()
     return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
@@ -76,7 +78,7 @@ def test_the_shipped_weights_are_what_their_file_says() -> None:
 # --- files ---------------------------------------------------------------------------------------------
 
 
-def test_a_safetensors_file_keeps_its_architecture_in_its_metadata(model: FastSpatialMemory, tmp_path: Path) -> None:
+def test_a_safetensors_file_keeps_its_architecture_in_its_metadata(model: FsmModel, tmp_path: Path) -> None:
     config = replace(CONFIG, base_lr=0.02, muon_update_steps=3)
     stated, plain = tmp_path / "stated.safetensors", tmp_path / "plain.safetensors"
     save_file(model.state_dict(), stated, {"config": json.dumps(asdict(config))})
@@ -105,7 +107,7 @@ def test_the_architecture_is_read_off_the_shapes(tmp_path: Path, change: dict[st
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_a_checkpoint_of_the_release_loads_by_name(model: FastSpatialMemory, tmp_path: Path, legacy: bool) -> None:
+def test_a_checkpoint_of_the_release_loads_by_name(model: FsmModel, tmp_path: Path, legacy: bool) -> None:
     path = release_file(model, tmp_path / "model_0003.pt")
     if legacy:
         torch.save(torch.load(path, weights_only=True), path, _use_new_zipfile_serialization=False)
@@ -117,7 +119,7 @@ def test_a_checkpoint_of_the_release_loads_by_name(model: FastSpatialMemory, tmp
     assert observed_state(built).equals(observed_state(model))
 
 
-def test_a_home_folder_is_found(model: FastSpatialMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_folder_is_found(model: FsmModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     release_file(model, tmp_path / "release.pt")
     assert load_checkpoint("~/release.pt").config == CONFIG
@@ -138,7 +140,7 @@ def test_wrappers_are_stripped_from_names(raw: str, name: str) -> None:
     assert strip_wrappers(raw) == name
 
 
-def test_weights_in_half_precision_become_float32(model: FastSpatialMemory, tmp_path: Path) -> None:
+def test_weights_in_half_precision_become_float32(model: FsmModel, tmp_path: Path) -> None:
     half = {name: tensor.bfloat16() for name, tensor in model.state_dict().items()}
     save_file(half, tmp_path / "half.safetensors")
     built = load_checkpoint(str(tmp_path / "half.safetensors")).build()
@@ -147,7 +149,7 @@ def test_weights_in_half_precision_become_float32(model: FastSpatialMemory, tmp_
         assert torch.equal(tensor, half[name].float())
 
 
-def test_two_models_of_one_checkpoint_share_nothing(model: FastSpatialMemory, tmp_path: Path) -> None:
+def test_two_models_of_one_checkpoint_share_nothing(model: FsmModel, tmp_path: Path) -> None:
     save_file(model.state_dict(), tmp_path / "weights.safetensors")
     for path in (tmp_path / "weights.safetensors", release_file(model, tmp_path / "release.pt")):
         checkpoint = load_checkpoint(str(path))
@@ -162,7 +164,7 @@ def test_two_models_of_one_checkpoint_share_nothing(model: FastSpatialMemory, tm
 # --- elastic buffers ---------------------------------------------------------------------------------------
 
 
-def test_elastic_buffers_become_the_prior(model: FastSpatialMemory, tmp_path: Path) -> None:
+def test_elastic_buffers_become_the_prior(model: FsmModel, tmp_path: Path) -> None:
     buffers = elastic_buffers(model, CONFIG.num_layers)
     checkpoint = load_checkpoint(str(release_file(model, tmp_path / "release.pt", ewc_buffers=buffers)))
     assert checkpoint.elastic_prior is not None
@@ -180,7 +182,7 @@ def test_elastic_buffers_become_the_prior(model: FastSpatialMemory, tmp_path: Pa
     assert (with_prior.layers[1].weights.w0 - without.layers[1].weights.w0).abs().max() > 1e-3
 
 
-def test_the_first_buffers_stand_for_all_where_there_are_no_others(model: FastSpatialMemory, tmp_path: Path) -> None:
+def test_the_first_buffers_stand_for_all_where_there_are_no_others(model: FsmModel, tmp_path: Path) -> None:
     buffers = elastic_buffers(model, 1)
     checkpoint = load_checkpoint(str(release_file(model, tmp_path / "release.pt", ewc_buffers=buffers)))
     assert checkpoint.elastic_prior is not None
@@ -189,7 +191,7 @@ def test_the_first_buffers_stand_for_all_where_there_are_no_others(model: FastSp
         assert torch.equal(layer.anchor.w1[0], stored["w1_star"])
 
 
-def test_no_elastic_buffers_are_no_prior(model: FastSpatialMemory, tmp_path: Path) -> None:
+def test_no_elastic_buffers_are_no_prior(model: FsmModel, tmp_path: Path) -> None:
     nothing: tuple[object, ...] = (None, {})
     for none in nothing:
         path = release_file(model, tmp_path / "release.pt", ewc_buffers=none)

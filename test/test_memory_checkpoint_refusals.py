@@ -18,15 +18,15 @@ from tiny_memory import CONFIG, elastic_buffers, release_file, tiny_model
 from torch import Tensor
 
 from fsm_ros.memory.checkpoint import CheckpointError, load_checkpoint
-from fsm_ros.memory.model import FastSpatialMemory
+from fsm_ros.memory.model import FsmModel
 
 
 @pytest.fixture(scope="module")
-def model() -> FastSpatialMemory:
+def model() -> FsmModel:
     return tiny_model()
 
 
-def test_names_and_shapes_that_do_not_fit_are_listed(model: FastSpatialMemory, tmp_path: Path) -> None:
+def test_names_and_shapes_that_do_not_fit_are_listed(model: FsmModel, tmp_path: Path) -> None:
     weights = dict(model.state_dict())
     del weights["blocks.1.module_list.2.f.c_proj.weight"]
     del weights["image_token_decoder.0.weight"]
@@ -44,14 +44,14 @@ def test_names_and_shapes_that_do_not_fit_are_listed(model: FastSpatialMemory, t
         assert problem in str(refusal.value)
 
 
-def test_a_long_list_of_problems_is_cut(model: FastSpatialMemory, tmp_path: Path) -> None:
+def test_a_long_list_of_problems_is_cut(model: FsmModel, tmp_path: Path) -> None:
     save_file(model.state_dict(), tmp_path / "weights.safetensors")
     deeper = replace(CONFIG, num_layers=5)
     with pytest.raises(CheckpointError, match="and 39 more"):
         load_checkpoint(str(tmp_path / "weights.safetensors"), deeper).build()
 
 
-def test_weights_that_are_not_finite(model: FastSpatialMemory, tmp_path: Path) -> None:
+def test_weights_that_are_not_finite(model: FsmModel, tmp_path: Path) -> None:
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     weights["input_layernorm.weight"][3] = float("nan")
     save_file(weights, tmp_path / "weights.safetensors")
@@ -63,7 +63,7 @@ def test_weights_that_are_not_finite(model: FastSpatialMemory, tmp_path: Path) -
     "config",
     ["", "[]", "{", '{"dim": "32"}', '{"dim": 0}', '{"depth": 3}', '{"dim": 32.0}', '{"dim": null}'],
 )
-def test_a_stated_architecture_that_is_none(model: FastSpatialMemory, tmp_path: Path, config: str) -> None:
+def test_a_stated_architecture_that_is_none(model: FsmModel, tmp_path: Path, config: str) -> None:
     save_file(model.state_dict(), tmp_path / "weights.safetensors", {"config": config})
     with pytest.raises(CheckpointError, match="does not look like a 4D-LVSM"):
         load_checkpoint(str(tmp_path / "weights.safetensors"))
@@ -114,7 +114,7 @@ class Payload:
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_code_in_a_checkpoint_is_refused_and_not_run(model: FastSpatialMemory, tmp_path: Path, legacy: bool) -> None:
+def test_code_in_a_checkpoint_is_refused_and_not_run(model: FsmModel, tmp_path: Path, legacy: bool) -> None:
     marker, path = tmp_path / "was_run", tmp_path / "release.pt"
     content = {"model": model.state_dict(), "optimizer": Payload(marker)}
     torch.save(content, path, _use_new_zipfile_serialization=not legacy)
@@ -136,7 +136,7 @@ def test_a_plain_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.999])
-def test_a_truncated_checkpoint(model: FastSpatialMemory, tmp_path: Path, suffix: str, share: float) -> None:
+def test_a_truncated_checkpoint(model: FsmModel, tmp_path: Path, suffix: str, share: float) -> None:
     path = tmp_path / f"weights{suffix}"
     if suffix == ".pt":
         release_file(model, path)
@@ -197,7 +197,7 @@ def _not_finite(entry: dict[str, Tensor]) -> None:
     ],
 )
 def test_elastic_buffers_that_do_not_fit(
-    model: FastSpatialMemory, tmp_path: Path, change: Callable[[dict[str, Tensor]], None], message: str
+    model: FsmModel, tmp_path: Path, change: Callable[[dict[str, Tensor]], None], message: str
 ) -> None:
     buffers = elastic_buffers(model, 2)
     change(list(buffers.values())[1])
@@ -207,7 +207,7 @@ def test_elastic_buffers_that_do_not_fit(
 
 
 @pytest.mark.parametrize("buffers", [[1], {"elsewhere": {}}, {3: {}}, {"blocks.0.module_list.1.f": torch.ones(3)}])
-def test_elastic_buffers_that_are_something_else(model: FastSpatialMemory, tmp_path: Path, buffers: object) -> None:
+def test_elastic_buffers_that_are_something_else(model: FsmModel, tmp_path: Path, buffers: object) -> None:
     path = release_file(model, tmp_path / "release.pt", ewc_buffers=buffers)
     with pytest.raises(CheckpointError, match="ewc_buffers"):
         load_checkpoint(str(path))

@@ -35,12 +35,15 @@ from tiny_memory import (
     tiny_model,
 )
 
-from fsm_ros.memory.consolidation import ChunkShare, Consolidation
-from fsm_ros.memory.elastic import AnchorPolicy, ElasticRule, LayerMemory, WriteRule, write_chunk
 from fsm_ros.memory.fast_weights import FastWeights, WriteTokens
-from fsm_ros.memory.model import FastSpatialMemory, MuonPrecision, Precision
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.precision import MuonPrecision, Precision
+from fsm_ros.memory.rules.base import LayerMemory, WriteRule
+from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation
+from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule
+from fsm_ros.memory.rules.plastic import Plastic
+from fsm_ros.memory.rules.steps import StepRule
 from fsm_ros.memory.state import MemoryState
-from fsm_ros.memory.steps import StepRule
 
 few = settings(max_examples=8, deadline=None)
 seeds = st.integers(0, 2**31 - 1)
@@ -50,12 +53,12 @@ BY_TOKENS = Consolidation(ChunkShare.BY_TOKENS)
 
 
 @pytest.fixture
-def model() -> FastSpatialMemory:
+def model() -> FsmModel:
     return tiny_model()
 
 
 @pytest.fixture
-def shallow() -> FastSpatialMemory:
+def shallow() -> FsmModel:
     """A model of one layer: nothing is read before it is written."""
     return tiny_model(config=ONE_LAYER)
 
@@ -203,9 +206,9 @@ def test_in_one_layer_the_order_of_equal_chunks_does_not_matter(seed: int, order
     assert_states_close(found, expected, atol=5e-3)
 
 
-def test_the_order_of_chunks_matters_to_every_other_rule(shallow: FastSpatialMemory) -> None:
+def test_the_order_of_chunks_matters_to_every_other_rule(shallow: FsmModel) -> None:
     chunks = random_chunks(4, 4)
-    others: list[WriteRule | None] = [None, ElasticRule(), StepRule(decline=1.0), Consolidation(retention=0.7)]
+    others: list[WriteRule] = [Plastic(), ElasticRule(), StepRule(decline=1.0), Consolidation(retention=0.7)]
     for rule in others:
         there = stream(shallow, shallow.initial_state(), chunks, rule)
         back = stream(shallow, shallow.initial_state(), chunks[::-1], rule)
@@ -226,9 +229,7 @@ def test_without_retention_only_the_newest_chunk_is_remembered(seed: int, share:
 
 
 @every_share
-def test_the_longer_ago_the_less_a_chunk_counts_where_evidence_fades(
-    shallow: FastSpatialMemory, share: ChunkShare
-) -> None:
+def test_the_longer_ago_the_less_a_chunk_counts_where_evidence_fades(shallow: FsmModel, share: ChunkShare) -> None:
     chunks = random_chunks(5, 3)
     alone = [_evidence(shallow.observe(shallow.initial_state(), chunk, Consolidation(share))) for chunk in chunks]
     faded = _evidence(stream(shallow, shallow.initial_state(), chunks, Consolidation(share, 0.5)))
@@ -243,7 +244,7 @@ def _evidence(state: MemoryState, layer: int = 0) -> FastWeights:
 
 
 @every_consolidation
-def test_the_anchor_stays_what_the_memory_began_with(model: FastSpatialMemory, rule: Consolidation) -> None:
+def test_the_anchor_stays_what_the_memory_began_with(model: FsmModel, rule: Consolidation) -> None:
     initial = model.initial_state()
     for before, after in zip(initial.layers, stream(model, initial, random_chunks(6, 4), rule).layers, strict=True):
         for old, new in zip(before.weights, after.anchor, strict=True):
@@ -253,13 +254,11 @@ def test_the_anchor_stays_what_the_memory_began_with(model: FastSpatialMemory, r
 
 @pytest.mark.parametrize(
     "other",
-    [None, ElasticRule(anchor=AnchorPolicy.GLOBAL), ElasticRule(), StepRule(size=0.5)],
+    [Plastic(), ElasticRule(anchor=AnchorPolicy.GLOBAL), ElasticRule(), StepRule(size=0.5)],
     ids=rule_name,
 )
 @every_share
-def test_weights_of_another_rule_become_the_anchor(
-    model: FastSpatialMemory, other: WriteRule | None, share: ChunkShare
-) -> None:
+def test_weights_of_another_rule_become_the_anchor(model: FsmModel, other: WriteRule, share: ChunkShare) -> None:
     """What they hold stays: evidence is asked of them, and written on top of them."""
     rule = Consolidation(share)
     past = observed_state(model, 3, other)
@@ -278,8 +277,8 @@ def test_weights_of_another_rule_become_the_anchor(
     assert largest_difference(state, forgotten) > 0.1
 
 
-@pytest.mark.parametrize("other", [None, ElasticRule(), StepRule()], ids=rule_name)
-def test_another_rule_keeps_no_evidence(model: FastSpatialMemory, other: WriteRule | None) -> None:
+@pytest.mark.parametrize("other", [Plastic(), ElasticRule(), StepRule()], ids=rule_name)
+def test_another_rule_keeps_no_evidence(model: FsmModel, other: WriteRule) -> None:
     state = model.observe(observed_state(model, 2, Consolidation()), random_views(8, 2), other)
     assert all(layer.evidence is None for layer in state.layers)
 
@@ -287,7 +286,7 @@ def test_another_rule_keeps_no_evidence(model: FastSpatialMemory, other: WriteRu
 # --- adding up two memories --------------------------------------------------------------------------------
 
 
-def _merged(model: FastSpatialMemory, rule: Consolidation, one: MemoryState, other: MemoryState) -> LayerMemory | None:
+def _merged(model: FsmModel, rule: Consolidation, one: MemoryState, other: MemoryState) -> LayerMemory | None:
     layer = model.memory_layers[0]
     return rule.merge(one.layers[0], other.layers[0], layer.norms(), layer.muon(torch.float32))
 
@@ -307,7 +306,7 @@ def test_in_one_layer_merging_is_having_been_written_both(seed: int, share: Chun
     assert largest_difference(both, other) > 0.01
 
 
-def test_merging_leaves_both_as_they_were_and_does_not_mind_which_is_first(shallow: FastSpatialMemory) -> None:
+def test_merging_leaves_both_as_they_were_and_does_not_mind_which_is_first(shallow: FsmModel) -> None:
     initial, rule = shallow.initial_state(), Consolidation()
     one, other = (shallow.observe(initial, chunk, rule) for chunk in random_chunks(9, 2))
     copies = one.map(torch.clone), other.map(torch.clone)
@@ -319,7 +318,7 @@ def test_merging_leaves_both_as_they_were_and_does_not_mind_which_is_first(shall
     assert replace(one, layers=(there,)).equals(replace(one, layers=(back,)))
 
 
-def test_memories_that_did_not_begin_alike_or_have_no_evidence_cannot_be_added_up(shallow: FastSpatialMemory) -> None:
+def test_memories_that_did_not_begin_alike_or_have_no_evidence_cannot_be_added_up(shallow: FsmModel) -> None:
     initial, rule = shallow.initial_state(), Consolidation()
     first, second = random_chunks(10, 2)
     one, other = shallow.observe(initial, first, rule), shallow.observe(initial, second, rule)
@@ -351,8 +350,8 @@ def test_evidence_is_summed_in_float32_whatever_the_model_computes_in(share: Chu
 
 def test_without_a_rule_a_chunk_is_written_plainly() -> None:
     case = layer_case(11, 2)
-    memory, _ = write_chunk(case.memory, case.chunks[0], case.norms, muon, None)
-    first, _ = write_chunk(case.memory, case.chunks[0], case.norms, muon, BY_TOKENS)
+    memory, _ = Plastic().write(case.memory, case.chunks[0], case.norms, muon)
+    first, _ = BY_TOKENS.write(case.memory, case.chunks[0], case.norms, muon)
     for found, expected in zip(first.weights, memory.weights, strict=True):
         assert torch.equal(found, expected)
     assert memory.evidence is None

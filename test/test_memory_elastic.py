@@ -21,18 +21,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_memory import EVERY_RULE, Array, array_of, rule_name
+from tiny_memory import EVERY_RULE, Array, array_of, rule_name, written
 
-from fsm_ros.memory.elastic import (
-    AnchorPolicy,
-    ElasticRule,
-    Importance,
-    ImportanceScale,
-    ImportanceTiming,
-    LayerMemory,
-    elastic_write,
-)
 from fsm_ros.memory.fast_weights import FastWeights
+from fsm_ros.memory.rules.base import LayerMemory
+from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule, Importance, ImportanceScale, ImportanceTiming
+from fsm_ros.memory.rules.plastic import Plastic
 
 EVERY_VARIATION = [
     ElasticRule(importance, anchor, timing=timing, scale=scale)
@@ -52,10 +46,10 @@ class Reference:
     anchor: Array
     importance: Array
 
-    def write(self, update: Array, norms: Array, rule: ElasticRule | None) -> None:
+    def write(self, update: Array, norms: Array, rule: ElasticRule | Plastic) -> None:
         """The equations above."""
         moved = self.weight + update
-        if rule is not None:
+        if isinstance(rule, ElasticRule):
             way = moved - self.anchor
             sample = {
                 Importance.MAS: np.abs(update),
@@ -76,7 +70,7 @@ class Reference:
             moved = moved - share * way
         length = np.sqrt((moved**2).sum(axis=-2, keepdims=True))
         self.weight = moved / (length + 1e-5) * norms
-        if rule is not None:
+        if isinstance(rule, ElasticRule):
             self.anchor = {
                 AnchorPolicy.GLOBAL: self.anchor,
                 AnchorPolicy.STREAMING: self.weight,
@@ -100,14 +94,14 @@ def _case(seed: int, writes: int) -> tuple[LayerMemory, FastWeights, list[FastWe
 
 
 def _assert_follows(
-    memory: LayerMemory, norms: FastWeights, updates: list[FastWeights], rule: ElasticRule | None
+    memory: LayerMemory, norms: FastWeights, updates: list[FastWeights], rule: ElasticRule | Plastic
 ) -> None:
     references = [
         Reference(array_of(w), array_of(a), array_of(f))
         for w, a, f in zip(memory.weights, memory.anchor, memory.importance, strict=True)
     ]
     for update in updates:
-        memory, _ = elastic_write(memory, update, norms, rule)
+        memory = written(memory, update, norms, rule)
         for reference, u, n in zip(references, update, norms, strict=True):
             reference.write(array_of(u), array_of(n), rule)
         found = zip(memory.weights, memory.anchor, memory.importance, strict=True)
@@ -117,9 +111,9 @@ def _assert_follows(
             np.testing.assert_allclose(importance.numpy(), expected.importance, atol=2e-5, rtol=2e-5)
 
 
-@pytest.mark.parametrize("rule", [*EVERY_VARIATION, None], ids=rule_name)
-def test_three_writes_follow_the_equations(rule: ElasticRule | None) -> None:
-    if rule is not None:
+@pytest.mark.parametrize("rule", [*EVERY_VARIATION, Plastic()], ids=rule_name)
+def test_three_writes_follow_the_equations(rule: ElasticRule | Plastic) -> None:
+    if isinstance(rule, ElasticRule):
         rule = replace(rule, strength=0.3, importance_decay=0.7, anchor_decay=0.6)
     _assert_follows(*_case(0, 3), rule)
 
@@ -154,10 +148,10 @@ def test_no_two_rules_write_the_same(rule: ElasticRule) -> None:
 
 
 def _after(
-    memory: LayerMemory, norms: FastWeights, updates: list[FastWeights], rule: ElasticRule | None
+    memory: LayerMemory, norms: FastWeights, updates: list[FastWeights], rule: ElasticRule | Plastic
 ) -> LayerMemory:
     for update in updates:
-        memory, _ = elastic_write(memory, update, norms, rule)
+        memory = written(memory, update, norms, rule)
     return memory
 
 
@@ -183,7 +177,7 @@ def test_the_ends_of_the_decays(importance: Importance) -> None:
 @every_variation
 def test_without_strength_every_variation_is_plastic(rule: ElasticRule) -> None:
     memory, norms, updates = _case(7, 3)
-    plastic = _after(memory, norms, updates, None)
+    plastic = _after(memory, norms, updates, Plastic())
     assert _equal(_after(memory, norms, updates, replace(rule, strength=0.0)).weights, plastic.weights)
     assert not _equal(_after(memory, norms, updates, rule).weights, plastic.weights)
 
@@ -215,12 +209,13 @@ def test_importance_from_before_the_chunk_says_nothing_about_the_chunk(importanc
     memory, norms, updates = _case(10, 2)
     unimportant = replace(memory, importance=memory.importance.map(torch.zeros_like))
     rule = ElasticRule(importance, timing=ImportanceTiming.BEFORE)
-    free = _after(unimportant, norms, updates[:1], None)
+    free = _after(unimportant, norms, updates[:1], Plastic())
     first = _after(unimportant, norms, updates[:1], rule)
     assert _equal(first.weights, free.weights)
     assert _equal(first.importance, _after(unimportant, norms, updates[:1], ElasticRule(importance)).importance)
     assert all((found > 0).any() for found in first.importance)
-    assert not _equal(_after(first, norms, updates[1:], rule).weights, _after(first, norms, updates[1:], None).weights)
+    plastic = _after(first, norms, updates[1:], Plastic())
+    assert not _equal(_after(first, norms, updates[1:], rule).weights, plastic.weights)
 
 
 @pytest.mark.parametrize("timing", ImportanceTiming)
@@ -251,7 +246,7 @@ def test_where_nothing_is_important_per_head_nothing_is_pulled() -> None:
     memory, norms, updates = _case(12, 1)
     unimportant = replace(memory, importance=memory.importance.map(torch.zeros_like))
     rule = ElasticRule(timing=ImportanceTiming.BEFORE, scale=ImportanceScale.PER_HEAD)
-    assert _equal(_after(unimportant, norms, updates, rule).weights, _after(memory, norms, updates, None).weights)
+    assert _equal(_after(unimportant, norms, updates, rule).weights, _after(memory, norms, updates, Plastic()).weights)
 
 
 def test_the_pull_goes_towards_the_anchor_where_it_matters() -> None:
@@ -261,7 +256,7 @@ def test_the_pull_goes_towards_the_anchor_where_it_matters() -> None:
     rule = ElasticRule(anchor=AnchorPolicy.GLOBAL, strength=1.0, importance_decay=1.0)
     moved = memory.weights.map(torch.add, updates[0])
     pulled = _after(replace(memory, importance=important), norms, updates, rule).weights.w0
-    free = _after(memory, norms, updates, None).weights.w0
+    free = _after(memory, norms, updates, Plastic()).weights.w0
     column = torch.zeros_like(free, dtype=torch.bool)
     column[0, 1, :, 3] = True
     assert torch.equal(pulled[~column], free[~column])
@@ -290,8 +285,8 @@ def test_the_memory_before_is_not_changed() -> None:
     memory, norms, updates = _case(5, 1)
     parts = [*memory.weights, *memory.anchor, *memory.importance, *norms, *updates[0]]
     before = [tensor.clone() for tensor in parts]
-    for rule in (*EVERY_VARIATION, None):
-        elastic_write(memory, updates[0], norms, rule)
+    for rule in (*EVERY_VARIATION, Plastic()):
+        written(memory, updates[0], norms, rule)
     assert all(torch.equal(now, then) for now, then in zip(parts, before, strict=True))
 
 
@@ -300,7 +295,7 @@ def test_importance_ewc_squares_in_the_precision_of_the_update() -> None:
     memory, norms, updates = _case(6, 1)
     rounded = updates[0].map(lambda u: u.bfloat16())
     rule = ElasticRule(Importance.EWC, importance_decay=0.0)
-    after, _ = elastic_write(memory, rounded, norms, rule)
+    after = written(memory, rounded, norms, rule)
     for found, update in zip(after.importance, rounded, strict=True):
         assert torch.equal(found, (update * update).float())
         assert not torch.equal(found, update.float() ** 2)

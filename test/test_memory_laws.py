@@ -13,7 +13,6 @@ from tiny_memory import (
     CONFIG,
     EVERY_RULE,
     EVERY_WRITE_RULE,
-    EVERY_WRITE_RULE_OR_NONE,
     OBLONG,
     ONE_LAYER,
     SQUARE,
@@ -35,21 +34,23 @@ from tiny_memory import (
 )
 
 from fsm_ros.memory.camera import Cameras
-from fsm_ros.memory.elastic import AnchorSharing, ElasticRule, WriteRule
 from fsm_ros.memory.fast_weights import WriteTokens, ascent_direction, column_norms, newton_schulz
-from fsm_ros.memory.model import FastSpatialMemory, Views
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.rules.base import WriteRule
+from fsm_ros.memory.rules.elastic import AnchorSharing, ElasticRule
+from fsm_ros.memory.rules.plastic import Plastic
+from fsm_ros.memory.views import Views
 
 few = settings(max_examples=8, deadline=None)
 seeds = st.integers(0, 2**31 - 1)
-rules = st.sampled_from(EVERY_WRITE_RULE_OR_NONE)
+rules = st.sampled_from(EVERY_WRITE_RULE)
 sizes = st.sampled_from([SQUARE, OBLONG])
 every_rule = pytest.mark.parametrize("rule", EVERY_WRITE_RULE, ids=rule_name)
-every_rule_or_none = pytest.mark.parametrize("rule", EVERY_WRITE_RULE_OR_NONE, ids=rule_name)
 every_elastic_rule = pytest.mark.parametrize("rule", [*EVERY_RULE, *WEIGHED_DIFFERENTLY], ids=rule_name)
 
 
 @pytest.fixture
-def model() -> FastSpatialMemory:
+def model() -> FsmModel:
     return tiny_model()
 
 
@@ -65,7 +66,7 @@ def _chosen(views: Views, order: list[int]) -> Views:
 @few
 @given(seed=seeds, first=st.integers(0, 3), rule=rules, size=sizes)
 def test_a_stream_may_be_cut_anywhere_and_carried_on_elsewhere(
-    seed: int, first: int, rule: WriteRule | None, size: tuple[int, int]
+    seed: int, first: int, rule: WriteRule, size: tuple[int, int]
 ) -> None:
     chunks = random_chunks(seed, 3, size)
     here, elsewhere = tiny_model(), tiny_model()
@@ -78,7 +79,7 @@ def test_a_stream_may_be_cut_anywhere_and_carried_on_elsewhere(
 
 @few
 @given(seed=seeds, rule=rules)
-def test_old_states_stay_as_they_were_and_can_be_used_again(seed: int, rule: WriteRule | None) -> None:
+def test_old_states_stay_as_they_were_and_can_be_used_again(seed: int, rule: WriteRule) -> None:
     model = tiny_model()
     old, views = observed_state(model, 2, rule, seed), random_views(seed + 1, 2)
     before = snapshot(old)
@@ -93,7 +94,7 @@ def test_old_states_stay_as_they_were_and_can_be_used_again(seed: int, rule: Wri
     assert model.observe(old, views, rule).equals(first)
 
 
-def test_a_state_does_not_follow_the_parameters(model: FastSpatialMemory) -> None:
+def test_a_state_does_not_follow_the_parameters(model: FsmModel) -> None:
     state = model.initial_state()
     before = snapshot(state)
     with torch.no_grad():
@@ -105,7 +106,7 @@ def test_a_state_does_not_follow_the_parameters(model: FastSpatialMemory) -> Non
 @few
 @given(seed=seeds, rule=rules, size=sizes)
 def test_one_chunk_is_the_same_in_streaming_and_in_batch_order(
-    seed: int, rule: WriteRule | None, size: tuple[int, int]
+    seed: int, rule: WriteRule, size: tuple[int, int]
 ) -> None:
     model, views = tiny_model(), random_views(seed, 3, size)
     state = observed_state(model, 1, rule, seed + 1)
@@ -113,7 +114,7 @@ def test_one_chunk_is_the_same_in_streaming_and_in_batch_order(
     assert in_batch.equals(model.observe(state, views, rule))
 
 
-def test_several_chunks_are_not_the_same_in_streaming_and_in_batch_order(model: FastSpatialMemory) -> None:
+def test_several_chunks_are_not_the_same_in_streaming_and_in_batch_order(model: FsmModel) -> None:
     chunks, views = random_chunks(3, 2), random_views(3, 4)
     streamed = stream(model, model.initial_state(), chunks)
     in_batch = model.observe_batch(model.initial_state(), views, tokens_of(chunks[0]))
@@ -125,7 +126,7 @@ def test_several_chunks_are_not_the_same_in_streaming_and_in_batch_order(model: 
 
 @few
 @given(seed=seeds, order=st.permutations(range(4)), rule=rules)
-def test_the_order_of_views_inside_a_chunk_does_not_matter(seed: int, order: list[int], rule: WriteRule | None) -> None:
+def test_the_order_of_views_inside_a_chunk_does_not_matter(seed: int, order: list[int], rule: WriteRule) -> None:
     model, views = tiny_model(), random_views(seed, 4)
     state = observed_state(model, 1, rule, seed + 1)
     expected = model.observe(state, views, rule)
@@ -138,9 +139,7 @@ def test_the_order_of_views_inside_a_chunk_does_not_matter(seed: int, order: lis
 
 @few
 @given(seed=seeds, rule=rules, size=sizes)
-def test_rendering_twice_gives_the_same_and_leaves_the_state(
-    seed: int, rule: WriteRule | None, size: tuple[int, int]
-) -> None:
+def test_rendering_twice_gives_the_same_and_leaves_the_state(seed: int, rule: WriteRule, size: tuple[int, int]) -> None:
     model, views = tiny_model(), random_views(seed, 3, size)
     state = observed_state(model, 2, rule, seed)
     before = snapshot(state)
@@ -157,13 +156,13 @@ def test_rendering_twice_gives_the_same_and_leaves_the_state(
 @given(seed=seeds, size=sizes)
 def test_views_rendered_one_by_one_equal_views_rendered_together(seed: int, size: tuple[int, int]) -> None:
     model, views = tiny_model(), random_views(seed, 3, size)
-    state = observed_state(model, 2, None, seed)
+    state = observed_state(model, 2, seed=seed)
     together = model.render(state, views.cameras, views.times)
     alone = [model.render(state, views.cameras[i : i + 1], views.times[:, i : i + 1]) for i in range(3)]
     torch.testing.assert_close(torch.cat(alone, dim=1), together, atol=1e-5, rtol=0)
 
 
-def test_what_is_rendered_depends_on_memory_pose_and_time(model: FastSpatialMemory) -> None:
+def test_what_is_rendered_depends_on_memory_pose_and_time(model: FsmModel) -> None:
     views = random_views(4, 1)
     image = model.render(observed_state(model, 2, seed=5), views.cameras, views.times)
     forgotten = model.render(observed_state(model, 2, seed=6), views.cameras, views.times)
@@ -185,8 +184,8 @@ def test_any_resolution_of_whole_patches_is_taken(rows: int, columns: int) -> No
 # --- a memory of a fixed size ------------------------------------------------------------------------------
 
 
-@every_rule_or_none
-def test_size_and_column_norms_stay_however_long_the_stream(rule: WriteRule | None) -> None:
+@every_rule
+def test_size_and_column_norms_stay_however_long_the_stream(rule: WriteRule) -> None:
     model = tiny_model(config=ONE_LAYER)
     views = random_views(22, 50, (4, 8))
     state = model.observe(model.initial_state(), views[:1], rule)
@@ -204,8 +203,8 @@ def test_size_and_column_norms_stay_however_long_the_stream(rule: WriteRule | No
 # --- scenes of a batch -------------------------------------------------------------------------------------
 
 
-@every_rule_or_none
-def test_a_batch_of_scenes_equals_the_scenes_one_by_one(model: FastSpatialMemory, rule: WriteRule | None) -> None:
+@every_rule
+def test_a_batch_of_scenes_equals_the_scenes_one_by_one(model: FsmModel, rule: WriteRule) -> None:
     scenes = 3
     chunks, wanted = random_chunks(8, 3, batch=scenes), random_views(9, 2, batch=scenes)
     together = stream(model, model.initial_state(scenes), chunks, rule)
@@ -226,9 +225,9 @@ def test_a_batch_of_scenes_equals_the_scenes_one_by_one(model: FastSpatialMemory
 
 
 @every_elastic_rule
-def test_strength_zero_is_lact(model: FastSpatialMemory, rule: ElasticRule) -> None:
+def test_strength_zero_is_lact(model: FsmModel, rule: ElasticRule) -> None:
     chunks = random_chunks(10, 3)
-    lact = stream(model, model.initial_state(), chunks, None)
+    lact = stream(model, model.initial_state(), chunks)
     without = stream(model, model.initial_state(), chunks, replace(rule, strength=0.0))
     held = stream(model, model.initial_state(), chunks, replace(rule, strength=5.0))
     for i, layer in enumerate(lact.layers):
@@ -237,10 +236,10 @@ def test_strength_zero_is_lact(model: FastSpatialMemory, rule: ElasticRule) -> N
             assert not torch.equal(getattr(held.layers[i].weights, name), getattr(layer.weights, name))
 
 
-def test_lact_leaves_anchor_and_importance_alone(model: FastSpatialMemory) -> None:
+def test_lact_leaves_anchor_and_importance_alone(model: FsmModel) -> None:
     initial = model.initial_state()
-    streamed = stream(model, initial, random_chunks(10, 2), None)
-    shared = model.observe_batch(initial, random_views(10, 4), 6, None, AnchorSharing.SHARED)
+    streamed = stream(model, initial, random_chunks(10, 2))
+    shared = model.observe_batch(initial, random_views(10, 4), 6, Plastic(), AnchorSharing.SHARED)
     for state in (streamed, shared):
         for before, after in zip(initial.layers, state.layers, strict=True):
             for part in ("anchor", "importance"):
@@ -248,7 +247,7 @@ def test_lact_leaves_anchor_and_importance_alone(model: FastSpatialMemory) -> No
                     assert torch.equal(old, new)
 
 
-def test_step_size_zero_has_no_direction_and_no_update(model: FastSpatialMemory) -> None:
+def test_step_size_zero_has_no_direction_and_no_update(model: FsmModel) -> None:
     weights = observed_state(model).layers[0].weights
     keys, values = torch.randn(1, 4, 6, 8), torch.randn(1, 4, 6, 8)
     nothing = torch.zeros(1, 4, 6, 1)
@@ -259,8 +258,8 @@ def test_step_size_zero_has_no_direction_and_no_update(model: FastSpatialMemory)
             assert not newton_schulz(gradient, 5, dtype).any()
 
 
-@every_rule_or_none
-def test_step_size_zero_changes_nothing(model: FastSpatialMemory, rule: WriteRule | None) -> None:
+@every_rule
+def test_step_size_zero_changes_nothing(model: FsmModel, rule: WriteRule) -> None:
     chunk = random_views(11, 2)
     initial = model.initial_state()
     moved = model.observe(initial, chunk, rule)
@@ -281,7 +280,7 @@ def test_step_size_zero_changes_nothing(model: FastSpatialMemory, rule: WriteRul
 
 
 @pytest.mark.parametrize("rule", BEYOND_THE_PAPER, ids=rule_name)
-def test_gradients_reach_every_parameter_through_several_writes(model: FastSpatialMemory, rule: WriteRule) -> None:
+def test_gradients_reach_every_parameter_through_several_writes(model: FsmModel, rule: WriteRule) -> None:
     model.requires_grad_(True)
     wanted = random_views(24, 2)
     state = stream(model, model.initial_state(), random_chunks(25, 3), rule)

@@ -9,9 +9,11 @@ import torch
 from tiny_memory import blocks_of, observed_state, random_views, stream, tiny_model
 
 from fsm_ros.memory.camera import pluecker_map
-from fsm_ros.memory.elastic import ElasticRule
 from fsm_ros.memory.fast_weights import newton_schulz
-from fsm_ros.memory.model import MuonPrecision, Precision, Views
+from fsm_ros.memory.precision import MuonPrecision, Precision
+from fsm_ros.memory.rules.elastic import ElasticRule
+from fsm_ros.memory.rules.plastic import Plastic
+from fsm_ros.memory.views import Views
 
 
 def _chunk(seed: int, device: str) -> Views:
@@ -74,9 +76,9 @@ def test_the_muon_precision_is_that_of_newton_schulz_only() -> None:
 
 
 @needs_cuda
-@pytest.mark.parametrize("rule", [None, ElasticRule()], ids=["lact", "elastic"])
+@pytest.mark.parametrize("rule", [Plastic(), ElasticRule()], ids=["lact", "elastic"])
 @pytest.mark.parametrize("muon", MuonPrecision)
-def test_bf16_on_cuda_is_finite_and_near_float32(muon: MuonPrecision, rule: ElasticRule | None) -> None:
+def test_bf16_on_cuda_is_finite_and_near_float32(muon: MuonPrecision, rule: ElasticRule | Plastic) -> None:
     exact = tiny_model().to("cuda")
     quick = tiny_model(precision=Precision.BF16, muon_precision=muon).to("cuda")
     chunks = [_chunk(seed, "cuda") for seed in range(3)]

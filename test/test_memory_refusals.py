@@ -21,28 +21,25 @@ from tiny_memory import (
 )
 
 from fsm_ros.memory.camera import Cameras
-from fsm_ros.memory.consolidation import ChunkShare, Consolidation
-from fsm_ros.memory.elastic import (
+from fsm_ros.memory.configuration import ModelConfig
+from fsm_ros.memory.model import FsmModel, NonFiniteUpdateError
+from fsm_ros.memory.precision import MuonPrecision, Precision
+from fsm_ros.memory.rules.base import WriteRule
+from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation
+from fsm_ros.memory.rules.elastic import (
     AnchorPolicy,
     AnchorSharing,
     ElasticRule,
     Importance,
     ImportanceScale,
     ImportanceTiming,
-    WriteRule,
 )
-from fsm_ros.memory.model import (
-    FastSpatialMemory,
-    ModelConfig,
-    MuonPrecision,
-    NonFiniteUpdateError,
-    Precision,
-    Views,
-)
-from fsm_ros.memory.steps import StepRule
+from fsm_ros.memory.rules.plastic import Plastic
+from fsm_ros.memory.rules.steps import StepRule
+from fsm_ros.memory.views import Views
 
-A_RULE_OF_EVERY_KIND: list[WriteRule | None] = [
-    None,
+A_RULE_OF_EVERY_KIND: list[WriteRule] = [
+    Plastic(),
     ElasticRule(),
     # Nothing of this chunk is in the pull, and nothing is pulled towards the anchor: still it is noticed.
     ElasticRule(strength=0.0, timing=ImportanceTiming.BEFORE, scale=ImportanceScale.PER_HEAD),
@@ -53,7 +50,7 @@ A_RULE_OF_EVERY_KIND: list[WriteRule | None] = [
 
 
 @pytest.fixture
-def model() -> FastSpatialMemory:
+def model() -> FsmModel:
     return tiny_model()
 
 
@@ -100,7 +97,7 @@ def _nan_time(views: Views) -> Views:
     "broken", [_nan_pixel, _infinite_pixel, _infinite_pose, _nan_pose, _no_focal_length, _nan_time]
 )
 def test_a_chunk_that_would_poison_the_memory_is_refused(
-    broken: Callable[[Views], Views], muon: MuonPrecision, rule: WriteRule | None
+    broken: Callable[[Views], Views], muon: MuonPrecision, rule: WriteRule
 ) -> None:
     model = tiny_model(muon_precision=muon)
     good = random_views(2, 2)
@@ -117,7 +114,7 @@ def test_a_chunk_that_would_poison_the_memory_is_refused(
 
 
 @pytest.mark.parametrize("rule", A_RULE_OF_EVERY_KIND, ids=rule_name)
-def test_a_broken_scene_does_not_hide_in_a_batch(model: FastSpatialMemory, rule: WriteRule | None) -> None:
+def test_a_broken_scene_does_not_hide_in_a_batch(model: FsmModel, rule: WriteRule) -> None:
     views = random_views(3, 2, batch=2)
     images = views.images.clone()
     images[1, 0, 0, 0, 0] = float("nan")
@@ -157,7 +154,7 @@ def test_cameras_that_do_not_belong_together() -> None:
             Cameras(intrinsics, poses, 8, 8)[nothing]
 
 
-def test_views_that_do_not_belong_together(model: FastSpatialMemory) -> None:
+def test_views_that_do_not_belong_together(model: FsmModel) -> None:
     views = random_views(4, 2)
     with pytest.raises(ValueError, match="images must be"):
         Views(views.images[:, :1], views.cameras, views.times)
@@ -169,14 +166,14 @@ def test_views_that_do_not_belong_together(model: FastSpatialMemory) -> None:
         model.render(model.initial_state(), views.cameras, views.times[:, :1])
 
 
-def test_a_memory_of_other_scenes_or_another_model(model: FastSpatialMemory) -> None:
+def test_a_memory_of_other_scenes_or_another_model(model: FsmModel) -> None:
     views = random_views(5, 2)
     with pytest.raises(ValueError, match="holds 3 scenes, the cameras are of 1"):
         model.observe(model.initial_state(3), views)
     with pytest.raises(ValueError, match="at least one scene"):
         model.initial_state(0)
     for change in ({"num_layers": 3}, {"fast_head_dim": 16}, {"fast_inter_multi": 4}):
-        other = FastSpatialMemory(ModelConfig(**(asdict(CONFIG) | change))).initial_state()
+        other = FsmModel(ModelConfig(**(asdict(CONFIG) | change))).initial_state()
         for act in (
             lambda state: model.observe(state, views),
             lambda state: model.observe_batch(state, views, 4),
@@ -190,7 +187,7 @@ def test_a_memory_of_other_scenes_or_another_model(model: FastSpatialMemory) -> 
         model.initial_state(2, model.initial_state(2).layers)
 
 
-def test_a_chunk_of_no_tokens(model: FastSpatialMemory) -> None:
+def test_a_chunk_of_no_tokens(model: FsmModel) -> None:
     for tokens in (0, -4):
         with pytest.raises(ValueError, match="chunk_tokens must be positive"):
             model.observe_batch(model.initial_state(), random_views(6, 2), tokens)
@@ -199,7 +196,7 @@ def test_a_chunk_of_no_tokens(model: FastSpatialMemory) -> None:
 # --- settings ----------------------------------------------------------------------------------------------
 
 
-def test_unknown_choices_raise(model: FastSpatialMemory) -> None:
+def test_unknown_choices_raise(model: FsmModel) -> None:
     for enum in (
         Importance,
         ImportanceTiming,
@@ -223,9 +220,9 @@ def test_unknown_choices_raise(model: FastSpatialMemory) -> None:
             with pytest.raises(ValueError, match=f"unknown policy {wrong!r}: use a member of {policies.__name__}"):
                 replace(ElasticRule(), **{name: wrong})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="half"):
-        FastSpatialMemory(CONFIG, precision="half")  # type: ignore[arg-type]
+        FsmModel(CONFIG, precision="half")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="half"):
-        FastSpatialMemory(CONFIG, muon_precision="half")  # type: ignore[arg-type]
+        FsmModel(CONFIG, muon_precision="half")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="both"):
         model.observe_batch(
             model.initial_state(),
@@ -275,6 +272,6 @@ def test_no_newton_schulz_iterations_are_an_architecture_too() -> None:
 
 
 @pytest.mark.parametrize("rule", [Consolidation(), StepRule()], ids=rule_name)
-def test_anchors_are_shared_under_the_elastic_rule_only(model: FastSpatialMemory, rule: WriteRule) -> None:
+def test_anchors_are_shared_under_the_elastic_rule_only(model: FsmModel, rule: WriteRule) -> None:
     with pytest.raises(ValueError, match="under the elastic rule only: use per_layer"):
         model.observe_batch(model.initial_state(), random_views(1, 2), 5, rule, AnchorSharing.SHARED)

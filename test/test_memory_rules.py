@@ -10,24 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_memory import EVERY_WRITE_RULE, rule_name
 
-from fsm_ros.memory.consolidation import ChunkShare, Consolidation
-from fsm_ros.memory.elastic import (
-    AnchorPolicy,
-    ElasticRule,
-    Importance,
-    ImportanceScale,
-    ImportanceTiming,
-    LayerMemory,
-    LayerStatistics,
-    Muon,
-    WriteRule,
-)
 from fsm_ros.memory.fast_weights import FastWeights, WriteTokens
-from fsm_ros.memory.rules import RuleKind, keep_alike, kind_of, rule_as_plain, rule_from
-from fsm_ros.memory.steps import StepRule
+from fsm_ros.memory.rules.base import LayerMemory, LayerStatistics, Muon, WriteRule
+from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation
+from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule, Importance, ImportanceScale, ImportanceTiming
+from fsm_ros.memory.rules.naming import NamedRule, RuleKind, keep_alike, kind_of, rule_as_plain, rule_from
+from fsm_ros.memory.rules.plastic import Plastic
+from fsm_ros.memory.rules.steps import StepRule
 
 shares = st.floats(0.0, 1.0)
 any_rule = st.one_of(
+    st.just(Plastic()),
     st.builds(
         ElasticRule,
         st.sampled_from(Importance),
@@ -52,7 +45,7 @@ def test_every_rule_comes_back(rule: WriteRule) -> None:
 
 
 @given(rule=any_rule)
-def test_every_rule_comes_back_from_a_file(rule: ElasticRule | Consolidation | StepRule) -> None:
+def test_every_rule_comes_back_from_a_file(rule: NamedRule) -> None:
     written = json.loads(json.dumps(rule_as_plain(rule)))
     assert all(isinstance(value, (str, float, int)) for value in written.values())
     assert rule_from(written) == rule
@@ -75,6 +68,7 @@ def test_a_rule_says_everything_by_name() -> None:
         "share": "by_tokens",
         "retention": 0.9,
     }
+    assert rule_as_plain(Plastic()) == {"kind": "plastic"}
     assert rule_as_plain(StepRule(0.7, 1.0, 0.5)) == {"kind": "steps", "size": 0.7, "decline": 1.0, "momentum": 0.5}
 
 
@@ -84,6 +78,8 @@ def test_a_rule_says_everything_by_name() -> None:
         ({}, ElasticRule()),
         ({"importance": "mas", "strength": 2}, ElasticRule(Importance.MAS, strength=2.0)),
         ({"kind": "elastic", "importance": "uniform", "timing": "before", "scale": "per_head"}, None),
+        (None, Plastic()),  # as files said it before plain LaCT was a rule
+        ({"kind": "plastic"}, Plastic()),
         ({"kind": "consolidation"}, Consolidation()),
         ({"kind": "consolidation", "share": "by_tokens"}, Consolidation(ChunkShare.BY_TOKENS)),
         ({"kind": "steps", "size": "0.7"}, StepRule(0.7)),
@@ -91,7 +87,7 @@ def test_a_rule_says_everything_by_name() -> None:
     ],
 )
 def test_what_is_not_said_is_as_it_is_by_default(
-    content: Mapping[str, object], expected: ElasticRule | Consolidation | StepRule | None
+    content: Mapping[str, object] | None, expected: NamedRule | None
 ) -> None:
     uniform = ElasticRule(Importance.UNIFORM, timing=ImportanceTiming.BEFORE, scale=ImportanceScale.PER_HEAD)
     assert rule_from(content) == (uniform if expected is None else expected)
@@ -128,9 +124,11 @@ def test_a_rule_without_a_name() -> None:
             use(_Nameless())
 
 
-@pytest.mark.parametrize("kind", ["plastic", "Elastic", "", None, 3, ["elastic"], ElasticRule()])
+@pytest.mark.parametrize("kind", ["Plastic", "Elastic", "", None, 3, ["elastic"], ElasticRule()])
 def test_an_unknown_kind(kind: object) -> None:
-    with pytest.raises(ValueError, match="the kind of a rule must be one of elastic, consolidation, steps, got") as no:
+    with pytest.raises(
+        ValueError, match="kind of a rule must be one of plastic, elastic, consolidation, steps, got"
+    ) as no:
         rule_from({"kind": kind})
     assert repr(kind) in str(no.value)
 
@@ -145,6 +143,7 @@ def test_an_unknown_kind(kind: object) -> None:
         ),
         ({"kind": "consolidation", "strength": 1}, "kind consolidation has no strength: it has share, retention$"),
         ({"kind": "steps", "share": "equal"}, "kind steps has no share: it has size, decline, momentum$"),
+        ({"kind": "plastic", "size": 1}, "kind plastic has no size: it has no entries$"),
         ({"write": 1}, "a rule of kind elastic has no write: it has"),
     ],
 )
@@ -210,9 +209,9 @@ def test_an_entry_that_is_no_name_is_refused() -> None:
 @pytest.mark.parametrize(
     ("one", "other", "alike"),
     [
-        (None, None, True),
-        (None, ElasticRule(), False),
-        (Consolidation(), None, False),
+        (Plastic(), Plastic(), True),
+        (Plastic(), ElasticRule(), False),
+        (Consolidation(), Plastic(), False),
         (Consolidation(), Consolidation(retention=0.5), True),
         (Consolidation(), Consolidation(ChunkShare.BY_TOKENS), False),
         (ElasticRule(), ElasticRule(anchor=AnchorPolicy.GLOBAL, strength=3.0), True),
@@ -222,6 +221,6 @@ def test_an_entry_that_is_no_name_is_refused() -> None:
     ],
 )
 def test_rules_keep_alike_where_their_numbers_differ_and_not_where_their_units_do(
-    one: WriteRule | None, other: WriteRule | None, alike: bool
+    one: WriteRule, other: WriteRule, alike: bool
 ) -> None:
     assert keep_alike(one, other) is keep_alike(other, one) is alike

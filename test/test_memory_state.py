@@ -28,9 +28,12 @@ from tiny_memory import (
 )
 from torch import Tensor
 
-from fsm_ros.memory.consolidation import Consolidation
-from fsm_ros.memory.elastic import INITIAL_IMPORTANCE, AnchorPolicy, ElasticRule, Importance, WriteRule
-from fsm_ros.memory.model import FastSpatialMemory
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.rules.base import INITIAL_IMPORTANCE, WriteRule
+from fsm_ros.memory.rules.consolidation import Consolidation
+from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule, Importance
+from fsm_ros.memory.rules.plastic import Plastic
+from fsm_ros.memory.rules.steps import StepRule
 from fsm_ros.memory.state import (
     MemoryFileError,
     MemoryState,
@@ -40,11 +43,10 @@ from fsm_ros.memory.state import (
     size_bytes,
     state_from_tensors,
 )
-from fsm_ros.memory.steps import StepRule
 
 FINGERPRINT = "0123456789abcdef"
-THAT_KEEP_DIFFERENT_THINGS: list[WriteRule | None] = [
-    None,
+THAT_KEEP_DIFFERENT_THINGS: list[WriteRule] = [
+    Plastic(),
     ElasticRule(),
     ElasticRule(Importance.UNIFORM, AnchorPolicy.STREAMING),
     Consolidation(),
@@ -54,12 +56,12 @@ THAT_KEEP_DIFFERENT_THINGS: list[WriteRule | None] = [
 
 
 @pytest.fixture(scope="module")
-def model() -> FastSpatialMemory:
+def model() -> FsmModel:
     return tiny_model()
 
 
 @pytest.fixture
-def saved(model: FastSpatialMemory, tmp_path: Path) -> Path:
+def saved(model: FsmModel, tmp_path: Path) -> Path:
     """A sound file."""
     path = tmp_path / "kitchen.fsm"
     save_memory(path, SavedMemory(observed_state(model, 2, ElasticRule())), FINGERPRINT)
@@ -73,7 +75,7 @@ def saved(model: FastSpatialMemory, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("scenes", [1, 3])
 @pytest.mark.parametrize("chunks", [0, 3])
 def test_a_loaded_memory_is_the_saved_one_and_goes_on_like_it(
-    model: FastSpatialMemory, tmp_path: Path, chunks: int, scenes: int, rule: WriteRule | None
+    model: FsmModel, tmp_path: Path, chunks: int, scenes: int, rule: WriteRule
 ) -> None:
     seen = random_chunks(1, chunks + 1, batch=scenes)
     state = stream(model, model.initial_state(scenes), seen[:chunks], rule)
@@ -91,26 +93,26 @@ def test_a_loaded_memory_is_the_saved_one_and_goes_on_like_it(
     assert model.observe(loaded, views, rule).equals(model.observe(state, views, rule))
 
 
-@pytest.mark.parametrize("rule", [None, Consolidation(), StepRule(momentum=0.5)], ids=rule_name)
+@pytest.mark.parametrize("rule", [Plastic(), Consolidation(), StepRule(momentum=0.5)], ids=rule_name)
 def test_whether_there_is_evidence_is_up_to_the_file_not_to_the_memory_before_it(
-    model: FastSpatialMemory, tmp_path: Path, rule: WriteRule | None
+    model: FsmModel, tmp_path: Path, rule: WriteRule
 ) -> None:
     state, path = observed_state(model, 2, rule), tmp_path / "kitchen.fsm"
     save_memory(path, SavedMemory(state), FINGERPRINT)
     for like in (model.initial_state(), observed_state(model, 3), observed_state(model, 3, Consolidation())):
         loaded = load_memory(path, like, FINGERPRINT).state
         assert loaded.equals(state)
-        assert all((layer.evidence is None) == (rule is None) for layer in loaded.layers)
+        assert all((layer.evidence is None) == isinstance(rule, Plastic) for layer in loaded.layers)
 
 
-def test_the_fingerprint_is_that_of_the_weights(model: FastSpatialMemory) -> None:
+def test_the_fingerprint_is_that_of_the_weights(model: FsmModel) -> None:
     assert tiny_model().fingerprint() == model.fingerprint()
     assert tiny_model(seed=1).fingerprint() != model.fingerprint()
     other = replace(CONFIG, base_lr=0.02)
     assert tiny_model(config=other).fingerprint() != model.fingerprint()
 
 
-def test_notes_and_attachments_come_back(model: FastSpatialMemory, tmp_path: Path) -> None:
+def test_notes_and_attachments_come_back(model: FsmModel, tmp_path: Path) -> None:
     notes = {
         "frame": {"extent_m": 2.5, "origin": [0.1, -2.0, 1e-300]},
         "name": "Küche 厨房",
@@ -138,13 +140,13 @@ def test_notes_and_attachments_come_back(model: FastSpatialMemory, tmp_path: Pat
         assert torch.equal(found.attachments[name], tensor)
 
 
-def test_a_file_without_notes_has_none(model: FastSpatialMemory, saved: Path) -> None:
+def test_a_file_without_notes_has_none(model: FsmModel, saved: Path) -> None:
     found = load_memory(saved, model.initial_state(), FINGERPRINT)
     assert found.notes == {}
     assert found.attachments == {}
 
 
-def test_a_loaded_memory_does_not_follow_its_file(model: FastSpatialMemory, saved: Path) -> None:
+def test_a_loaded_memory_does_not_follow_its_file(model: FsmModel, saved: Path) -> None:
     loaded = load_memory(saved, model.initial_state(), FINGERPRINT).state
     before = snapshot(loaded)
     with saved.open("r+b") as file:
@@ -190,7 +192,7 @@ def _crash_when_syncing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("crash", [_crash_when_replacing, _crash_when_writing, _crash_when_syncing])
 @pytest.mark.parametrize("there_was_one", [True, False])
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
-    model: FastSpatialMemory,
+    model: FsmModel,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     crash: object,
@@ -212,7 +214,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_missing_folder_is_an_os_error(model: FastSpatialMemory, tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_os_error(model: FsmModel, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         save_memory(tmp_path / "nowhere" / "kitchen.fsm", SavedMemory(model.initial_state()), FINGERPRINT)
 
@@ -222,11 +224,12 @@ import os, random, signal, sys, time
 from dataclasses import replace
 from pathlib import Path
 import torch
-from fsm_ros.memory.model import FastSpatialMemory, ModelConfig
+from fsm_ros.memory.configuration import ModelConfig
+from fsm_ros.memory.model import FsmModel
 from fsm_ros.memory.state import SavedMemory, load_memory, save_memory
 
 torch.manual_seed(0)
-like = FastSpatialMemory(ModelConfig(4, 64, 2, 16, 64)).initial_state()
+like = FsmModel(ModelConfig(4, 64, 2, 16, 64)).initial_state()
 path = Path(sys.argv[1])
 
 def save(count):
@@ -288,19 +291,19 @@ def _refused(path: Path, like: MemoryState, message: str, fingerprint: str = FIN
     assert_untouched(like, before)
 
 
-def test_a_missing_file(model: FastSpatialMemory, tmp_path: Path) -> None:
+def test_a_missing_file(model: FsmModel, tmp_path: Path) -> None:
     _refused(tmp_path / "nowhere.fsm", model.initial_state(), "there is no memory file")
     _refused(tmp_path, model.initial_state(), "cannot be read as a memory")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.0001, 0.01, 0.5, 0.999])
-def test_a_truncated_file(model: FastSpatialMemory, saved: Path, share: float) -> None:
+def test_a_truncated_file(model: FsmModel, saved: Path, share: float) -> None:
     content = saved.read_bytes()
     saved.write_bytes(content[: int(share * len(content))])
     _refused(saved, model.initial_state(), "damaged or cut short")
 
 
-def test_a_file_with_something_after_it(model: FastSpatialMemory, saved: Path) -> None:
+def test_a_file_with_something_after_it(model: FsmModel, saved: Path) -> None:
     saved.write_bytes(saved.read_bytes() + b"\0")
     _refused(saved, model.initial_state(), "damaged or cut short")
 
@@ -308,7 +311,7 @@ def test_a_file_with_something_after_it(model: FastSpatialMemory, saved: Path) -
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), header=st.booleans())
 def test_a_single_flipped_bit_is_noticed_wherever_it_is(
-    model: FastSpatialMemory, saved: Path, where: float, bit: int, header: bool
+    model: FsmModel, saved: Path, where: float, bit: int, header: bool
 ) -> None:
     sound = saved.read_bytes()
     end = 8 + int.from_bytes(sound[:8], "little") if header else len(sound)
@@ -319,9 +322,9 @@ def test_a_single_flipped_bit_is_noticed_wherever_it_is(
     assert load_memory(saved, model.initial_state(), FINGERPRINT).state.chunks_observed == 2
 
 
-def test_a_memory_of_another_model(model: FastSpatialMemory, saved: Path) -> None:
+def test_a_memory_of_another_model(model: FsmModel, saved: Path) -> None:
     _refused(saved, model.initial_state(), f"another model .*{FINGERPRINT}.*fedcba", "fedcba")
-    deeper = FastSpatialMemory(replace(CONFIG, num_layers=3)).initial_state()
+    deeper = FsmModel(replace(CONFIG, num_layers=3)).initial_state()
     _refused(saved, deeper, r"does not fit this model: 9 tensors differ, the first is layers\.2\.anchor\.w0")
     _refused(saved, model.initial_state(2), "does not fit this model: 18 tensors differ")
     save_memory(saved, SavedMemory(observed_state(model, 2, Consolidation())), FINGERPRINT)
@@ -330,7 +333,7 @@ def test_a_memory_of_another_model(model: FastSpatialMemory, saved: Path) -> Non
 
 
 @pytest.mark.parametrize("forgetful", [0, 1])
-def test_evidence_in_some_of_the_layers_only(model: FastSpatialMemory, tmp_path: Path, forgetful: int) -> None:
+def test_evidence_in_some_of_the_layers_only(model: FsmModel, tmp_path: Path, forgetful: int) -> None:
     state, path = observed_state(model, 2, Consolidation()), tmp_path / "kitchen.fsm"
     layers = list(state.layers)
     layers[forgetful] = replace(layers[forgetful], evidence=None)
@@ -340,7 +343,7 @@ def test_evidence_in_some_of_the_layers_only(model: FastSpatialMemory, tmp_path:
     _refused(path, state, message)
 
 
-def test_evidence_of_another_shape(model: FastSpatialMemory, tmp_path: Path) -> None:
+def test_evidence_of_another_shape(model: FsmModel, tmp_path: Path) -> None:
     state, path = observed_state(model, 2, Consolidation()), tmp_path / "kitchen.fsm"
     layer = state.layers[1]
     assert layer.evidence is not None
@@ -349,7 +352,7 @@ def test_evidence_of_another_shape(model: FastSpatialMemory, tmp_path: Path) -> 
     _refused(path, model.initial_state(), r"1 tensors differ, the first is layers\.1\.evidence\.w1")
 
 
-def test_a_foreign_safetensors_file(model: FastSpatialMemory, tmp_path: Path) -> None:
+def test_a_foreign_safetensors_file(model: FsmModel, tmp_path: Path) -> None:
     path = tmp_path / "foreign.safetensors"
     save_file({"weight": torch.ones(3)}, path)
     _refused(path, model.initial_state(), "not a memory file of this version")
@@ -363,7 +366,7 @@ def test_a_foreign_safetensors_file(model: FastSpatialMemory, tmp_path: Path) ->
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("part", ["weights", "anchor", "importance", "evidence"])
-def test_a_memory_that_is_not_finite(model: FastSpatialMemory, tmp_path: Path, part: str, value: float) -> None:
+def test_a_memory_that_is_not_finite(model: FsmModel, tmp_path: Path, part: str, value: float) -> None:
     state = observed_state(model, 2, Consolidation()).map(torch.clone)
     getattr(state.layers[1], part).w1[0, 2, 1, 3] = value
     save_memory(tmp_path / "kitchen.fsm", SavedMemory(state), FINGERPRINT)
@@ -373,7 +376,7 @@ def test_a_memory_that_is_not_finite(model: FastSpatialMemory, tmp_path: Path, p
 # --- the value itself --------------------------------------------------------------------------------------
 
 
-def test_the_size_of_a_state_does_not_grow(model: FastSpatialMemory) -> None:
+def test_the_size_of_a_state_does_not_grow(model: FsmModel) -> None:
     one, many = observed_state(model, 1, ElasticRule()), observed_state(model, 6, ElasticRule())
     assert one.size_bytes == many.size_bytes == 2 * 3 * 3 * 4 * 8 * 16 * 4
 
@@ -382,7 +385,7 @@ PART_BYTES = 2 * 3 * 4 * 8 * 16 * 4
 """Of one value for each fast weight: two layers of three matrices of four heads, float32."""
 
 
-def test_tensors_that_are_shared_count_once(model: FastSpatialMemory) -> None:
+def test_tensors_that_are_shared_count_once(model: FsmModel) -> None:
     initial = model.initial_state()
     assert initial.size_bytes == 2 * PART_BYTES  # a fresh memory is anchored where it starts
     lact = observed_state(model, 2)
@@ -394,7 +397,7 @@ def test_tensors_that_are_shared_count_once(model: FastSpatialMemory) -> None:
     assert observed_state(model, 2, StepRule()).size_bytes == 3 * PART_BYTES
 
 
-def test_states_that_share_tensors_share_their_bytes(model: FastSpatialMemory) -> None:
+def test_states_that_share_tensors_share_their_bytes(model: FsmModel) -> None:
     initial, chunks = model.initial_state(), random_chunks(4, 2)
     one, other = (model.observe(initial, chunk, Consolidation()) for chunk in chunks)
     assert size_bytes() == 0
@@ -404,16 +407,16 @@ def test_states_that_share_tensors_share_their_bytes(model: FastSpatialMemory) -
     assert size_bytes(one, other.map(torch.clone)) == 8 * PART_BYTES
 
 
-def test_there_are_names_for_evidence_where_there_is_any(model: FastSpatialMemory) -> None:
+def test_there_are_names_for_evidence_where_there_is_any(model: FsmModel) -> None:
     parts = {name.split(".")[2] for name in observed_state(model, 2, Consolidation()).tensors()}
     assert parts == {"weights", "anchor", "importance", "evidence"}
     assert len(observed_state(model, 2, Consolidation()).tensors()) == 24
-    for rule in (None, ElasticRule(Importance.UNIFORM), StepRule()):
+    for rule in (Plastic(), ElasticRule(Importance.UNIFORM), StepRule()):
         assert not any("evidence" in name for name in observed_state(model, 2, rule).tensors())
 
 
-@pytest.mark.parametrize("rule", [None, Consolidation()], ids=rule_name)
-def test_a_state_is_its_tensors(model: FastSpatialMemory, rule: WriteRule | None) -> None:
+@pytest.mark.parametrize("rule", [Plastic(), Consolidation()], ids=rule_name)
+def test_a_state_is_its_tensors(model: FsmModel, rule: WriteRule) -> None:
     state, like = observed_state(model, 2, rule), observed_state(model, 3, ElasticRule())
     rebuilt = state_from_tensors(state.tensors(), like)
     assert all(rebuilt.tensors()[name] is tensor for name, tensor in state.tensors().items())
@@ -422,7 +425,7 @@ def test_a_state_is_its_tensors(model: FastSpatialMemory, rule: WriteRule | None
     assert rebuilt.statistics == ()
 
 
-def test_tensors_that_make_no_state(model: FastSpatialMemory) -> None:
+def test_tensors_that_make_no_state(model: FsmModel) -> None:
     like = model.initial_state()
     tensors = observed_state(model, 2, Consolidation()).tensors()
     weight = tensors["layers.0.weights.w0"]
@@ -439,7 +442,7 @@ def test_tensors_that_make_no_state(model: FastSpatialMemory) -> None:
             state_from_tensors(wrong, like)
 
 
-def test_a_reanchored_state_has_no_evidence(model: FastSpatialMemory) -> None:
+def test_a_reanchored_state_has_no_evidence(model: FsmModel) -> None:
     state = observed_state(model, 3, Consolidation())
     before = snapshot(state)
     anchored = state.reanchored()
@@ -451,7 +454,7 @@ def test_a_reanchored_state_has_no_evidence(model: FastSpatialMemory) -> None:
         assert all(bool((f == INITIAL_IMPORTANCE).all()) for f in new.importance)
 
 
-def test_what_is_done_to_a_state_is_done_to_its_evidence(model: FastSpatialMemory) -> None:
+def test_what_is_done_to_a_state_is_done_to_its_evidence(model: FsmModel) -> None:
     state = observed_state(model, 2, Consolidation())
     doubled = state.map(lambda t: 2 * t)
     for old, new in zip(state.layers, doubled.layers, strict=True):
@@ -468,12 +471,12 @@ def test_what_is_done_to_a_state_is_done_to_its_evidence(model: FastSpatialMemor
     assert not broken.is_finite()
 
 
-def test_states_are_compared_by_equals(model: FastSpatialMemory) -> None:
+def test_states_are_compared_by_equals(model: FsmModel) -> None:
     state = observed_state(model, 2)
     assert state.equals(state.map(torch.clone))
     assert not state.equals(model.initial_state())
     assert not state.equals(replace(state, views_observed=5))
-    assert not state.equals(FastSpatialMemory(replace(CONFIG, num_layers=3)).initial_state())
+    assert not state.equals(FsmModel(replace(CONFIG, num_layers=3)).initial_state())
     tensors = list(state.map(torch.clone).tensors())
     assert len(tensors) == 18
     nudged = state.map(torch.clone)

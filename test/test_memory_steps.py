@@ -34,10 +34,11 @@ from tiny_memory import (
     tiny_model,
 )
 
-from fsm_ros.memory.elastic import LayerMemory
 from fsm_ros.memory.fast_weights import FastWeights, WriteTokens
-from fsm_ros.memory.model import FastSpatialMemory, MuonPrecision, Precision
-from fsm_ros.memory.steps import StepRule
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.precision import MuonPrecision, Precision
+from fsm_ros.memory.rules.base import LayerMemory
+from fsm_ros.memory.rules.steps import StepRule
 
 few = settings(max_examples=8, deadline=None)
 seeds = st.integers(0, 2**31 - 1)
@@ -45,7 +46,7 @@ every_step_rule = pytest.mark.parametrize("rule", EVERY_STEP_RULE, ids=rule_name
 
 
 @pytest.fixture
-def model() -> FastSpatialMemory:
+def model() -> FsmModel:
     return tiny_model()
 
 
@@ -146,7 +147,7 @@ def test_whole_steps_are_lact(seed: int, chunks: int) -> None:
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
-def test_the_first_step_knows_neither_decline_nor_momentum(model: FastSpatialMemory, momentum: float) -> None:
+def test_the_first_step_knows_neither_decline_nor_momentum(model: FsmModel, momentum: float) -> None:
     chunk = random_views(2, 2)
     plain = model.observe(model.initial_state(), chunk, StepRule(0.5))
     first = model.observe(model.initial_state(), chunk, StepRule(0.5, decline=2.0, momentum=momentum))
@@ -194,7 +195,7 @@ def test_momentum_goes_on_where_it_went() -> None:
 
 
 @pytest.mark.parametrize("scenes", [1, 3])
-def test_the_count_of_a_fresh_memory_begins_at_one(model: FastSpatialMemory, scenes: int) -> None:
+def test_the_count_of_a_fresh_memory_begins_at_one(model: FsmModel, scenes: int) -> None:
     state = model.initial_state(scenes)
     for number, chunk in enumerate(random_chunks(6, 4, batch=scenes), start=1):
         state = model.observe(state, chunk, StepRule(decline=0.5))
@@ -208,7 +209,7 @@ def test_momentum_is_kept_in_float32_whatever_the_model_computes_in() -> None:
     assert all(tensor.dtype == torch.float32 for tensor in state.tensors().values())
 
 
-def test_turning_momentum_off_forgets_it(model: FastSpatialMemory) -> None:
+def test_turning_momentum_off_forgets_it(model: FsmModel) -> None:
     past, chunk = observed_state(model, 2, StepRule(momentum=0.5)), random_views(7, 2)
     plain = model.observe(past, chunk, StepRule())
     assert all(layer.evidence is None for layer in plain.layers)

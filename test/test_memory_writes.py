@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_memory import (
-    EVERY_RULE_OR_NONE,
+    EVERY_PUBLISHED_RULE,
     assert_untouched,
     blocks_of,
     observed_state,
@@ -24,7 +24,6 @@ from tiny_memory import (
 )
 from torch import Tensor
 
-from fsm_ros.memory.elastic import INITIAL_IMPORTANCE, AnchorPolicy, AnchorSharing, ElasticRule, Importance
 from fsm_ros.memory.fast_weights import (
     FastWeights,
     WriteTokens,
@@ -34,16 +33,19 @@ from fsm_ros.memory.fast_weights import (
     read,
 )
 from fsm_ros.memory.layers import PreNorm
-from fsm_ros.memory.model import FastSpatialMemory
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.rules.base import INITIAL_IMPORTANCE
+from fsm_ros.memory.rules.elastic import AnchorPolicy, AnchorSharing, ElasticRule, Importance
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.memory.state import MemoryState
 
 few = settings(max_examples=8, deadline=None)
 seeds = st.integers(0, 2**31 - 1)
-every_rule_or_none = pytest.mark.parametrize("rule", EVERY_RULE_OR_NONE, ids=rule_name)
+every_published_rule = pytest.mark.parametrize("rule", EVERY_PUBLISHED_RULE, ids=rule_name)
 
 
 @pytest.fixture
-def model() -> FastSpatialMemory:
+def model() -> FsmModel:
     return tiny_model()
 
 
@@ -83,8 +85,8 @@ def test_newton_schulz_keeps_only_the_direction_of_a_matrix(seed: int, rows: int
     assert off_diagonal.abs().max() < 1e-2
 
 
-@every_rule_or_none
-def test_column_norms_stay_those_of_the_slow_weights(model: FastSpatialMemory, rule: ElasticRule | None) -> None:
+@every_published_rule
+def test_column_norms_stay_those_of_the_slow_weights(model: FsmModel, rule: ElasticRule | Plastic) -> None:
     state = stream(model, model.initial_state(), random_chunks(12, 5), rule)
     for block, layer in zip(blocks_of(model), state.layers, strict=True):
         slow = column_norms(block.memory.slow_weights(1))
@@ -92,8 +94,8 @@ def test_column_norms_stay_those_of_the_slow_weights(model: FastSpatialMemory, r
             torch.testing.assert_close(found, expected, atol=0, rtol=1e-4)
 
 
-@every_rule_or_none
-def test_statistics_tell_what_the_last_chunk_did(model: FastSpatialMemory, rule: ElasticRule | None) -> None:
+@every_published_rule
+def test_statistics_tell_what_the_last_chunk_did(model: FsmModel, rule: ElasticRule | Plastic) -> None:
     before = observed_state(model, 2, rule).layers[0]
     views = random_views(13, 2)
     x = model.input_layernorm(model.input_linear(model.patch_features(views.cameras, views.times, views.images)))
@@ -105,7 +107,7 @@ def test_statistics_tell_what_the_last_chunk_did(model: FastSpatialMemory, rule:
     assert isinstance(layer, PreNorm)
     tokens = block.memory.write_tokens(layer.ln(attended))
     update = [newton_schulz(g, 5, torch.float32) for g in ascent_direction(before.weights, tokens)]
-    strength = 0.0 if rule is None else rule.strength
+    strength = rule.strength if isinstance(rule, ElasticRule) else 0.0
     pulls = [
         strength * f * (w + u - a)
         for f, w, u, a in zip(after.importance, before.weights, update, before.anchor, strict=True)
@@ -126,7 +128,7 @@ def test_statistics_tell_what_the_last_chunk_did(model: FastSpatialMemory, rule:
     torch.testing.assert_close(
         found.elastic_ratio, (expected["pull_rms"] / expected["update_rms"])[None], atol=1e-7, rtol=1e-4
     )
-    assert (found.pull_rms > 0).all() == (rule is not None)
+    assert (found.pull_rms > 0).all() == isinstance(rule, ElasticRule)
 
 
 def _flat(matrices: list[Tensor]) -> Tensor:
@@ -137,7 +139,7 @@ def _rms(matrices: list[Tensor]) -> Tensor:
     return _flat(matrices).square().mean().sqrt()
 
 
-def test_statistics_are_of_each_scene(model: FastSpatialMemory) -> None:
+def test_statistics_are_of_each_scene(model: FsmModel) -> None:
     chunk = random_views(14, 2, batch=3)
     together = model.observe(model.initial_state(3), chunk, ElasticRule()).statistics
     for i in range(3):
@@ -152,7 +154,7 @@ def test_statistics_are_of_each_scene(model: FastSpatialMemory) -> None:
 # --- anchors -----------------------------------------------------------------------------------------------
 
 
-def test_shared_anchors_are_handed_from_layer_to_layer(model: FastSpatialMemory) -> None:
+def test_shared_anchors_are_handed_from_layer_to_layer(model: FsmModel) -> None:
     views, rule = random_views(15, 4), ElasticRule(strength=2.0)
     own = model.observe_batch(model.initial_state(), views, 6, rule)
     shared = model.observe_batch(model.initial_state(), views, 6, rule, AnchorSharing.SHARED)
@@ -163,7 +165,7 @@ def test_shared_anchors_are_handed_from_layer_to_layer(model: FastSpatialMemory)
         assert all((mine - theirs).abs().max() > 1e-3 for mine, theirs in second)
 
 
-def test_what_is_shared_and_stays_is_that_of_the_first_layer(model: FastSpatialMemory) -> None:
+def test_what_is_shared_and_stays_is_that_of_the_first_layer(model: FsmModel) -> None:
     start = observed_state(model, 2, ElasticRule())
     rule = ElasticRule(anchor=AnchorPolicy.GLOBAL, importance_decay=1.0)
     state = model.observe_batch(start, random_views(16, 4), 6, rule, AnchorSharing.SHARED)
@@ -174,12 +176,12 @@ def test_what_is_shared_and_stays_is_that_of_the_first_layer(model: FastSpatialM
 
 
 def test_sharing_exists_in_batch_order_only() -> None:
-    assert "sharing" in inspect.signature(FastSpatialMemory.observe_batch).parameters
-    assert "sharing" not in inspect.signature(FastSpatialMemory.observe).parameters
+    assert "sharing" in inspect.signature(FsmModel.observe_batch).parameters
+    assert "sharing" not in inspect.signature(FsmModel.observe).parameters
 
 
-def test_a_reanchored_state_is_anchored_where_it_stands(model: FastSpatialMemory) -> None:
-    state = observed_state(model, 3, None)
+def test_a_reanchored_state_is_anchored_where_it_stands(model: FsmModel) -> None:
+    state = observed_state(model, 3)
     before = snapshot(state)
     anchored = state.reanchored()
     assert_untouched(state, before)
@@ -207,7 +209,7 @@ def _distance(one: MemoryState, other: MemoryState) -> float:
     return float(torch.stack(squares).sum().sqrt())
 
 
-def test_a_prior_sets_anchor_and_importance_but_not_the_weights(model: FastSpatialMemory) -> None:
+def test_a_prior_sets_anchor_and_importance_but_not_the_weights(model: FsmModel) -> None:
     donor = observed_state(model, 2, ElasticRule())
     state = model.initial_state(2, donor.layers)
     plain = model.initial_state(2)
@@ -222,10 +224,8 @@ def test_a_prior_sets_anchor_and_importance_but_not_the_weights(model: FastSpati
 # --- learning ----------------------------------------------------------------------------------------------
 
 
-@every_rule_or_none
-def test_gradients_reach_every_parameter_through_several_writes(
-    model: FastSpatialMemory, rule: ElasticRule | None
-) -> None:
+@every_published_rule
+def test_gradients_reach_every_parameter_through_several_writes(model: FsmModel, rule: ElasticRule | Plastic) -> None:
     model.requires_grad_(True)
     wanted = random_views(18, 2)
     state = stream(model, model.initial_state(), random_chunks(19, 3), rule)
@@ -237,7 +237,7 @@ def test_gradients_reach_every_parameter_through_several_writes(
         assert parameter.grad.any(), name
 
 
-def test_a_few_training_steps_lower_the_loss(model: FastSpatialMemory) -> None:
+def test_a_few_training_steps_lower_the_loss(model: FsmModel) -> None:
     model.requires_grad_(True)
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
     chunks, wanted = random_chunks(20, 2), random_views(21, 2)

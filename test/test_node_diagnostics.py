@@ -15,9 +15,10 @@ from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
 from spatial_scenes import a_chunk, a_turned_chunk, observe_all, small_memory  # noqa: E402
 
 from fsm_ros.engine import EngineStatus  # noqa: E402
-from fsm_ros.memory.consolidation import Consolidation  # noqa: E402
-from fsm_ros.memory.elastic import AnchorPolicy, ElasticRule, Importance  # noqa: E402
-from fsm_ros.memory.rules import NamedRule  # noqa: E402
+from fsm_ros.memory.rules.consolidation import Consolidation  # noqa: E402
+from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule, Importance  # noqa: E402
+from fsm_ros.memory.rules.naming import NamedRule  # noqa: E402
+from fsm_ros.memory.rules.plastic import Plastic  # noqa: E402
 from fsm_ros.node.diagnostics import (  # noqa: E402
     INPUT_SILENT_S,
     WORKER_STUCK_S,
@@ -279,9 +280,9 @@ def test_the_ledger_in_the_message_adds_up() -> None:
     assert message.frames_received == message.frames_keyframed + message.frames_pending + refused
 
 
-@pytest.mark.parametrize(("rule", "name"), [(Consolidation(), "consolidation"), (None, "plastic")])
+@pytest.mark.parametrize(("rule", "name"), [(Consolidation(), "consolidation"), (Plastic(), "plastic")])
 def test_without_the_elastic_prior_the_rule_is_named_and_there_is_nothing_to_say_of_a_prior(
-    rule: NamedRule | None, name: str
+    rule: NamedRule, name: str
 ) -> None:
     message = message_of(settings=MemorySettings(rule=rule))
     assert message.rule == name

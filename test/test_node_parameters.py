@@ -16,11 +16,11 @@ from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 
 from fsm_ros.configuration.spec import Spec  # noqa: E402
-from fsm_ros.configuration.table import BY_NAME, PARAMETERS, Reliability, RuleChoice  # noqa: E402
+from fsm_ros.configuration.table import BY_NAME, PARAMETERS, Reliability  # noqa: E402
 from fsm_ros.configuration.values import Values  # noqa: E402
 from fsm_ros.memory.atlas import AtlasSettings  # noqa: E402
-from fsm_ros.memory.consolidation import ChunkShare, Consolidation  # noqa: E402
-from fsm_ros.memory.elastic import (  # noqa: E402
+from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation  # noqa: E402
+from fsm_ros.memory.rules.elastic import (  # noqa: E402
     AnchorPolicy,
     AnchorSharing,
     ElasticRule,
@@ -28,6 +28,7 @@ from fsm_ros.memory.elastic import (  # noqa: E402
     ImportanceScale,
     ImportanceTiming,
 )
+from fsm_ros.memory.rules.plastic import Plastic  # noqa: E402
 from fsm_ros.node.parameter_docs import as_markdown, as_yaml  # noqa: E402
 from fsm_ros.node.parameters import declare, on_change, read  # noqa: E402
 from fsm_ros.spatial.settings import MemoryMode, MemorySettings  # noqa: E402
@@ -97,7 +98,7 @@ def test_what_may_change_at_run_time_is_the_rule_and_its_numbers() -> None:
 @pytest.mark.parametrize("spec", PARAMETERS, ids=by_name)
 def test_what_belongs_to_one_rule_says_so(spec: Spec) -> None:
     rule, _, _ = spec.name.partition(".")
-    if rule in [choice.value for choice in RuleChoice]:
+    if rule in BY_NAME["memory.rule"].choices:
         assert spec.description.startswith(f"With memory.rule {rule}")
 
 
@@ -246,7 +247,7 @@ def test_the_rule_is_the_one_that_is_asked_for_with_its_own_numbers() -> None:
     )
     assert consolidation.rule() == consolidation.memory().rule == Consolidation(ChunkShare.BY_TOKENS, 0.9)
     plastic = elastic.with_changes({"memory.rule": "plastic"})
-    assert plastic.rule() is plastic.memory().rule is None
+    assert plastic.rule() == plastic.memory().rule == Plastic()
 
 
 def test_places_are_counted_and_kept_apart_as_asked() -> None:
@@ -270,7 +271,7 @@ def test_an_unknown_word_is_refused_with_the_known_ones(name: str, word: str) ->
         Values(DEFAULTS).with_changes({name: word}).memory()
 
 
-@pytest.mark.parametrize("rule", [choice.value for choice in RuleChoice])
+@pytest.mark.parametrize("rule", BY_NAME["memory.rule"].choices)
 def test_an_unknown_word_is_refused_whichever_rule_is_in_force(rule: str) -> None:
     for name in ("elastic.anchor", "consolidation.share"):
         with pytest.raises(ValueError, match=name):
@@ -288,8 +289,8 @@ def verdict(configured: bool, **changes: Any) -> tuple[bool, str]:  # noqa: ANN4
 
 def test_a_configured_node_lets_the_rule_change_and_nothing_else() -> None:
     assert verdict(True, elastic__strength=3.0) == (True, "")
-    for rule in RuleChoice:
-        assert verdict(True, memory__rule=rule.value) == (True, "")
+    for rule in BY_NAME["memory.rule"].choices:
+        assert verdict(True, memory__rule=rule) == (True, "")
     for spec in PARAMETERS:
         allowed, reason = verdict(True, **{spec.name: spec.default})
         assert allowed == spec.at_run_time

@@ -76,8 +76,8 @@ IMPOSSIBLE: dict[str, tuple[PoseStamped, CameraInfo, str]] = {
     "unknown lens": (pose_in("map"), changed(camera_info(64, 64), distortion_model="mystery", d=[0.1]), "mystery"),
     "too much in one picture": (pose_in("map"), camera_info(4000, 3000), "degrees wide"),
     "width without height": (pose_in("map"), camera_info(64, 0), "width and height"),
-    "too many pixels": (pose_in("map"), changed(camera_info(4000, 3000), k=lens_of(4e3)), "render.max_pixels"),
-    "too wide": (pose_in("map"), changed(camera_info(2**32 - 1, 1), k=lens_of(4e9)), "render.max_pixels"),
+    "too many pixels": (pose_in("map"), changed(camera_info(4000, 3000), k=lens_of(4e3)), "max_pixels"),
+    "too wide": (pose_in("map"), changed(camera_info(2**32 - 1, 1), k=lens_of(4e9)), "max_pixels"),
 }
 
 

@@ -23,7 +23,8 @@ from spatial_scenes import (
 )
 from tiny_memory import tiny_model
 
-from fsm_ros.memory.elastic import ElasticRule
+from fsm_ros.memory.rules.elastic import ElasticRule
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.memory.state import SavedMemory, save_memory
 from fsm_ros.spatial.results import Failure, FailureKind
 from fsm_ros.spatial.scene_file import NOTES_VERSION
@@ -103,7 +104,7 @@ def test_a_smaller_reservoir_takes_a_part_of_a_larger_one(tmp_path: Path) -> Non
 
 
 def test_a_memory_written_without_a_prior_is_anchored_where_it_stands_when_it_goes_on_with_one(tmp_path: Path) -> None:
-    plastic, elastic = small_memory(rule=None), small_memory(rule=ElasticRule())
+    plastic, elastic = small_memory(rule=Plastic()), small_memory(rule=ElasticRule())
     observe_all(plastic, [a_chunk(0)])
     scene = loaded(elastic, saved(plastic, tmp_path / "memory.safetensors"))
     for layer in scene.state.layers:
@@ -194,7 +195,7 @@ def test_a_memory_of_the_other_mode_is_refused(mode: MemoryMode, tmp_path: Path)
     for each in (memory, written):
         observe_all(each, [a_chunk(0)])
     message = refusal(memory, saved(written, tmp_path / "memory.safetensors"))
-    assert mode.value in message and other.value in message and "memory.mode" in message
+    assert mode.value in message and other.value in message and "set mode" in message
 
 
 def test_a_memory_of_views_of_another_size_is_refused(memory: SpatialMemory, tmp_path: Path) -> None:
@@ -202,7 +203,7 @@ def test_a_memory_of_views_of_another_size_is_refused(memory: SpatialMemory, tmp
     other = small_memory(width=24)
     observe_all(other, [a_chunk(0, camera=wide)])
     message = refusal(memory, saved(other, tmp_path / "memory.safetensors"))
-    assert "24x16" in message and "16x16" in message and "memory.width" in message
+    assert "24x16" in message and "16x16" in message and "set width" in message
 
 
 def test_a_sound_file_that_is_not_a_scene_is_refused(memory: SpatialMemory, tmp_path: Path) -> None:

@@ -22,20 +22,21 @@ from spatial_scenes import (
     small_memory,
     views_of,
 )
-from tiny_memory import CONFIG, assert_states_close, assert_untouched, snapshot, tiny_model
+from tiny_memory import CONFIG, assert_states_close, assert_untouched, rule_name, snapshot, tiny_model
 
 from fsm_ros.memory.atlas import AtlasSettings
-from fsm_ros.memory.consolidation import Consolidation
-from fsm_ros.memory.elastic import AnchorSharing, ElasticRule
-from fsm_ros.memory.model import FastSpatialMemory, NonFiniteUpdateError
-from fsm_ros.memory.rules import NamedRule
+from fsm_ros.memory.model import FsmModel, NonFiniteUpdateError
+from fsm_ros.memory.rules.consolidation import Consolidation
+from fsm_ros.memory.rules.elastic import AnchorSharing, ElasticRule
+from fsm_ros.memory.rules.naming import NamedRule
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.memory.state import MemoryState
 from fsm_ros.spatial.results import Failure, FailureKind
-from fsm_ros.spatial.settings import MemoryMode, MemorySettings, rule_name
+from fsm_ros.spatial.settings import MemoryMode, MemorySettings
 from fsm_ros.stream.frame import Camera
 
 RULE = ElasticRule()
-EVERY_KIND = pytest.mark.parametrize("rule", [RULE, Consolidation(), None], ids=rule_name)
+EVERY_KIND = pytest.mark.parametrize("rule", [RULE, Consolidation(), Plastic()], ids=rule_name)
 CHUNK_TOKENS = 2 * (SIZE // CONFIG.patch_size) ** 2
 
 
@@ -141,7 +142,7 @@ def test_settings_that_mean_nothing_are_refused(wrong: dict[str, object]) -> Non
 
 def test_shared_anchors_belong_to_the_elastic_prior() -> None:
     windowed = MemorySettings(mode=MemoryMode.WINDOWED, rule=RULE, sharing=AnchorSharing.SHARED)
-    assert replace(windowed, rule=None).sharing is AnchorSharing.SHARED, "plain LaCT has no anchors to share"
+    assert replace(windowed, rule=Plastic()).sharing is AnchorSharing.SHARED, "plain LaCT has no anchors to share"
     with pytest.raises(ValueError, match="elastic prior, the rule is consolidation: set the memory rule to elastic"):
         replace(windowed, rule=Consolidation())
 
@@ -181,7 +182,7 @@ def test_a_first_chunk_that_fails_leaves_the_memory_empty(
         raise raised
 
     memory = small_memory()
-    monkeypatch.setattr(FastSpatialMemory, "observe", fail)
+    monkeypatch.setattr(FsmModel, "observe", fail)
     report = memory.observe(a_chunk(0))
     assert report.failure is not None and report.failure.kind is kind
     assert (report.chunks_observed, report.epoch, report.layers) == (0, 0, ())
@@ -204,7 +205,7 @@ def test_a_failure_at_the_start_of_an_epoch_leaves_the_old_one(monkeypatch: pyte
 
 
 def test_a_rule_that_is_switched_on_in_mid_stream_starts_anchored_where_the_weights_are() -> None:
-    memory = small_memory(rule=None)
+    memory = small_memory(rule=Plastic())
     observe_all(memory, [a_chunk(0), a_chunk(1)])
     plastic = scene_of(memory).state
     assert not torch.equal(plastic.layers[0].anchor.w0, plastic.layers[0].weights.w0)
@@ -231,7 +232,7 @@ def test_a_rule_that_only_changes_keeps_its_anchors() -> None:
 def test_without_a_rule_nothing_is_pulled() -> None:
     memory = small_memory(rule=RULE)
     memory.observe(a_chunk(0))
-    memory.set_rule(None)
+    memory.set_rule(Plastic())
     report = memory.observe(a_chunk(1))
     assert all(layer.pull_rms == 0 and layer.elastic_ratio == 0 for layer in report.layers)
 
@@ -240,7 +241,7 @@ def test_without_a_rule_nothing_is_pulled() -> None:
 
 
 @EVERY_KIND
-def test_the_windowed_memory_is_a_fresh_batch_encoding_of_the_last_chunks(rule: NamedRule | None) -> None:
+def test_the_windowed_memory_is_a_fresh_batch_encoding_of_the_last_chunks(rule: NamedRule) -> None:
     memory = small_memory(mode=MemoryMode.WINDOWED, window_chunks=3, rule=rule)
     chunks = [a_chunk(i) for i in range(5)]
     observe_all(memory, chunks)
@@ -255,7 +256,7 @@ def test_the_windowed_memory_is_a_fresh_batch_encoding_of_the_last_chunks(rule: 
 
 
 @EVERY_KIND
-def test_windowed_and_streaming_are_one_function_of_one_chunk_and_two_of_more(rule: NamedRule | None) -> None:
+def test_windowed_and_streaming_are_one_function_of_one_chunk_and_two_of_more(rule: NamedRule) -> None:
     windowed, streaming = small_memory(mode=MemoryMode.WINDOWED, rule=rule), small_memory(rule=rule)
     windowed.observe(a_chunk(0))
     streaming.observe(a_chunk(0))

@@ -25,31 +25,31 @@ from spatial_scenes import (
     scene_of,
     small_memory,
 )
-from tiny_memory import tiny_model
+from tiny_memory import rule_name, tiny_model
 from torch import Tensor
 
 from fsm_ros.memory.atlas import Atlas, AtlasSettings
-from fsm_ros.memory.consolidation import ChunkShare, Consolidation
-from fsm_ros.memory.elastic import AnchorPolicy, ElasticRule
-from fsm_ros.memory.rules import NamedRule
+from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation
+from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule
+from fsm_ros.memory.rules.naming import NamedRule
+from fsm_ros.memory.rules.plastic import Plastic
+from fsm_ros.memory.rules.steps import StepRule
 from fsm_ros.memory.state import load_memory, save_memory
-from fsm_ros.memory.steps import StepRule
-from fsm_ros.spatial.settings import rule_name
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 
 THREE = AtlasSettings(places=3)
 DIRECTIONS = (0.0, 1.5, 3.0, 0.1, 4.5, 1.4)
-KINDS: list[NamedRule | None] = [
+KINDS: list[NamedRule] = [
     Consolidation(),
     Consolidation(ChunkShare.BY_TOKENS, retention=0.5),
     ElasticRule(),
     ElasticRule(anchor=AnchorPolicy.GLOBAL),
     StepRule(size=0.5, decline=0.5, momentum=0.5),
-    None,
+    Plastic(),
 ]
 
 
-def turning(rule: NamedRule | None = KINDS[0], chunks: int = 6, atlas: AtlasSettings = THREE) -> SpatialMemory:
+def turning(rule: NamedRule = KINDS[0], chunks: int = 6, atlas: AtlasSettings = THREE) -> SpatialMemory:
     """A memory whose camera has looked around."""
     memory = small_memory(rule=rule, atlas=atlas, reservoir=20)
     observe_all(memory, [a_turned_chunk(i, yaw) for i, yaw in enumerate(DIRECTIONS[:chunks])])
@@ -70,10 +70,10 @@ def assert_same_atlas(found: Atlas, expected: Atlas) -> None:
 # --- round trips ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", KINDS, ids=lambda rule: rule_name(rule))
+@pytest.mark.parametrize("rule", KINDS, ids=rule_name)
 @pytest.mark.parametrize("chunks", [1, 2, 3, 6])
 def test_loaded_places_are_the_saved_ones_to_the_bit_and_go_on_as_if_never_saved(
-    rule: NamedRule | None, chunks: int, tmp_path: Path
+    rule: NamedRule, chunks: int, tmp_path: Path
 ) -> None:
     memory, other = turning(rule, chunks), small_memory(rule=rule, atlas=THREE, reservoir=20)
     loaded(other, saved(memory, tmp_path / "memory.safetensors"))
@@ -87,10 +87,8 @@ def test_loaded_places_are_the_saved_ones_to_the_bit_and_go_on_as_if_never_saved
         assert_same_atlas(scene_of(other).atlas, scene_of(memory).atlas)
 
 
-@pytest.mark.parametrize("other_rule", KINDS, ids=lambda rule: rule_name(rule))
-def test_places_that_another_kind_of_rule_has_left_behind_come_back_too(
-    other_rule: NamedRule | None, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("other_rule", KINDS, ids=rule_name)
+def test_places_that_another_kind_of_rule_has_left_behind_come_back_too(other_rule: NamedRule, tmp_path: Path) -> None:
     """After a change in mid-stream some places have evidence and others have none yet."""
     memory = turning(chunks=3)
     memory.set_rule(other_rule)
@@ -144,7 +142,7 @@ def test_more_places_than_are_kept_are_refused_and_as_many_are_not(memory: Spati
     small = small_memory(atlas=AtlasSettings(places=2))
     observe_all(small, [a_chunk(0)])
     message = refusal(small, path)
-    assert "3 places" in message and "2 at most" in message and "memory.places" in message
+    assert "3 places" in message and "2 at most" in message and "set places to 3" in message
     assert loaded(memory, path).atlas.size_bytes > 0
 
 
@@ -167,13 +165,27 @@ def test_a_file_of_the_version_before_places_is_called_so(memory: SpatialMemory,
     assert "version 1, expected 2 or 3" in message and "observe the scene anew" in message
 
 
+def test_a_file_from_before_plain_lact_was_a_rule_is_one_of_plain_lact(tmp_path: Path) -> None:
+    def as_it_was(notes: dict[str, Any], _: dict[str, Tensor]) -> None:
+        assert notes["rule"] == {"kind": "plastic"}
+        notes["rule"] = None
+
+    path = rewritten(tmp_path, as_it_was, Plastic())
+    written = turning(Plastic(), chunks=3)
+    for rule, atlas in (
+        (Plastic(), scene_of(written).atlas),
+        (ElasticRule(), scene_of(written).atlas.reanchored()),
+    ):
+        assert_same_atlas(loaded(small_memory(rule=rule, atlas=THREE), path).atlas, atlas)
+
+
 Change = Callable[[dict[str, Any], dict[str, Tensor]], object]
 
 
-def rewritten(folder: Path, change: Change) -> Path:
+def rewritten(folder: Path, change: Change, rule: NamedRule = KINDS[0]) -> Path:
     """A sound file of three places, the last one the newest, whose notes and attachments somebody has changed."""
     model, path = tiny_model(), folder / "rewritten.safetensors"
-    content = load_memory(saved(turning(chunks=3), path), model.initial_state(), model.fingerprint())
+    content = load_memory(saved(turning(rule, chunks=3), path), model.initial_state(), model.fingerprint())
     notes, attachments = json.loads(json.dumps(content.notes)), dict(content.attachments)
     change(notes, attachments)
     save_memory(path, replace(content, notes=notes, attachments=attachments), model.fingerprint())

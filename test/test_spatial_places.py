@@ -18,19 +18,21 @@ from spatial_scenes import (
     small_memory,
     views_of,
 )
-from tiny_memory import assert_untouched, snapshot, tiny_model
+from tiny_memory import assert_untouched, rule_name, snapshot, tiny_model
 
 from fsm_ros.memory.atlas import AtlasSettings
-from fsm_ros.memory.consolidation import ChunkShare, Consolidation
-from fsm_ros.memory.elastic import INITIAL_IMPORTANCE, AnchorPolicy, AnchorSharing, ElasticRule, Importance
-from fsm_ros.memory.rules import NamedRule
-from fsm_ros.memory.steps import StepRule
-from fsm_ros.spatial.settings import MemoryMode, MemorySettings, rule_name
+from fsm_ros.memory.rules.base import INITIAL_IMPORTANCE
+from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation
+from fsm_ros.memory.rules.elastic import AnchorPolicy, AnchorSharing, ElasticRule, Importance
+from fsm_ros.memory.rules.naming import NamedRule
+from fsm_ros.memory.rules.plastic import Plastic
+from fsm_ros.memory.rules.steps import StepRule
+from fsm_ros.spatial.settings import MemoryMode, MemorySettings
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.stream.world import FrameExit
 
 AHEAD, RIGHT, BEHIND = 0.0, 1.5, 3.0
-KINDS: list[NamedRule | None] = [Consolidation(), ElasticRule(), StepRule(size=0.5), None]
+KINDS: list[NamedRule] = [Consolidation(), ElasticRule(), StepRule(size=0.5), Plastic()]
 EVERY_KIND = pytest.mark.parametrize("rule", KINDS, ids=rule_name)
 CIRCLE = [a_turned_chunk(i, yaw) for i, yaw in enumerate(np.linspace(0.0, 5.5, 12))]
 
@@ -44,7 +46,7 @@ def view_of(memory: SpatialMemory, yaw_rad: float) -> np.ndarray:
 
 
 @EVERY_KIND
-def test_a_camera_that_turns_away_opens_a_place_and_one_that_comes_back_finds_it(rule: NamedRule | None) -> None:
+def test_a_camera_that_turns_away_opens_a_place_and_one_that_comes_back_finds_it(rule: NamedRule) -> None:
     memory = small_memory(rule=rule)
     directions = [AHEAD, AHEAD, RIGHT, AHEAD, BEHIND, RIGHT]
     reports = observe_all(memory, [a_turned_chunk(i, yaw) for i, yaw in enumerate(directions)])
@@ -66,7 +68,7 @@ def test_a_camera_that_moves_away_opens_a_place_at_the_distance_that_is_set() ->
 
 
 @EVERY_KIND
-def test_what_one_place_holds_is_what_the_model_alone_would_hold_of_its_chunks(rule: NamedRule | None) -> None:
+def test_what_one_place_holds_is_what_the_model_alone_would_hold_of_its_chunks(rule: NamedRule) -> None:
     memory, model = small_memory(rule=rule), tiny_model()
     directions = [AHEAD, RIGHT, AHEAD, RIGHT, RIGHT]
     chunks = [a_turned_chunk(i, yaw) for i, yaw in enumerate(directions)]
@@ -97,7 +99,7 @@ def test_a_view_is_rendered_from_the_place_nearest_to_its_camera() -> None:
 
 
 @EVERY_KIND
-def test_what_was_seen_elsewhere_is_not_touched_by_what_is_seen_here(rule: NamedRule | None) -> None:
+def test_what_was_seen_elsewhere_is_not_touched_by_what_is_seen_here(rule: NamedRule) -> None:
     bank, one = small_memory(rule=rule), small_memory(rule=rule, atlas=AtlasSettings(places=1))
     for memory in (bank, one):
         observe_all(memory, [a_turned_chunk(0, AHEAD)])
@@ -136,7 +138,7 @@ def test_an_observed_atlas_is_a_value_that_later_chunks_leave_alone() -> None:
 
 
 @EVERY_KIND
-def test_there_are_never_more_places_than_are_allowed_and_every_view_is_in_one_of_them(rule: NamedRule | None) -> None:
+def test_there_are_never_more_places_than_are_allowed_and_every_view_is_in_one_of_them(rule: NamedRule) -> None:
     memory = small_memory(rule=rule, atlas=AtlasSettings(places=3))
     reports = observe_all(memory, [*CIRCLE, *CIRCLE[::-1]])
     assert [report.places for report in reports] == [min(i + 1, 3) for i in range(24)]
@@ -187,11 +189,9 @@ def test_a_new_epoch_lays_the_places_of_the_remembered_views_anew() -> None:
 # --- other rules in mid-stream ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("first", "second"), [(a, b) for a in KINDS for b in KINDS if a != b], ids=lambda rule: rule_name(rule)
-)
+@pytest.mark.parametrize(("first", "second"), [(a, b) for a in KINDS for b in KINDS if a != b], ids=rule_name)
 def test_another_kind_of_rule_in_mid_stream_changes_no_view_and_forgets_nothing(
-    first: NamedRule | None, second: NamedRule | None
+    first: NamedRule, second: NamedRule
 ) -> None:
     memory = small_memory(rule=first)
     observe_all(memory, [a_turned_chunk(i, yaw) for i, yaw in enumerate((AHEAD, RIGHT, AHEAD, BEHIND))])
@@ -217,13 +217,11 @@ def test_another_kind_of_rule_in_mid_stream_changes_no_view_and_forgets_nothing(
     [
         (Consolidation(), Consolidation(retention=0.5)),
         (ElasticRule(), ElasticRule(anchor=AnchorPolicy.GLOBAL, strength=3.0)),
-        (None, None),
+        (Plastic(), Plastic()),
     ],
     ids=["consolidation", "elastic", "plastic"],
 )
-def test_other_numbers_of_the_same_kind_leave_anchors_and_evidence(
-    first: NamedRule | None, second: NamedRule | None
-) -> None:
+def test_other_numbers_of_the_same_kind_leave_anchors_and_evidence(first: NamedRule, second: NamedRule) -> None:
     memory = small_memory(rule=first)
     observe_all(memory, CIRCLE[:3])
     before = scene_of(memory).atlas
@@ -265,7 +263,7 @@ def test_a_rule_that_does_not_go_with_the_settings_changes_nothing() -> None:
 
 
 def test_a_rule_can_be_changed_before_anything_was_observed() -> None:
-    memory, fresh = small_memory(rule=None), small_memory(rule=ElasticRule())
+    memory, fresh = small_memory(rule=Plastic()), small_memory(rule=ElasticRule())
     memory.set_rule(ElasticRule())
     for each in (memory, fresh):
         observe_all(each, CIRCLE[:2])

@@ -28,8 +28,10 @@ from tiny_memory import CONFIG, assert_untouched, snapshot, tiny_model
 from torch import Tensor
 
 from fsm_ros.memory.camera import Cameras
-from fsm_ros.memory.model import FastSpatialMemory, Rendering
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.memory.state import MemoryState
+from fsm_ros.memory.views import Rendering
 from fsm_ros.replay.evaluation.psnr import psnr
 from fsm_ros.spatial.results import Failure, FailureKind, Rendered
 from fsm_ros.spatial.settings import MemorySettings, RenderResolution
@@ -41,7 +43,7 @@ PATCH = CONFIG.patch_size
 EITHER_RESOLUTION = pytest.mark.parametrize("resolution", RenderResolution, ids=lambda resolution: resolution.value)
 
 
-class SpyModel(FastSpatialMemory):
+class SpyModel(FsmModel):
     """A model that notes which cameras it was asked for, and answers each pixel with its column and row."""
 
     asked: list[Cameras]
@@ -245,7 +247,7 @@ def test_the_shipped_memory_knows_the_views_it_was_shown_better_than_their_mean_
 
 def room_memory(resolution: RenderResolution) -> SpatialMemory:
     memory = SpatialMemory(
-        shipped_model(), MemorySettings(extent_m=1.0, horizon_s=10.5, rule=None, render_resolution=resolution)
+        shipped_model(), MemorySettings(extent_m=1.0, horizon_s=10.5, rule=Plastic(), render_resolution=resolution)
     )
     views = room_views(16)
     observe_all(memory, [Chunk(views[i : i + 4]) for i in range(0, 16, 4)])
@@ -260,7 +262,7 @@ def test_a_view_larger_than_allowed_is_refused_and_one_as_large_is_not() -> None
     assert image_of(memory, camera=Camera(30, 20, 20.0, 20.0, 15.0, 10.0)).shape == (20, 30, 3)
     refused = failure_of(memory.render(at(), camera=Camera(31, 20, 20.0, 20.0, 15.0, 10.0)))
     assert refused.kind is FailureKind.BAD_REQUEST
-    assert "31x20" in refused.message and "render.max_pixels" in refused.message and "600" in refused.message
+    assert "31x20" in refused.message and "max_pixels" in refused.message and "600" in refused.message
 
 
 def test_a_view_of_one_long_row_counts_as_the_patches_it_takes() -> None:
@@ -298,6 +300,6 @@ def test_a_device_without_memory_left_is_a_failure_and_not_the_end(monkeypatch: 
 
     memory = a_memory()
     with monkeypatch.context() as patch:
-        patch.setattr(FastSpatialMemory, "render_all", fail)
+        patch.setattr(FsmModel, "render_all", fail)
         assert failure_of(memory.render(at())).kind is FailureKind.OUT_OF_MEMORY
     assert isinstance(memory.render(at()), Rendered)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from tiny_memory import CONFIG, tiny_model
 
 from fsm_ros.memory.atlas import AtlasSettings
-from fsm_ros.memory.consolidation import Consolidation
-from fsm_ros.memory.model import FastSpatialMemory
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.rules.consolidation import Consolidation
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.recall.net import RecallConfig, RecallNet
 from fsm_ros.stream.rigid import distance_m, turn_rad
 from fsm_ros.training.evaluate import main
@@ -56,7 +57,7 @@ def test_psnr_is_that_of_every_view() -> None:
 
 def test_the_baselines_are_the_nearest_observed_view_and_the_mean_colour() -> None:
     settings = replace(SETTINGS, count=2, chunk_counts=(3,))
-    [score] = evaluate(tiny_model(), settings, None).scores
+    [score] = evaluate(tiny_model(), settings, Plastic()).scores
     nearest, colour = [], []
     for clip in held_out_clips(settings, clip_frames(settings, 3), CPU):
         picks = evaluation_picks(settings, 3)
@@ -74,9 +75,9 @@ def test_the_baselines_are_the_nearest_observed_view_and_the_mean_colour() -> No
 
 def test_an_evaluation_can_be_repeated_whatever_the_batch_and_differs_between_splits() -> None:
     memory = tiny_model()
-    first = evaluate(memory, SETTINGS, None)
-    again = evaluate(memory, replace(SETTINGS, batch=3), None)
-    other = evaluate(memory, replace(SETTINGS, split=Split.REPORT), None)
+    first = evaluate(memory, SETTINGS, Plastic())
+    again = evaluate(memory, replace(SETTINGS, batch=3), Plastic())
+    other = evaluate(memory, replace(SETTINGS, split=Split.REPORT), Plastic())
     for a, b in zip(first.scores, again.scores, strict=True):
         assert a.rendered == pytest.approx(b.rendered, abs=1e-3)
     assert first.scores[0].nearest != other.scores[0].nearest
@@ -85,8 +86,8 @@ def test_an_evaluation_can_be_repeated_whatever_the_batch_and_differs_between_sp
 
 
 def test_what_else_is_evaluated_changes_nothing() -> None:
-    alone = evaluate(tiny_model(), replace(SETTINGS, chunk_counts=(3,)), None)
-    among = evaluate(tiny_model(), replace(SETTINGS, chunk_counts=(1, 3, 9)), None)
+    alone = evaluate(tiny_model(), replace(SETTINGS, chunk_counts=(3,)), Plastic())
+    among = evaluate(tiny_model(), replace(SETTINGS, chunk_counts=(1, 3, 9)), Plastic())
     assert among.score(3) == alone.score(3)
 
 
@@ -95,10 +96,10 @@ def test_what_ships_is_told_beside_the_memory_alone_in_pictures_and_in_depth() -
     settings = replace(SETTINGS, count=2, size=32, memory_size=16, chunk_counts=(3,))
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        memory = FastSpatialMemory(replace(CONFIG, geometry=True)).eval()
+        memory = FsmModel(replace(CONFIG, geometry=True)).eval()
         net = RecallNet(RecallConfig(features=4, coarse=4, fine=4, blend=4)).eval()
-    [both] = evaluate(memory, settings, None, recall=net).scores
-    [alone] = evaluate(memory, settings, None).scores
+    [both] = evaluate(memory, settings, Plastic(), recall=net).scores
+    [alone] = evaluate(memory, settings, Plastic()).scores
     assert both.memory == pytest.approx(alone.rendered, abs=1e-3) and both.rendered > both.memory
     assert both.ssim > alone.ssim and both.ms_ssim > alone.ms_ssim
     assert 0.0 <= both.recalled <= 1.0
@@ -108,7 +109,7 @@ def test_what_ships_is_told_beside_the_memory_alone_in_pictures_and_in_depth() -
 
 
 def test_views_too_small_for_a_similarity_at_several_scales_have_none() -> None:
-    [score] = evaluate(tiny_model(), replace(SETTINGS, count=1, chunk_counts=(1,)), None).scores
+    [score] = evaluate(tiny_model(), replace(SETTINGS, count=1, chunk_counts=(1,)), Plastic()).scores
     assert np.isnan(score.ms_ssim) and np.isfinite(score.ssim)
 
 
@@ -119,13 +120,13 @@ def test_the_memory_s_views_are_a_whole_part_of_the_others(memory_size: int) -> 
 
 
 def test_pictures_are_of_the_first_scenes_after_all_chunks() -> None:
-    evaluation = evaluate(tiny_model(), SETTINGS, None, shown=2)
+    evaluation = evaluate(tiny_model(), SETTINGS, Plastic(), shown=2)
     assert len(evaluation.shown) == 2
     assert evaluation.shown[0].truth.shape == evaluation.shown[0].rendered.shape == (4, 3, 16, 16)
 
 
 def test_the_table_has_a_row_for_every_number_of_chunks() -> None:
-    rows = table(evaluate(tiny_model(), SETTINGS, None)).splitlines()
+    rows = table(evaluate(tiny_model(), SETTINGS, Plastic())).splitlines()
     assert [row.split("|")[1].strip() for row in rows] == ["chunks", "---", "1", "3"]
 
 
@@ -159,7 +160,7 @@ def test_one_place_is_the_plain_memory_and_several_are_another() -> None:
         (["--rule", "elastic", "--rule-entry", "strength=much"], "strength must be a number"),
         (["--rule", "elastic", "--rule-entry", "force=1"], "has no force"),
         (["--places", "0"], "at least one place"),
-        (["--rule", "plastic", "--rule-entry", "strength=1"], "plastic has none"),
+        (["--rule", "plastic", "--rule-entry", "strength=1"], "plastic has no strength: it has no entries"),
         (["--rule-entry", "kind=elastic"], "that --rule names"),
     ],
 )

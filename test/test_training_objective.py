@@ -3,12 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny_memory import EVERY_WRITE_RULE_OR_NONE, rule_name, tiny_model
+from tiny_memory import EVERY_WRITE_RULE, rule_name, tiny_model
 from torch import Tensor
 from training_runs import tiny_settings
 
-from fsm_ros.memory.elastic import WriteRule
-from fsm_ros.memory.model import FastSpatialMemory
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.rules.base import WriteRule
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.training.episodes import EpisodePlan, Episodes, assemble, draw_picks, joined, lay_frame
 from fsm_ros.training.objective import StreamObjective
 from fsm_ros.training.scenes import SceneSource, Split
@@ -29,7 +30,7 @@ def some_episodes(plan: EpisodePlan, batch: int = 2) -> Episodes:
     return assemble(clips, picks, frames, plan)
 
 
-def a_memory() -> FastSpatialMemory:
+def a_memory() -> FsmModel:
     return tiny_model().train().requires_grad_(True)
 
 
@@ -39,8 +40,8 @@ def gradients(objective: StreamObjective, episodes: Episodes, gradient_weight: f
     return {name: p.grad.clone() for name, p in objective.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("rule", EVERY_WRITE_RULE_OR_NONE, ids=rule_name)
-def test_activation_checkpoints_change_no_gradient_though_the_rule_has_a_state(rule: WriteRule | None) -> None:
+@pytest.mark.parametrize("rule", EVERY_WRITE_RULE, ids=rule_name)
+def test_activation_checkpoints_change_no_gradient_though_the_rule_has_a_state(rule: WriteRule) -> None:
     memory, episodes = a_memory(), some_episodes(EpisodePlan(2, 3))
     kept = gradients(StreamObjective(memory, rule), episodes)
     again = gradients(StreamObjective(memory, rule, activation_checkpoints=True), episodes)
@@ -57,7 +58,7 @@ def test_the_squared_error_is_the_mean_over_what_is_rendered_after_every_chunk()
             state = memory.observe(state, chunk)
             assert wanted is not None
             errors.append((memory.render(state, wanted.cameras, wanted.times) - wanted.images).square().flatten())
-        outcome = StreamObjective(memory, None)(episodes)
+        outcome = StreamObjective(memory, Plastic())(episodes)
     torch.testing.assert_close(outcome.squared_error, torch.cat(errors).mean())
     torch.testing.assert_close(outcome.loss, outcome.squared_error)
 
@@ -66,7 +67,7 @@ def test_batch_order_observes_all_chunks_and_renders_at_the_end() -> None:
     memory, plan = a_memory(), EpisodePlan(2, 3, batch_order=True)
     episodes = some_episodes(plan)
     with torch.no_grad():
-        outcome = StreamObjective(memory, None)(episodes)
+        outcome = StreamObjective(memory, Plastic())(episodes)
         last = episodes.wanted[-1]
         assert last is not None
         tokens = (16 // memory.config.patch_size) ** 2
@@ -77,7 +78,7 @@ def test_batch_order_observes_all_chunks_and_renders_at_the_end() -> None:
 
 def test_the_gradient_loss_is_the_mean_difference_of_image_gradients() -> None:
     memory, episodes = a_memory(), some_episodes(EpisodePlan(2, 1))
-    objective = StreamObjective(memory, None)
+    objective = StreamObjective(memory, Plastic())
     with torch.no_grad():
         plain, edged = objective(episodes), objective(episodes, 2.0)
     wanted = episodes.wanted[0]
@@ -93,5 +94,5 @@ def test_the_gradient_loss_is_the_mean_difference_of_image_gradients() -> None:
 
 
 def test_every_weight_of_the_model_learns() -> None:
-    found = gradients(StreamObjective(a_memory(), None), some_episodes(EpisodePlan(2, 2)))
+    found = gradients(StreamObjective(a_memory(), Plastic()), some_episodes(EpisodePlan(2, 2)))
     assert all(gradient.isfinite().all() and gradient.abs().max() > 0 for gradient in found.values())

@@ -11,7 +11,9 @@ import torch
 from tiny_memory import CONFIG
 
 from fsm_ros.memory.camera import Cameras
-from fsm_ros.memory.model import FastSpatialMemory, Rendering, Views
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.rules.plastic import Plastic
+from fsm_ros.memory.views import Rendering, Views
 from fsm_ros.recall.checkpoint import RecallWeightsError, load_recall, save_recall
 from fsm_ros.recall.choose import PosedCameras
 from fsm_ros.recall.net import RecallConfig, RecallNet
@@ -53,8 +55,8 @@ def episodes(settings: TrainSettings = SETTINGS) -> Episodes:
 def an_objective(learn: LearnSettings) -> StreamObjective:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        memory, net = FastSpatialMemory(SETTINGS.model), RecallNet(NET)
-    return StreamObjective(memory, None, memory_size=16, learn=learn, recall=net, recalling=SETTINGS.recall)
+        memory, net = FsmModel(SETTINGS.model), RecallNet(NET)
+    return StreamObjective(memory, Plastic(), memory_size=16, learn=learn, recall=net, recalling=SETTINGS.recall)
 
 
 def test_true_depth_places_what_one_view_shows_where_another_shows_it() -> None:
@@ -195,8 +197,8 @@ def test_weights_of_the_memory_are_no_weights_of_recall() -> None:
 
 
 def test_a_geometry_head_changes_no_colour() -> None:
-    with_head = FastSpatialMemory(SETTINGS.model).eval()
-    without = FastSpatialMemory(CONFIG).eval()
+    with_head = FsmModel(SETTINGS.model).eval()
+    without = FsmModel(CONFIG).eval()
     without.load_state_dict(with_head.state_dict(), strict=False)
     cameras = Cameras(torch.tensor([[[14.0, 14.0, 8.0, 8.0]] * 2]), torch.eye(4).expand(1, 2, 4, 4), 16, 16)
     times = torch.zeros(1, 2)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -84,6 +85,16 @@ def test_a_folder_of_another_run_is_not_taken_up(uninterrupted: Path, tmp_path: 
     printed, _ = process.communicate(timeout=130)
     assert process.returncode == 2
     assert "other settings (seed)" in printed
+
+
+def test_a_run_begun_before_plain_lact_was_a_rule_is_taken_up(uninterrupted: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(uninterrupted / "out", tmp_path / "out")
+    path = out / "resume" / "identity.json"
+    begun = json.loads(path.read_text(encoding="utf-8"))
+    assert begun["rule"] == {"kind": "plastic"}
+    path.write_text(json.dumps(begun | {"rule": None}), encoding="utf-8")
+    arguments = ("--config", uninterrupted / "run.yaml", "--steps", STEPS, "--dtype", "fp32", "--out", out)
+    assert "taking up the run" in finish(start_training(*arguments))
 
 
 TOLD = {"log_every_s": 1e-6}

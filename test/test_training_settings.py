@@ -8,7 +8,8 @@ import torch
 import yaml
 from training_runs import plain_settings, tiny_settings
 
-from fsm_ros.memory.elastic import AnchorPolicy, Importance
+from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule, Importance
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.training.launching import resolve
 from fsm_ros.training.scenes import Family
 from fsm_ros.training.settings import Arithmetic, OptimizerKind, Recording, SettingsError
@@ -33,9 +34,7 @@ def test_values_are_what_they_say() -> None:
         optimizer={"kind": "muon", "batch": 8},
         data={"scenes": {"families": {"room": 2, "open": 1}, "frames": 12}},
     )
-    assert settings.rule is not None
-    assert (settings.rule.importance, settings.rule.anchor) == (Importance.MAS, AnchorPolicy.GLOBAL)
-    assert settings.rule.strength == 0.25
+    assert settings.rule == ElasticRule(Importance.MAS, AnchorPolicy.GLOBAL, 0.25)
     assert settings.optimizer.kind is OptimizerKind.MUON
     assert settings.data.scenes.families == ((Family.ROOM, 2.0), (Family.OPEN, 1.0))
     assert settings.data.scenes.difficulty == (0.0, 1.0)
@@ -98,12 +97,17 @@ def test_recordings_are_paths_or_say_more() -> None:
     assert settings_from(as_plain(settings)) == settings
 
 
+@pytest.mark.parametrize("said", [{}, {"rule": None}, {"rule": {"kind": "plastic"}}])
+def test_without_a_rule_it_is_plain_lact_that_is_trained(said: dict[str, Any]) -> None:
+    assert settings_from(plain_settings() | said).rule == Plastic()
+
+
 def test_entries_may_be_replaced_by_name(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(yaml.safe_dump(plain_settings()), encoding="utf-8")
     settings = load_settings(path, {"optimizer.batch": 8, "data.scenes.frames": 14, "rule": {"strength": 0.1}})
     assert (settings.optimizer.batch, settings.data.scenes.frames) == (8, 14)
-    assert settings.rule is not None and settings.rule.strength == 0.1
+    assert settings.rule == ElasticRule(strength=0.1)
     with pytest.raises(SettingsError, match="no entry seed.of.what"):
         load_settings(path, {"seed.of.what": 1})
 

@@ -15,7 +15,9 @@ import torch
 from tiny_memory import tiny_model
 
 from fsm_ros.memory.atlas import Atlas, AtlasSettings, observe, render
-from fsm_ros.memory.model import FastSpatialMemory, ModelConfig
+from fsm_ros.memory.configuration import ModelConfig
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.stream.rigid import distance_m, turn_rad
 from fsm_ros.training.evaluation import psnr
 from fsm_ros.training.scenes import Split
@@ -57,7 +59,7 @@ BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "elastic.py"
 
 
 @pytest.fixture(scope="module")
-def model() -> FastSpatialMemory:
+def model() -> FsmModel:
     return tiny_model(config=CONFIG)
 
 
@@ -111,7 +113,7 @@ def test_probes_say_how_far_they_are_from_what_was_observed(found: list[Stream])
         assert max(moved) > 0.0
 
 
-def test_scores_are_those_of_the_memory_after_so_many_chunks(model: FastSpatialMemory, found: list[Stream]) -> None:
+def test_scores_are_those_of_the_memory_after_so_many_chunks(model: FsmModel, found: list[Stream]) -> None:
     arm = CONSOLIDATION_PLACES
     scores = measure(model, arm, found[0], SETTINGS)
     atlas = Atlas(model.initial_state())
@@ -126,7 +128,7 @@ def test_scores_are_those_of_the_memory_after_so_many_chunks(model: FastSpatialM
     assert len(scores.probes) == len(found[0].probes)
 
 
-def test_orders_differ_after_more_than_one_chunk(model: FastSpatialMemory, found: list[Stream]) -> None:
+def test_orders_differ_after_more_than_one_chunk(model: FsmModel, found: list[Stream]) -> None:
     scores = {order: measure(model, replace(PLASTIC, order=order), found[0], SETTINGS).held_out for order in Order}
     after_one = [values[0] for values in scores.values()]
     assert after_one == pytest.approx([after_one[0]] * 3, abs=1e-3)
@@ -213,6 +215,11 @@ def test_results_come_back_as_they_were_kept(tmp_path: Path) -> None:
     store.save(_result([20.0, 21.0]))
     assert ResultStore(tmp_path, SETTINGS).load("start", "plastic") == _result([20.0, 21.0])
     assert store.has("start", "abc", arm)
+    # What was kept before plain LaCT was a rule is of the same arm.
+    path = tmp_path / "start__plastic.json"
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(kept | {"arm": kept["arm"] | {"rule": None}}), encoding="utf-8")
+    assert store.has("start", "abc", arm)
     for fingerprint, other in (("def", arm), ("abc", replace(arm, rule=CONSOLIDATION_PLACES.rule))):
         with pytest.raises(StudyError, match="another rule or of other weights"):
             store.has("start", fingerprint, other)
@@ -220,7 +227,7 @@ def test_results_come_back_as_they_were_kept(tmp_path: Path) -> None:
         ResultStore(tmp_path, replace(SETTINGS, count=3))
     with pytest.raises(StudyError, match="run to its end"):
         store.load("start", "ewc_global")
-    (tmp_path / "start__plastic.json").write_text("{", encoding="utf-8")
+    path.write_text("{", encoding="utf-8")
     with pytest.raises(StudyError, match="damaged"):
         store.load("start", "plastic")
 
@@ -244,9 +251,7 @@ def test_tables_and_plots_are_made_of_results(tmp_path: Path) -> None:
         assert (tmp_path / f"{name}.png").stat().st_size > 5000
 
 
-def test_the_cost_is_of_all_chunks(
-    model: FastSpatialMemory, found: list[Stream], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_cost_is_of_all_chunks(model: FsmModel, found: list[Stream], monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count()
     monkeypatch.setattr("study.measure.time.perf_counter", lambda: float(next(clock)))
     cost = measure_cost(model, [PLASTIC, CONSOLIDATION_PLACES], found[0])
@@ -285,8 +290,8 @@ def test_one_command_repeats_the_study_and_takes_it_up_again(tmp_path: Path) -> 
     assert "--only choose" in wrong.stderr
 
 
-def test_an_arm_without_places_is_the_plain_memory(model: FastSpatialMemory, found: list[Stream]) -> None:
-    scores = measure(model, Arm("one", "one", None, AtlasSettings(places=1)), found[0], SETTINGS)
+def test_an_arm_without_places_is_the_plain_memory(model: FsmModel, found: list[Stream]) -> None:
+    scores = measure(model, Arm("one", "one", Plastic(), AtlasSettings(places=1)), found[0], SETTINGS)
     state = model.initial_state()
     for chunk in found[0].chunks:
         state = model.observe(state, chunk)

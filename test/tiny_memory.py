@@ -12,21 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fsm_ros.memory.camera import Cameras
-from fsm_ros.memory.consolidation import ChunkShare, Consolidation
-from fsm_ros.memory.elastic import (
-    AnchorPolicy,
-    ElasticRule,
-    Importance,
-    ImportanceScale,
-    ImportanceTiming,
-    LayerMemory,
-    WriteRule,
-)
+from fsm_ros.memory.configuration import ModelConfig
 from fsm_ros.memory.fast_weights import FastWeights, WriteTokens, newton_schulz
 from fsm_ros.memory.layers import Block
-from fsm_ros.memory.model import FastSpatialMemory, ModelConfig, MuonPrecision, Precision, Views
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.precision import MuonPrecision, Precision
+from fsm_ros.memory.rules.base import LayerMemory, WriteRule
+from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation
+from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule, Importance, ImportanceScale, ImportanceTiming
+from fsm_ros.memory.rules.plastic import Plastic
+from fsm_ros.memory.rules.steps import StepRule
 from fsm_ros.memory.state import MemoryState
-from fsm_ros.memory.steps import StepRule
+from fsm_ros.memory.views import Views
 
 CONFIG = ModelConfig(patch_size=4, dim=32, num_layers=2, attention_head_dim=16, fast_head_dim=8, mlp_inter_multi=2)
 ONE_LAYER = replace(CONFIG, num_layers=1)
@@ -34,7 +31,7 @@ SQUARE = (16, 16)
 OBLONG = (8, 12)
 ELASTIC_BUFFERS = ("w0_star", "w1_star", "w2_star", "F0", "F1", "F2")
 EVERY_RULE = [ElasticRule(importance, anchor) for importance in Importance for anchor in AnchorPolicy]
-EVERY_RULE_OR_NONE = [*EVERY_RULE, None]
+EVERY_PUBLISHED_RULE: list[ElasticRule | Plastic] = [*EVERY_RULE, Plastic()]
 WEIGHED_DIFFERENTLY = [
     ElasticRule(importance, timing=timing, scale=scale)
     for importance in (Importance.SI, Importance.UNIFORM)
@@ -51,13 +48,12 @@ EVERY_STEP_RULE = [
     StepRule(size=0.7, decline=0.5, momentum=0.3),
 ]
 BEYOND_THE_PAPER: list[WriteRule] = [*WEIGHED_DIFFERENTLY, *EVERY_CONSOLIDATION, *EVERY_STEP_RULE]
-EVERY_WRITE_RULE: list[WriteRule] = [*EVERY_RULE, *BEYOND_THE_PAPER]
-EVERY_WRITE_RULE_OR_NONE: list[WriteRule | None] = [*EVERY_WRITE_RULE, None]
+EVERY_WRITE_RULE: list[WriteRule] = [*EVERY_PUBLISHED_RULE, *BEYOND_THE_PAPER]
 
 
-def rule_name(rule: WriteRule | None) -> str:
+def rule_name(rule: WriteRule) -> str:
     """For the names of parametrised tests."""
-    if rule is None:
+    if isinstance(rule, Plastic):
         return "lact"
     if isinstance(rule, ElasticRule):
         policies = [rule.importance, rule.anchor, rule.timing, rule.scale]
@@ -76,9 +72,9 @@ def tiny_model(
     *,
     precision: Precision = Precision.FP32,
     muon_precision: MuonPrecision = MuonPrecision.FP32,
-) -> FastSpatialMemory:
+) -> FsmModel:
     """Random weights, larger than a fresh model's, so that every path of it matters."""
-    model = FastSpatialMemory(config, precision=precision, muon_precision=muon_precision)
+    model = FsmModel(config, precision=precision, muon_precision=muon_precision)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -94,7 +90,7 @@ def tiny_model(
     return model.eval().requires_grad_(False)
 
 
-def blocks_of(model: FastSpatialMemory) -> list[Block]:
+def blocks_of(model: FsmModel) -> list[Block]:
     """The blocks of a model."""
     return [block for block in model.blocks if isinstance(block, Block)]
 
@@ -135,18 +131,14 @@ def scene_of(state: MemoryState, scene: int) -> MemoryState:
     return state.map(lambda t: t[scene : scene + 1])
 
 
-def stream(
-    model: FastSpatialMemory, state: MemoryState, chunks: list[Views], rule: WriteRule | None = None
-) -> MemoryState:
+def stream(model: FsmModel, state: MemoryState, chunks: list[Views], rule: WriteRule = Plastic()) -> MemoryState:
     """Observe chunk after chunk."""
     for chunk in chunks:
         state = model.observe(state, chunk, rule)
     return state
 
 
-def observed_state(
-    model: FastSpatialMemory, chunks: int = 2, rule: WriteRule | None = None, seed: int = 1
-) -> MemoryState:
+def observed_state(model: FsmModel, chunks: int = 2, rule: WriteRule = Plastic(), seed: int = 1) -> MemoryState:
     """A state with something in it."""
     return stream(model, model.initial_state(), random_chunks(seed, chunks), rule)
 
@@ -228,6 +220,15 @@ def muon(gradient: FastWeights) -> FastWeights:
     return gradient.map(lambda g: newton_schulz(g, 5, torch.float32))
 
 
+def written(memory: LayerMemory, update: FastWeights, norms: FastWeights, rule: WriteRule) -> LayerMemory:
+    """A layer after one write whose update is known, whatever tokens asked for it."""
+    batch, heads, width, _ = update.w0.shape
+    nothing = torch.zeros(batch, heads, 1, width)
+    eta = nothing[..., :1]
+    after, _ = rule.write(memory, WriteTokens(nothing, nothing, (eta, eta, eta)), norms, lambda gradient: update)
+    return after
+
+
 def arrays_of(matrices: FastWeights) -> list[Array]:
     """The three matrices in float64."""
     return [array_of(matrix) for matrix in matrices]
@@ -288,7 +289,7 @@ def _wrapped(name: str) -> str:
     return "module._orig_mod." + ".".join(parts)
 
 
-def elastic_buffers(model: FastSpatialMemory, layers: int) -> dict[str, dict[str, Tensor]]:
+def elastic_buffers(model: FsmModel, layers: int) -> dict[str, dict[str, Tensor]]:
     """Anchors and importance as the release's training writes them, keys with all their wrappers."""
     generator = torch.Generator().manual_seed(5)
     return {
@@ -300,7 +301,7 @@ def elastic_buffers(model: FastSpatialMemory, layers: int) -> dict[str, dict[str
     }
 
 
-def release_file(model: FastSpatialMemory, path: Path, **changes: object) -> Path:
+def release_file(model: FsmModel, path: Path, **changes: object) -> Path:
     """A checkpoint as the release's training writes it."""
     weights = {_wrapped(name): tensor for name, tensor in model.state_dict().items()}
     weights["module.loss_mgr.lpips_loss_module.net.0.weight"] = torch.full((3,), float("nan"))

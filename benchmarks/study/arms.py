@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 from fsm_ros.memory.atlas import AtlasSettings
-from fsm_ros.memory.consolidation import ChunkShare, Consolidation
-from fsm_ros.memory.elastic import AnchorPolicy, ElasticRule, Importance, ImportanceScale, ImportanceTiming
-from fsm_ros.memory.rules import NamedRule, rule_as_plain
-from fsm_ros.memory.steps import StepRule
+from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation
+from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule, Importance, ImportanceScale, ImportanceTiming
+from fsm_ros.memory.rules.naming import NamedRule, rule_as_plain
+from fsm_ros.memory.rules.plastic import Plastic
+from fsm_ros.memory.rules.steps import StepRule
 
 
 class Order(Enum):
@@ -31,14 +32,14 @@ class Arm:
     Attributes:
         name: for files.
         title: for people.
-        rule: how chunks are written; ``None`` for plain LaCT.
+        rule: how chunks are written.
         atlas: whether the memory has places.
         order: how the stream is observed.
     """
 
     name: str
     title: str
-    rule: NamedRule | None
+    rule: NamedRule
     atlas: AtlasSettings = AtlasSettings()
     order: Order = Order.STREAMING
 
@@ -47,7 +48,7 @@ class Arm:
         return {
             "name": self.name,
             "title": self.title,
-            "rule": None if self.rule is None else rule_as_plain(self.rule),
+            "rule": rule_as_plain(self.rule),
             "places": self.atlas.places,
             "apart": self.atlas.apart,
             "order": self.order.value,
@@ -55,8 +56,8 @@ class Arm:
 
 
 EIGHT_PLACES = AtlasSettings(places=8)
-PLASTIC = Arm("plastic", "plastic (LaCT)", None)
-PLASTIC_PLACES = Arm("plastic_places", "plastic, 8 places", None, EIGHT_PLACES)
+PLASTIC = Arm("plastic", "plastic (LaCT)", Plastic())
+PLASTIC_PLACES = Arm("plastic_places", "plastic, 8 places", Plastic(), EIGHT_PLACES)
 CONSOLIDATION = Arm("consolidation", "consolidation", Consolidation())
 CONSOLIDATION_PLACES = Arm("consolidation_places", "consolidation, 8 places", Consolidation(), EIGHT_PLACES)
 
@@ -128,10 +129,10 @@ CANDIDATES: tuple[Arm, ...] = (
     Arm("consolidation_16_places", "consolidation, 16 places", Consolidation(), AtlasSettings(16)),
 )
 OTHER_ORDERS: tuple[Arm, ...] = (
-    Arm("plastic_batch", "plastic, batch order", None, order=Order.BATCH),
+    Arm("plastic_batch", "plastic, batch order", Plastic(), order=Order.BATCH),
     Arm("si_batch", "si, streaming_ema, batch order", ElasticRule(), order=Order.BATCH),
     Arm("consolidation_batch", "consolidation, batch order", Consolidation(), order=Order.BATCH),
-    Arm("one_chunk", "everything as one chunk", None, order=Order.ONE_CHUNK),
+    Arm("one_chunk", "everything as one chunk", Plastic(), order=Order.ONE_CHUNK),
 )
 EVERY_ARM: Mapping[str, Arm] = {
     arm.name: arm for arm in (PLASTIC, *PUBLISHED, *STRONGER, *UNIFORM, *CONTROLS, *CANDIDATES, *OTHER_ORDERS)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from fsm_ros.memory.atlas import Atlas, Place, addresses_of, observe, render
-from fsm_ros.memory.model import FastSpatialMemory, Views
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.views import Views
 from fsm_ros.training.episodes import joined
 from fsm_ros.training.evaluation import psnr
 from study.arms import Arm, Order
@@ -46,7 +47,7 @@ class SceneScores:
 
 
 @torch.no_grad()
-def measure(model: FastSpatialMemory, arm: Arm, stream: Stream, settings: StreamSettings) -> SceneScores:
+def measure(model: FsmModel, arm: Arm, stream: Stream, settings: StreamSettings) -> SceneScores:
     """Observe one stream under an arm's rule, and look at the memory on the way."""
     scores = SceneScores(stream.number, [], [], [], [], [], [], [])
     atlas = Atlas(model.initial_state(1))
@@ -87,7 +88,7 @@ def nearest_view_scores(stream: Stream, settings: StreamSettings) -> SceneScores
 
 
 @torch.no_grad()
-def measure_cost(model: FastSpatialMemory, arms: Sequence[Arm], stream: Stream) -> dict[str, float]:
+def measure_cost(model: FsmModel, arms: Sequence[Arm], stream: Stream) -> dict[str, float]:
     """Seconds that each streaming arm needs for all chunks of a stream, the arms taking turns chunk by chunk."""
     spent = dict.fromkeys((arm.name for arm in arms), 0.0)
     atlases = {arm.name: Atlas(model.initial_state(1)) for arm in arms}
@@ -101,7 +102,7 @@ def measure_cost(model: FastSpatialMemory, arms: Sequence[Arm], stream: Stream) 
     return spent
 
 
-def _at_once(model: FastSpatialMemory, arm: Arm, chunks: Sequence[Views]) -> Atlas:
+def _at_once(model: FsmModel, arm: Arm, chunks: Sequence[Views]) -> Atlas:
     """A memory of one place, encoded in batch order from the start."""
     views = joined(chunks)
     tokens = views.cameras.height * views.cameras.width // model.config.patch_size**2
@@ -111,7 +112,7 @@ def _at_once(model: FastSpatialMemory, arm: Arm, chunks: Sequence[Views]) -> Atl
     return Atlas(model.initial_state(1), (Place(state, address, views.cameras.views),))
 
 
-def _scored(model: FastSpatialMemory, atlas: Atlas, views: Views) -> Tensor:
+def _scored(model: FsmModel, atlas: Atlas, views: Views) -> Tensor:
     """``[1, V]`` dB."""
     return psnr(render(model, atlas, views.cameras, views.times), views.images)
 

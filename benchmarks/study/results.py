@@ -11,13 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fsm_ros.errors import FsmError
+from fsm_ros.memory.rules.naming import rule_as_plain, rule_from
 from fsm_ros.training.settings_file import as_plain
 from study.arms import Arm
 from study.measure import SceneScores
 from study.streams import StreamSettings
 
 
-class StudyError(RuntimeError):
+class StudyError(FsmError, RuntimeError):
     """A study that cannot go on; the message says why and what to do."""
 
 
@@ -101,7 +103,8 @@ class ResultStore:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             scenes = tuple(SceneScores(**scene) for scene in found["scenes"])
-            return ArmResult(found["arm"], found["weights"], found["fingerprint"], tuple(found["chunk_counts"]), scenes)
+            named = found["arm"] | {"rule": rule_as_plain(rule_from(found["arm"]["rule"]))}
+            return ArmResult(named, found["weights"], found["fingerprint"], tuple(found["chunk_counts"]), scenes)
         except FileNotFoundError as error:
             raise StudyError(f"{path} is missing: let the study run to its end first") from error
         except (KeyError, TypeError, ValueError) as error:

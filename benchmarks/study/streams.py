@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fsm_ros.memory.camera import Cameras
-from fsm_ros.memory.model import Views
+from fsm_ros.memory.views import Views
 from fsm_ros.spatial.tensors import cameras_of, times_of
 from fsm_ros.stream.world import MemoryFrame
 from fsm_ros.training.episodes import Clip

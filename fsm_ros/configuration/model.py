@@ -10,8 +10,11 @@ import torch
 from fsm_ros.configuration.values import Values
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.checkpoint import load_checkpoint
-from fsm_ros.memory.elastic import AnchorSharing, LayerMemory
-from fsm_ros.memory.model import FastSpatialMemory, MuonPrecision, Precision, Views
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.precision import MuonPrecision, Precision
+from fsm_ros.memory.rules.base import LayerMemory
+from fsm_ros.memory.rules.elastic import AnchorSharing
+from fsm_ros.memory.views import Views
 from fsm_ros.recall.checkpoint import load_recall
 from fsm_ros.recall.evidence import Prior
 from fsm_ros.recall.net import RecallNet
@@ -29,7 +32,7 @@ class LoadedModel:
         warm_up_s: seconds that the first observation and view took.
     """
 
-    model: FastSpatialMemory
+    model: FsmModel
     prior: tuple[LayerMemory, ...] | None
     recall: RecallNet | None
     warm_up_s: float
@@ -98,7 +101,7 @@ def _warm_up_recall(net: RecallNet, width: int, height: int, device: torch.devic
 
 
 @torch.no_grad()
-def _warm_up(model: FastSpatialMemory, width: int, height: int, views: int) -> None:
+def _warm_up(model: FsmModel, width: int, height: int, views: int) -> None:
     """Observe and render once, so that the first real frame does not pay for allocations and kernel selection."""
     device = model.device
     cameras = Cameras(

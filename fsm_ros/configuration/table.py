@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from enum import Enum
 
 from fsm_ros.configuration.spec import Spec, words
-from fsm_ros.memory.consolidation import ChunkShare, Consolidation
-from fsm_ros.memory.elastic import (
+from fsm_ros.memory.precision import MuonPrecision, Precision
+from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation
+from fsm_ros.memory.rules.elastic import (
     AnchorPolicy,
     AnchorSharing,
     ElasticRule,
@@ -18,19 +19,9 @@ from fsm_ros.memory.elastic import (
     ImportanceScale,
     ImportanceTiming,
 )
-from fsm_ros.memory.model import MuonPrecision, Precision
-from fsm_ros.memory.rules import RuleKind
-from fsm_ros.spatial.settings import PLASTIC, MemoryMode, MemorySettings, RenderMethod, RenderResolution, rule_name
+from fsm_ros.memory.rules.naming import RuleKind, kind_of
+from fsm_ros.spatial.settings import MemoryMode, MemorySettings, RenderMethod, RenderResolution
 from fsm_ros.stream.keyframes import KeyframePolicy
-
-
-class RuleChoice(Enum):
-    """How chunks are written, as it is asked for."""
-
-    CONSOLIDATION = RuleKind.CONSOLIDATION.value
-    ELASTIC = RuleKind.ELASTIC.value
-    PLASTIC = PLASTIC
-    """Plain LaCT."""
 
 
 class Transport(Enum):
@@ -148,10 +139,10 @@ PARAMETERS: tuple[Spec, ...] = (
     Spec("memory.seed", _MEMORY.seed, "Seed of the reservoir.", "", 0, 2**31 - 1),
     Spec(
         "memory.rule",
-        rule_name(_MEMORY.rule),
+        kind_of(_MEMORY.rule).value,
         "How a chunk is written: consolidation together with all that came before it (ours), elastic under the elastic "
         "prior (published), plastic as LaCT does. Weights of the FSM release want elastic, and memory.places 1.",
-        choices=words(RuleChoice),
+        choices=tuple(kind.value for kind in (RuleKind.CONSOLIDATION, RuleKind.ELASTIC, RuleKind.PLASTIC)),
         at_run_time=True,
     ),
     Spec(

@@ -8,17 +8,10 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from fsm_ros.configuration.spec import Value, words
-from fsm_ros.configuration.table import BY_NAME, PARAMETERS, RuleChoice
+from fsm_ros.configuration.table import BY_NAME, PARAMETERS
 from fsm_ros.memory.atlas import AtlasSettings
-from fsm_ros.memory.consolidation import ChunkShare, Consolidation
-from fsm_ros.memory.elastic import (
-    AnchorPolicy,
-    AnchorSharing,
-    ElasticRule,
-    Importance,
-    ImportanceScale,
-    ImportanceTiming,
-)
+from fsm_ros.memory.rules.elastic import AnchorSharing
+from fsm_ros.memory.rules.naming import NamedRule, rule_from
 from fsm_ros.recall.keyframes import KeyframeLimits
 from fsm_ros.spatial.settings import MemoryMode, MemorySettings, RenderMethod, RenderResolution
 from fsm_ros.stream.intake import IntakeSettings
@@ -72,25 +65,16 @@ class Values:
         except ValueError as error:
             raise ValueError(f"{name} must be one of {', '.join(words(enum))}, got {self[name]!r}") from error
 
-    def rule(self) -> Consolidation | ElasticRule | None:
+    def rule(self) -> NamedRule:
         """How chunks are written; ``ValueError`` also where what is wrong belongs to a rule that is not asked for."""
-        rules: Mapping[RuleChoice, Consolidation | ElasticRule | None] = {
-            RuleChoice.CONSOLIDATION: Consolidation(
-                share=self.choice("consolidation.share", ChunkShare),
-                retention=self["consolidation.retention"],
-            ),
-            RuleChoice.ELASTIC: ElasticRule(
-                importance=self.choice("elastic.importance", Importance),
-                anchor=self.choice("elastic.anchor", AnchorPolicy),
-                strength=self["elastic.strength"],
-                importance_decay=self["elastic.importance_decay"],
-                anchor_decay=self["elastic.anchor_decay"],
-                timing=self.choice("elastic.timing", ImportanceTiming),
-                scale=self.choice("elastic.scale", ImportanceScale),
-            ),
-            RuleChoice.PLASTIC: None,
-        }
-        return rules[self.choice("memory.rule", RuleChoice)]
+        entries: dict[str, dict[str, Any]] = {kind: {"kind": kind} for kind in BY_NAME["memory.rule"].choices}
+        for spec in PARAMETERS:
+            kind, _, name = spec.name.partition(".")
+            if spec.name == "memory.rule" or kind in entries:
+                spec.check_choice(self[spec.name])
+            if kind in entries:
+                entries[kind][name] = self[spec.name]
+        return {kind: rule_from(content) for kind, content in entries.items()}[self["memory.rule"]]
 
     def memory(self) -> MemorySettings:
         """How the memory is kept."""

@@ -3,7 +3,7 @@
 A bank of at most so many :class:`MemoryState` values, addressed by position and viewing direction of the camera. A
 chunk is written into the place it was seen from, or opens a new one; a view is rendered from the place nearest to its
 camera. Where the bank is full and a chunk comes from elsewhere, the two nearest places are merged into one, which
-:class:`fsm_ros.memory.consolidation.Consolidation` can do without loss of evidence; under other rules the nearest
+:class:`fsm_ros.memory.rules.consolidation.Consolidation` can do without loss of evidence; under other rules the nearest
 place is written. So the memory stays of a fixed size, however far the camera goes, and gets coarser instead of
 forgetful. With one place it is the plain memory. After a change of the rule in mid-stream places may not be mergeable
 with each other; then, too, the nearest is written. Not of the paper.
@@ -12,17 +12,17 @@ with each other; then, too, the nearest is written. Not of the paper.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from fsm_ros.memory.camera import Cameras
-from fsm_ros.memory.consolidation import Consolidation
-from fsm_ros.memory.elastic import WriteRule
-from fsm_ros.memory.model import FastSpatialMemory, Geometry, NonFiniteUpdateError, Rendering, Views
+from fsm_ros.memory.model import FsmModel, NonFiniteUpdateError
+from fsm_ros.memory.rules.base import WriteRule
+from fsm_ros.memory.rules.consolidation import Consolidation
 from fsm_ros.memory.state import MemoryState, size_bytes
+from fsm_ros.memory.views import Rendering, Views
 
 ADDRESS = 6
 
@@ -160,10 +160,10 @@ def addresses_of(cameras: Cameras) -> Tensor:
 
 
 def observe(
-    model: FastSpatialMemory,
+    model: FsmModel,
     atlas: Atlas,
     chunk: Views,
-    rule: WriteRule | None,
+    rule: WriteRule,
     settings: AtlasSettings,
 ) -> Atlas:
     """Write one chunk into the place it was seen from.
@@ -172,14 +172,14 @@ def observe(
         model: the weights.
         atlas: the memory before; not changed.
         chunk: the views to write.
-        rule: how to write; ``None`` for plain LaCT.
+        rule: how to write.
         settings: how many places, and how far apart.
 
     Returns:
         The memory after.
 
     Raises:
-        ValueError: see :meth:`FastSpatialMemory.observe`.
+        ValueError: see :meth:`FsmModel.observe`.
         NonFiniteUpdateError: see there.
     """
     address = addresses_of(chunk.cameras).mean(dim=0)
@@ -193,25 +193,12 @@ def observe(
     return replace(atlas, places=(*atlas.places[:chosen], place, *atlas.places[chosen + 1 :]), newest=chosen)
 
 
-def render(model: FastSpatialMemory, atlas: Atlas, cameras: Cameras, times: Tensor) -> Tensor:
-    """Views from the atlas, each from the place nearest to its camera. Only reads.
-
-    Args:
-        model: the weights.
-        atlas: the memory.
-        cameras: where to look from, of one scene.
-        times: ``[1, V]``, memory time in [-1, 1].
-
-    Returns:
-        ``[1, V, 3, H, W]``, RGB in (0, 1), float32.
-
-    Raises:
-        ValueError: shapes that do not fit.
-    """
+def render(model: FsmModel, atlas: Atlas, cameras: Cameras, times: Tensor) -> Tensor:
+    """The images of :func:`render_all`, ``[1, V, 3, H, W]``, RGB in (0, 1), float32."""
     return render_all(model, atlas, cameras, times).images
 
 
-def render_all(model: FastSpatialMemory, atlas: Atlas, cameras: Cameras, times: Tensor) -> Rendering:
+def render_all(model: FsmModel, atlas: Atlas, cameras: Cameras, times: Tensor) -> Rendering:
     """Views from the atlas with all that its memories know of them, each from the place nearest to its camera.
 
     Args:
@@ -235,22 +222,11 @@ def render_all(model: FastSpatialMemory, atlas: Atlas, cameras: Cameras, times: 
         model.render_all(atlas.places[number].state, cameras[views], times[:, views])
         for number, views in zip(numbers, chosen, strict=True)
     ]
-    order = torch.cat(chosen).argsort()
-
-    def in_order(parts: Sequence[Tensor]) -> Tensor:
-        return torch.cat(tuple(parts), dim=1)[:, order]
-
-    geometries = [each.geometry for each in rendered if each.geometry is not None]
-    return Rendering(
-        in_order([each.images for each in rendered]),
-        Geometry(in_order([g.log_inverse_depth for g in geometries]), in_order([g.scale for g in geometries]))
-        if geometries
-        else None,
-    )
+    return Rendering.joined(rendered, dim=1)[torch.cat(chosen).argsort()]
 
 
 def _place_for(
-    model: FastSpatialMemory, atlas: Atlas, address: Tensor, rule: WriteRule | None, settings: AtlasSettings
+    model: FsmModel, atlas: Atlas, address: Tensor, rule: WriteRule, settings: AtlasSettings
 ) -> tuple[Atlas, int]:
     """Which place a chunk goes to; the number after the last one is a new place. Two may have been merged for it."""
     if not atlas.places:
@@ -270,7 +246,7 @@ def _place_for(
     return atlas, nearest
 
 
-def _merged(model: FastSpatialMemory, one: Place, other: Place, rule: Consolidation) -> Place | None:
+def _merged(model: FsmModel, one: Place, other: Place, rule: Consolidation) -> Place | None:
     """The place that had been written what two were; ``None`` where their memories cannot be added up."""
     precision = model.muon_precision.dtype
     layers = [

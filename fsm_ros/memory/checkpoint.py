@@ -17,9 +17,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from fsm_ros.memory.elastic import LayerMemory
+from fsm_ros.errors import FsmError
+from fsm_ros.memory.configuration import ModelConfig
 from fsm_ros.memory.fast_weights import FastWeights
-from fsm_ros.memory.model import PIXEL_CHANNELS, FastSpatialMemory, ModelConfig, MuonPrecision, Precision
+from fsm_ros.memory.model import PIXEL_CHANNELS, FsmModel
+from fsm_ros.memory.precision import MuonPrecision, Precision
+from fsm_ros.memory.rules.base import LayerMemory
 
 SHIPPED = "shipped"
 HUGGING_FACE = "hf://"
@@ -27,7 +30,7 @@ _MEMORY_LAYER = "module_list.1.f"
 _BUFFERS = ("w0_star", "w1_star", "w2_star", "F0", "F1", "F2")
 
 
-class CheckpointError(Exception):
+class CheckpointError(FsmError):
     """Weights that cannot be used; the message says which and why."""
 
 
@@ -52,7 +55,7 @@ class Checkpoint:
         *,
         precision: Precision = Precision.FP32,
         muon_precision: MuonPrecision = MuonPrecision.FP32,
-    ) -> FastSpatialMemory:
+    ) -> FsmModel:
         """The model with these weights, in evaluation mode.
 
         Raises:
@@ -60,7 +63,7 @@ class Checkpoint:
                 them.
         """
         with torch.device("meta"):
-            model = FastSpatialMemory(self.config, precision=precision, muon_precision=muon_precision)
+            model = FsmModel(self.config, precision=precision, muon_precision=muon_precision)
         expected = model.state_dict()
         problems = [
             *(f"missing {name}" for name in sorted(expected.keys() - self.weights.keys())),

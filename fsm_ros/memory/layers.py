@@ -13,13 +13,6 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from fsm_ros.memory.elastic import (
-    LayerMemory,
-    LayerStatistics,
-    Muon,
-    WriteRule,
-    write_chunk,
-)
 from fsm_ros.memory.fast_weights import (
     FastWeights,
     WriteTokens,
@@ -27,6 +20,7 @@ from fsm_ros.memory.fast_weights import (
     newton_schulz,
     read,
 )
+from fsm_ros.memory.rules.base import LayerMemory, LayerStatistics, Muon, WriteRule
 
 # PyTorch's default RMSNorm epsilon depends on the input's type; the released model was run with float32's.
 QK_NORM_EPSILON = torch.finfo(torch.float32).eps
@@ -103,12 +97,6 @@ class LaCETLayer(nn.Module):
             step_sizes = F.softplus(raw + self.lr_shift)
         eta0, eta1, eta2 = rearrange(step_sizes, "b v n (three h) -> three b h (v n) 1", three=3)
         return WriteTokens(_unit(self._heads(keys)), self._heads(values), (eta0, eta1, eta2))
-
-    def write(
-        self, memory: LayerMemory, tokens: WriteTokens, rule: WriteRule | None, muon_dtype: torch.dtype
-    ) -> tuple[LayerMemory, LayerStatistics]:
-        """Write one chunk under a rule; ``None`` for plain LaCT."""
-        return write_chunk(memory, tokens, self.norms(), self.muon(muon_dtype), rule)
 
     def norms(self) -> FastWeights:
         """The column norms that every write restores, ``[1, H, 1, .]``."""
@@ -188,7 +176,7 @@ class Block(nn.Module):
         self,
         attended: Tensor,
         memory: LayerMemory,
-        rule: WriteRule | None,
+        rule: WriteRule,
         muon_dtype: torch.dtype,
         chunk_tokens: int | None = None,
     ) -> tuple[LayerMemory, LayerStatistics]:
@@ -197,7 +185,7 @@ class Block(nn.Module):
         Args:
             attended: from :meth:`attend`.
             memory: the layer before.
-            rule: how to write, ``None`` for plain LaCT.
+            rule: how to write.
             muon_dtype: precision of Newton-Schulz.
             chunk_tokens: write in chunks of so many tokens, in order, the last one maybe shorter; ``None``:
                 all in one.
@@ -207,8 +195,9 @@ class Block(nn.Module):
         """
         _, layer, _ = self._layers
         tokens = layer.f.write_tokens(layer.ln(attended))
+        norms, muon = layer.f.norms(), layer.f.muon(muon_dtype)
         for chunk in tokens.split(chunk_tokens):
-            memory, statistics = layer.f.write(memory, chunk, rule, muon_dtype)
+            memory, statistics = rule.write(memory, chunk, norms, muon)
         return memory, statistics
 
     def respond(self, attended: Tensor, weights: FastWeights) -> Tensor:

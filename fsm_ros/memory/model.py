@@ -1,11 +1,11 @@
-"""FastSpatialMemory: write posed images into fast weights, render views from them.
+"""FsmModel: write posed images into fast weights, render views from them.
 
 The 4D-LVSM of "Fast Spatial Memory with Elastic Test-Time Training" (arXiv 2604.07350), in two orders that
 are different functions for more than one chunk:
 
-* *streaming* (:meth:`FastSpatialMemory.observe`): chunk by chunk; in every layer a chunk is written, then
+* *streaming* (:meth:`FsmModel.observe`): chunk by chunk; in every layer a chunk is written, then
   read by its own tokens, and never touched again. Activation memory is that of one chunk.
-* *batch* (:meth:`FastSpatialMemory.observe_batch`): in every layer all chunks are written before any token
+* *batch* (:meth:`FsmModel.observe_batch`): in every layer all chunks are written before any token
   reads, as the release was trained. Activation memory grows with the number of views.
 """
 
@@ -13,19 +13,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from enum import Enum
-from typing import Any, cast
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import cast
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from fsm_ros.errors import FsmError
 from fsm_ros.memory.camera import Cameras, pluecker_map
-from fsm_ros.memory.elastic import AnchorSharing, ElasticRule, LayerMemory, LayerStatistics, WriteRule
+from fsm_ros.memory.configuration import ModelConfig
 from fsm_ros.memory.layers import Block, FeedForward, LaCETLayer, ViewAttention
+from fsm_ros.memory.precision import MuonPrecision, Precision
+from fsm_ros.memory.rules.base import LayerMemory, LayerStatistics, WriteRule
+from fsm_ros.memory.rules.elastic import AnchorSharing, ElasticRule
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.memory.state import MemoryState
+from fsm_ros.memory.views import Geometry, Rendering, Views, check_times
 
 PIXEL_CHANNELS = 13  # origin, direction, moment, rgb, time
 TYPICAL_LOG_INVERSE_DISTANCE = 0.7
@@ -36,165 +41,11 @@ MAX_LOG_SCALE = 4.0
 """The scale stays within this factor's exponential of the typical one."""
 
 
-class NonFiniteUpdateError(ArithmeticError):
+class NonFiniteUpdateError(FsmError, ArithmeticError):
     """Writing a chunk would have left a weight that is not finite; the state before it still stands."""
 
 
-class Precision(Enum):
-    """Arithmetic of the model's matrix products. Norms, fast weights, rays and images stay in float32."""
-
-    FP32 = "fp32"
-    BF16 = "bf16"
-
-
-class MuonPrecision(Enum):
-    """Arithmetic of Newton-Schulz. The release iterates in bfloat16, which is fast and noisy."""
-
-    FP32 = "fp32"
-    BF16 = "bf16"
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The tensor type."""
-        return torch.float32 if self is MuonPrecision.FP32 else torch.bfloat16
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The architecture. Everything that decides what the weights mean.
-
-    Attributes:
-        patch_size: edge of a token's square of pixels.
-        dim: width ``D`` of the residual stream.
-        num_layers: number of blocks.
-        attention_head_dim: width of an attention head.
-        fast_head_dim: width ``d`` of a fast-weight head.
-        fast_inter_multi: hidden width of the fast-weight network in multiples of ``d``.
-        mlp_inter_multi: hidden width of the MLP in multiples of ``D``.
-        base_lr: step size of a token before the learned offset.
-        muon_update_steps: Newton-Schulz iterations.
-        geometry: whether it tells depth beside colour (ours; weights of the release have no such head).
-    """
-
-    patch_size: int = 8
-    dim: int = 768
-    num_layers: int = 24
-    attention_head_dim: int = 64
-    fast_head_dim: int = 768
-    fast_inter_multi: int = 2
-    mlp_inter_multi: int = 4
-    base_lr: float = 0.01
-    muon_update_steps: int = 5
-    geometry: bool = False
-
-    def __post_init__(self) -> None:
-        """Check that the numbers fit together.
-
-        Raises:
-            ValueError: a size is not a positive whole number, or a head width does not divide the model width.
-        """
-        for name, value in asdict(self).items():
-            if name == "geometry":
-                if not isinstance(value, bool):
-                    raise ValueError(f"model configuration: geometry must be true or false, got {value!r}")
-                continue
-            if name != "base_lr" and not isinstance(value, int):
-                raise ValueError(f"model configuration: {name} must be a whole number, got {value!r}")
-            if not (value > 0 or (name == "muon_update_steps" and value == 0)):
-                raise ValueError(f"model configuration: {name} must be positive, got {value}")
-        for name in ("attention_head_dim", "fast_head_dim"):
-            width = getattr(self, name)
-            if self.dim % width:
-                raise ValueError(f"model configuration: {name} {width} must divide dim {self.dim}")
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> ModelConfig:
-        """From names and numbers; a name that is not a field raises ``ValueError``."""
-        unknown = sorted(values.keys() - cls.__dataclass_fields__.keys())
-        if unknown:
-            raise ValueError(f"model configuration: unknown {', '.join(unknown)}")
-        return cls(**values)
-
-    def as_mapping(self) -> dict[str, Any]:
-        """The inverse of :meth:`from_mapping`; without ``geometry`` where there is none, as before there was any."""
-        return {name: value for name, value in asdict(self).items() if name != "geometry" or value}
-
-
-@dataclass(frozen=True, eq=False)
-class Geometry:
-    """How far what a view shows is away, as a Laplace distribution for every pixel.
-
-    Attributes:
-        log_inverse_depth: ``[B, V, H, W]`` its median: natural logarithm of one over the depth along the optical axis
-            (REP-118), memory units.
-        scale: ``[B, V, H, W]`` its scale, positive.
-    """
-
-    log_inverse_depth: Tensor
-    scale: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Rendering:
-    """What the memory answers for some views.
-
-    Attributes:
-        images: ``[B, V, 3, H, W]``, RGB in (0, 1), float32.
-        geometry: ``None`` where the weights have no geometry head.
-    """
-
-    images: Tensor
-    geometry: Geometry | None
-
-    def __getitem__(self, views: slice | Tensor) -> Rendering:
-        """Some of the views: a slice, or a tensor of their numbers."""
-        known = self.geometry
-        return Rendering(
-            self.images[:, views],
-            None if known is None else Geometry(known.log_inverse_depth[:, views], known.scale[:, views]),
-        )
-
-    def detach(self) -> Rendering:
-        """The same as something that is known and not learned."""
-        known = self.geometry
-        return Rendering(
-            self.images.detach(),
-            None if known is None else Geometry(known.log_inverse_depth.detach(), known.scale.detach()),
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Views:
-    """Posed images: what is observed.
-
-    Attributes:
-        images: ``[B, V, 3, H, W]``, RGB in [0, 1].
-        cameras: where they were seen from.
-        times: ``[B, V]``, memory time in [-1, 1].
-    """
-
-    images: Tensor
-    cameras: Cameras
-    times: Tensor
-
-    def __post_init__(self) -> None:
-        """Check shapes.
-
-        Raises:
-            ValueError: shapes that do not belong together.
-        """
-        c = self.cameras
-        expected = (c.batch, c.views, 3, c.height, c.width)
-        if tuple(self.images.shape) != expected:
-            raise ValueError(f"images must be {expected} like their cameras, got {tuple(self.images.shape)}")
-        _check_times(self.times, c)
-
-    def __getitem__(self, views: slice | Tensor) -> Views:
-        """Some of the views: a slice, or a tensor of their numbers."""
-        return Views(self.images[:, views], self.cameras[views], self.times[:, views])
-
-
-class FastSpatialMemory(nn.Module):
+class FsmModel(nn.Module):
     """The model: weights that know how to remember, and no memory of its own.
 
     Methods that change a memory take a state and return a new one.
@@ -281,14 +132,14 @@ class FastSpatialMemory(nn.Module):
         return MemoryState(layers)
 
     def observe(
-        self, state: MemoryState, chunk: Views, rule: WriteRule | None = None, *, checked: bool = True
+        self, state: MemoryState, chunk: Views, rule: WriteRule = Plastic(), *, checked: bool = True
     ) -> MemoryState:
         """Write one chunk, in streaming order.
 
         Args:
             state: the memory before; not changed.
             chunk: the views to write. Their order does not matter.
-            rule: how to write, such as the elastic prior; ``None`` for plain LaCT.
+            rule: how to write, such as the elastic prior.
             checked: look for weights that are not finite, which waits for the device. A trainer, which looks at
                 its gradients anyway, does not.
 
@@ -299,29 +150,14 @@ class FastSpatialMemory(nn.Module):
             ValueError: shapes that do not fit the state or the patch size.
             NonFiniteUpdateError: the chunk would have left a weight that is not finite.
         """
-        self._check_fits(state, chunk.cameras)
-        layers: list[LayerMemory] = []
-        statistics: list[LayerStatistics] = []
-        with self._autocast():
-            x = self._embed(chunk.cameras, chunk.times, chunk.images)
-            blocks = self._blocks()
-            for block, before in zip(blocks, state.layers, strict=True):
-                attended = block.attend(x)
-                after, did = block.write(attended, before, rule, self.muon_precision.dtype)
-                layers.append(after)
-                statistics.append(did)
-                if block is not blocks[-1]:  # nothing comes after the last write
-                    x = block.respond(attended, after.weights)
-        views = state.views_observed + chunk.cameras.views
-        after_chunk = MemoryState(tuple(layers), state.chunks_observed + 1, views, tuple(statistics))
-        return _checked(after_chunk) if checked else after_chunk
+        return self._written(state, chunk, rule, None, False, checked)
 
     def observe_batch(
         self,
         state: MemoryState,
         views: Views,
         chunk_tokens: int,
-        rule: WriteRule | None = None,
+        rule: WriteRule = Plastic(),
         sharing: AnchorSharing = AnchorSharing.PER_LAYER,
         *,
         checked: bool = True,
@@ -332,7 +168,7 @@ class FastSpatialMemory(nn.Module):
             state: the memory before; not changed.
             views: all views, in order.
             chunk_tokens: size of a chunk in tokens; chunks ignore view borders, the last one may be shorter.
-            rule: how to write, such as the elastic prior; ``None`` for plain LaCT.
+            rule: how to write, such as the elastic prior.
             sharing: whether anchors and importance are handed from layer to layer, as in the release.
             checked: as in :meth:`observe`.
 
@@ -343,17 +179,23 @@ class FastSpatialMemory(nn.Module):
             ValueError: shapes that do not fit, an unknown sharing, or one that the rule does not have.
             NonFiniteUpdateError: a weight would not be finite.
         """
-        self._check_fits(state, views.cameras)
         if chunk_tokens <= 0:
             raise ValueError(f"chunk_tokens must be positive, got {chunk_tokens}")
-        # Without a rule anchors and importance stay as they are, so there is nothing to hand on.
-        shared = AnchorSharing(sharing) is AnchorSharing.SHARED and rule is not None
+        # Plain LaCT leaves anchors and importance as they are, so there is nothing to hand on.
+        shared = AnchorSharing(sharing) is AnchorSharing.SHARED and not isinstance(rule, Plastic)
         if shared and not isinstance(rule, ElasticRule):
             raise ValueError("anchors are shared between layers under the elastic rule only: use per_layer")
+        return self._written(state, views, rule, chunk_tokens, shared, checked)
+
+    def _written(
+        self, state: MemoryState, seen: Views, rule: WriteRule, chunk_tokens: int | None, shared: bool, checked: bool
+    ) -> MemoryState:
+        """The memory after some views, in each layer written in chunks of so many tokens, or as one chunk."""
+        self._check_fits(state, seen.cameras)
         layers: list[LayerMemory] = []
         statistics: list[LayerStatistics] = []
         with self._autocast():
-            x = self._embed(views.cameras, views.times, views.images)
+            x = self._embed(seen.cameras, seen.times, seen.images)
             tokens = x.shape[1] * x.shape[2]
             blocks = self._blocks()
             for block, before in zip(blocks, state.layers, strict=True):
@@ -365,32 +207,22 @@ class FastSpatialMemory(nn.Module):
                 statistics.append(did)
                 if block is not blocks[-1]:  # nothing comes after the last write
                     x = block.respond(attended, after.weights)
-        chunks_observed = state.chunks_observed + -(-tokens // chunk_tokens)
-        views_observed = state.views_observed + views.cameras.views
-        after_all = MemoryState(tuple(layers), chunks_observed, views_observed, tuple(statistics))
-        return _checked(after_all) if checked else after_all
+        chunks = state.chunks_observed + (1 if chunk_tokens is None else -(-tokens // chunk_tokens))
+        views = state.views_observed + seen.cameras.views
+        written = MemoryState(tuple(layers), chunks, views, tuple(statistics))
+        if checked and not written.is_finite():
+            raise NonFiniteUpdateError(
+                "writing this chunk would leave weights that are not finite; the memory before it is kept. "
+                "Check the images, poses and intrinsics of the chunk for values that are not finite or extreme"
+            )
+        return written
 
     def render(self, state: MemoryState, cameras: Cameras, times: Tensor) -> Tensor:
-        """Views from the memory. Only reads; every view is independent of the others.
-
-        Args:
-            state: the memory.
-            cameras: where to look from.
-            times: ``[B, V]``, the moments to look at, memory time in [-1, 1].
-
-        Returns:
-            ``[B, V, 3, H, W]``, RGB in (0, 1), float32.
-
-        Raises:
-            ValueError: shapes that do not fit.
-        """
-        with self._autocast():
-            x = self._asked(state, cameras, times)
-            patches: Tensor = self.image_token_decoder(x)
-        return self._pixels(patches.float(), cameras)
+        """The images of :meth:`render_all`, ``[B, V, 3, H, W]``, RGB in (0, 1), float32."""
+        return self.render_all(state, cameras, times).images
 
     def render_all(self, state: MemoryState, cameras: Cameras, times: Tensor) -> Rendering:
-        """Views from the memory with all that it knows of them; their colours are those of :meth:`render`.
+        """Views from the memory with all that it knows of them. Only reads; every view is independent of the others.
 
         Args:
             state: the memory.
@@ -400,30 +232,21 @@ class FastSpatialMemory(nn.Module):
         Raises:
             ValueError: shapes that do not fit.
         """
+        check_times(times, cameras)
+        self._check_fits(state, cameras)
         with self._autocast():
-            x = self._asked(state, cameras, times)
+            x = self._embed(cameras, times, images=None)
+            for block, layer in zip(self._blocks(), state.layers, strict=True):
+                x = block.respond(block.attend(x), layer.weights)
             patches: Tensor = self.image_token_decoder(x)
             shape: Tensor | None = self.geometry_token_decoder(x) if self.config.geometry else None
         images = self._pixels(patches.float(), cameras)
         if shape is None:
             return Rendering(images, None)
         along_ray, spread = self._pixels(shape.float(), cameras).unbind(dim=2)
-        return Rendering(
-            images,
-            Geometry(
-                along_ray + _log_stretch(cameras) + TYPICAL_LOG_INVERSE_DISTANCE,
-                TYPICAL_SCALE * spread.clamp(-MAX_LOG_SCALE, MAX_LOG_SCALE).exp(),
-            ),
-        )
-
-    def _asked(self, state: MemoryState, cameras: Cameras, times: Tensor) -> Tensor:
-        """What the views' tokens have become when the last layer has answered them."""
-        _check_times(times, cameras)
-        self._check_fits(state, cameras)
-        x = self._embed(cameras, times, images=None)
-        for block, layer in zip(self._blocks(), state.layers, strict=True):
-            x = block.respond(block.attend(x), layer.weights)
-        return x
+        log_inverse_depth = along_ray + _log_stretch(cameras) + TYPICAL_LOG_INVERSE_DISTANCE
+        scale = TYPICAL_SCALE * spread.clamp(-MAX_LOG_SCALE, MAX_LOG_SCALE).exp()
+        return Rendering(images, Geometry(log_inverse_depth, scale))
 
     def _pixels(self, patches: Tensor, cameras: Cameras) -> Tensor:
         """``[B, V, N, C p^2]`` to ``[B, V, C, H, W]``."""
@@ -496,18 +319,3 @@ def _expanded(given: Tensor, like: Tensor) -> Tensor:
     if found != expected:
         raise ValueError(f"the elastic prior is of another model: shape {found}, expected {expected}")
     return given.to(like).expand_as(like)
-
-
-def _check_times(times: Tensor, cameras: Cameras) -> None:
-    if tuple(times.shape) != (cameras.batch, cameras.views):
-        expected = (cameras.batch, cameras.views)
-        raise ValueError(f"times must be {expected} like their cameras, got {tuple(times.shape)}")
-
-
-def _checked(state: MemoryState) -> MemoryState:
-    if not state.is_finite():
-        raise NonFiniteUpdateError(
-            "writing this chunk would leave weights that are not finite; the memory before it is kept. "
-            "Check the images, poses and intrinsics of the chunk for values that are not finite or extreme"
-        )
-    return state

@@ -18,15 +18,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fsm_ros.memory.elastic import LayerMemory, LayerStatistics
+from fsm_ros.errors import FsmError
 from fsm_ros.memory.fast_weights import FastWeights
+from fsm_ros.memory.rules.base import LayerMemory, LayerStatistics
 
 FORMAT = "fsm_ros.memory/1"
 _PARTS = ("weights", "anchor", "importance", "evidence")
 _MATRICES = ("w0", "w1", "w2")
 
 
-class MemoryFileError(Exception):
+class MemoryFileError(FsmError):
     """A file is not a memory of this model; the message says why and what to do."""
 
 
@@ -195,7 +196,7 @@ def load_memory(path: Path, like: MemoryState, fingerprint: str) -> SavedMemory:
             if metadata.get("format") != FORMAT:
                 raise MemoryFileError(
                     f"{path} is not a memory file of this version (format {metadata.get('format')!r}, "
-                    f"expected {FORMAT!r}): save one with the save_memory service"
+                    f"expected {FORMAT!r}): save one anew"
                 )
             if metadata.get("fingerprint") != fingerprint:
                 raise MemoryFileError(

@@ -80,7 +80,7 @@ class Calibration:
             if len(self.p) != _PROJECTION_SIZE or not any(self.p):
                 raise ValueError(
                     "camera_info has no projection matrix P, which rectified images need: publish the camera_info that "
-                    "image_proc rectifies by, or set input.rectified to false"
+                    "image_proc rectifies by, or set rectified to false"
                 )
             matrix, name = tuple(self.p[i] for i in (0, 1, 2, 4, 5, 6, 8, 9, 10)), "P"
             model, coefficients = "", ()

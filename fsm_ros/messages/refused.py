@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from fsm_ros.errors import FsmError
 from fsm_ros.stream.ledger import Refusal
 
 
-class ImageRefusedError(ValueError):
+class ImageRefusedError(FsmError, ValueError):
     """A message that holds no image we can use.
 
     Attributes:

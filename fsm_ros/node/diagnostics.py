@@ -13,11 +13,12 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from fsm_ros.engine import EngineStatus
-from fsm_ros.memory.elastic import ElasticRule
+from fsm_ros.memory.rules.elastic import ElasticRule
+from fsm_ros.memory.rules.naming import kind_of
 from fsm_ros.node.ingest_status import IngestStatus
 from fsm_ros.spatial.results import ObserveReport
 from fsm_ros.spatial.scene import Scene
-from fsm_ros.spatial.settings import MemorySettings, rule_name
+from fsm_ros.spatial.settings import MemorySettings
 from fsm_ros.stream.ledger import LedgerSnapshot, Refusal
 from fsm_ros_msgs.msg import LayerDiagnostics, MemoryDiagnostics, RefusalCount
 
@@ -121,7 +122,7 @@ def memory_message(
     elastic = settings.rule if isinstance(settings.rule, ElasticRule) else None
     message = MemoryDiagnostics(
         mode=settings.mode.value,
-        rule=rule_name(settings.rule),
+        rule=kind_of(settings.rule).value,
         places=report.places,
         epoch=report.epoch,
         chunks_observed=report.chunks_observed,

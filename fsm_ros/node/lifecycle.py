@@ -23,7 +23,8 @@ from fsm_ros.configuration.model import load_model
 from fsm_ros.configuration.table import BY_NAME
 from fsm_ros.configuration.values import Values
 from fsm_ros.engine import MemoryEngine
-from fsm_ros.memory.checkpoint import CheckpointError
+from fsm_ros.errors import FsmError
+from fsm_ros.memory.rules.naming import kind_of
 from fsm_ros.node.cameras import CameraSubscriptions
 from fsm_ros.node.conversions import ns_to_stamp
 from fsm_ros.node.delivery import Delivery
@@ -39,9 +40,7 @@ from fsm_ros.node.requests import INACTIVE, Bridge
 from fsm_ros.node.transitions import refuse_impossible, telling
 from fsm_ros.node.view_messages import ViewPublishers
 from fsm_ros.node.views import ViewServer
-from fsm_ros.recall.checkpoint import RecallWeightsError
 from fsm_ros.spatial.results import Failure, ObserveReport
-from fsm_ros.spatial.settings import rule_name
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.stream.ledger import FrameLedger, Refusal
 from fsm_ros_msgs.msg import MemoryDiagnostics
@@ -129,7 +128,7 @@ class FsmNode(LifecycleNode):
         try:
             loaded = load_model(values)
             memory = SpatialMemory(loaded.model, values.memory(), loaded.prior, loaded.recall)
-        except (CheckpointError, RecallWeightsError, ValueError) as error:
+        except (FsmError, ValueError) as error:
             self.get_logger().error(f"cannot be configured: {error}")
             return TransitionCallbackReturn.FAILURE
         engine = MemoryEngine(memory, values["chunk.queue_size"])
@@ -355,7 +354,7 @@ class FsmNode(LifecycleNode):
             lambda done: (
                 self.get_logger().error(f"the rule was not changed: {done.result()}")
                 if isinstance(done.result(), Failure)
-                else self.get_logger().info(f"chunks are written by {rule_name(rule)}: {rule}")
+                else self.get_logger().info(f"chunks are written by {kind_of(rule).value}: {rule}")
             )
         )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability
 
+from fsm_ros.errors import FsmError
 from fsm_ros.sources.bags.files import open_any
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
@@ -17,7 +18,7 @@ INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 STATIC_TF_TOPIC = "/tf_static"
 
 
-class PlayError(RuntimeError):
+class PlayError(FsmError, RuntimeError):
     """A recording that cannot be played; the message names the cause and the remedy."""
 
 

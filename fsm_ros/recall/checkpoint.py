@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
+from fsm_ros.errors import FsmError
 from fsm_ros.recall.net import RecallConfig, RecallNet
 
 SHIPPED = "shipped"
@@ -22,7 +23,7 @@ _BEFORE = {"side": 32, "fusion": 0}
 """What files that do not say it were made with."""
 
 
-class RecallWeightsError(ValueError):
+class RecallWeightsError(FsmError, ValueError):
     """Weights of recall that cannot be used; the message says which and why."""
 
 

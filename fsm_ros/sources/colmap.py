@@ -129,7 +129,7 @@ def open_model(
             absent = SourceError(
                 f"{image.where}: there is no image at {file}: copy the images along with the model, or name their "
                 "folder",
-                argument="image_folder",
+                "image_folder",
             )
             left_out.add("without an image file", absent)
             continue
@@ -337,7 +337,7 @@ def _find_images(model: Path) -> Path:
     raise SourceError(
         f"{model / IMAGES} does not say where its images are, and there is no folder "
         f"{', '.join(map(str, candidates))}: copy them there, or name their folder",
-        argument="image_folder",
+        "image_folder",
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from fsm_ros.errors import FsmError
 
-class SourceError(RuntimeError):
+
+class SourceError(FsmError, RuntimeError):
     """A recording that cannot give what was asked of it; the message names the cause and the remedy.
 
     Attributes:
@@ -11,7 +13,7 @@ class SourceError(RuntimeError):
             empty where none would.
     """
 
-    def __init__(self, message: str, *, argument: str = "") -> None:
+    def __init__(self, message: str, argument: str = "") -> None:
         """Args: the message, and the argument that would mend it."""
         super().__init__(message)
         self.argument = argument

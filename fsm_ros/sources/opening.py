@@ -102,7 +102,7 @@ def open_rig(
     """
     kind = source_kind(path)
     if image_folder is not None and kind is not SourceKind.COLMAP:
-        raise SourceError(f"{path} says itself where its images are: name no folder of them", argument="image_folder")
+        raise SourceError(f"{path} says itself where its images are: name no folder of them", "image_folder")
     if kind is SourceKind.BAG:
         try:
             from fsm_ros.sources.bags.rig import open_bag_rig
@@ -112,10 +112,10 @@ def open_rig(
     if rectified:
         raise SourceError(f"{path} is no rosbag, and says itself which lens its images have: leave input.rectified out")
     if unknown := [camera for camera in cameras if camera not in _ANY]:
-        raise SourceError(f"{path} is no rosbag, and has no camera {', '.join(unknown)}: name none", argument="cameras")
+        raise SourceError(f"{path} is no rosbag, and has no camera {', '.join(unknown)}: name none", "cameras")
     if world_frame is not None:
         raise SourceError(
-            f"{path} has one world, which has no name, and no frame '{world_frame}': name none", argument="world_frame"
+            f"{path} has one world, which has no name, and no frame '{world_frame}': name none", "world_frame"
         )
     found = _cameras(path, kind, frame_rate_hz, duration_s, image_folder)
     if len(found) > 1:

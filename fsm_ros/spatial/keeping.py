@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fsm_ros.memory.model import FastSpatialMemory
+from fsm_ros.memory.model import FsmModel
 from fsm_ros.recall.choose import COLUMNS, ROWS
 from fsm_ros.recall.keyframes import Keyframe, KeyframeStore
 from fsm_ros.spatial.scene import Scene
@@ -18,7 +18,7 @@ from fsm_ros.stream.chunker import Chunk
 from fsm_ros.stream.frame import Photograph
 
 
-def kept_after(model: FastSpatialMemory, settings: MemorySettings, scene: Scene, chunk: Chunk) -> KeyframeStore:
+def kept_after(model: FsmModel, settings: MemorySettings, scene: Scene, chunk: Chunk) -> KeyframeStore:
     """The kept photographs after a chunk that the scene has observed."""
     new = []
     for frame, depth_m in zip(chunk.frames, _depths(model, settings, scene, chunk), strict=True):
@@ -28,9 +28,7 @@ def kept_after(model: FastSpatialMemory, settings: MemorySettings, scene: Scene,
     return scene.keyframes.offered(new, settings.keyframes)
 
 
-def _depths(
-    model: FastSpatialMemory, settings: MemorySettings, scene: Scene, chunk: Chunk
-) -> list[NDArray[np.float32] | None]:
+def _depths(model: FsmModel, settings: MemorySettings, scene: Scene, chunk: Chunk) -> list[NDArray[np.float32] | None]:
     """About how far away each frame's surroundings are, at the points of a keyframe; as far as anything tells."""
     if not (model.config.geometry and settings.keyframes.count):
         return [None] * len(chunk.frames)

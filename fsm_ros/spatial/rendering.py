@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fsm_ros.memory import atlas as bank
-from fsm_ros.memory.model import FastSpatialMemory
+from fsm_ros.memory.model import FsmModel
 from fsm_ros.recall.evidence import Prior
 from fsm_ros.recall.keyframes import Keyframe
 from fsm_ros.recall.net import RecallNet
@@ -24,7 +24,7 @@ from fsm_ros.stream.frame import Camera
 
 
 def rendered(
-    model: FastSpatialMemory,
+    model: FsmModel,
     recall: RecallNet | None,
     settings: MemorySettings,
     scene: Scene,
@@ -69,7 +69,7 @@ def rendered(
 
 
 def _from_fast_weights(
-    model: FastSpatialMemory,
+    model: FsmModel,
     settings: MemorySettings,
     scene: Scene,
     wanted: Camera,

@@ -98,7 +98,7 @@ class Rendered:
 
 @dataclass(frozen=True)
 class LayerReport:
-    """What the last chunk did to one layer; plain numbers of :class:`fsm_ros.memory.elastic.LayerStatistics`."""
+    """What the last chunk did to one layer; plain numbers of :class:`fsm_ros.memory.rules.base.LayerStatistics`."""
 
     weight_rms: float
     anchor_distance: float

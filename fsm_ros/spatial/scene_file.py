@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fsm_ros.memory.atlas import ADDRESS, Atlas, Place
 from fsm_ros.memory.fast_weights import FastWeights
-from fsm_ros.memory.rules import keep_alike, rule_as_plain, rule_from
+from fsm_ros.memory.rules.naming import keep_alike, rule_as_plain, rule_from
 from fsm_ros.memory.state import (
     MemoryFileError,
     MemoryState,
@@ -63,7 +63,7 @@ def save_scene(
         "views_observed": scene.views_observed,
         "camera": {name: getattr(scene.camera, name) for name in ("width", "height", "fx", "fy", "cx", "cy")},
         "mode": settings.mode.value,
-        "rule": None if settings.rule is None else rule_as_plain(settings.rule),
+        "rule": rule_as_plain(settings.rule),
         "places": [_note_on(place) for place in scene.atlas.places],
         "newest_place": scene.atlas.newest,
         "window_chunks": [len(chunk.frames) for chunk in scene.window],
@@ -109,7 +109,8 @@ def load_scene(
             window.append(Chunk(tuple(frames[:length])))
             del frames[:length]
         atlas = _unpack_places(saved, blank)
-        written_under = None if notes["rule"] is None else rule_from(_as(dict, notes["rule"]))
+        rule = notes["rule"]
+        written_under = rule_from(None if rule is None else _as(dict, rule))
         scene = Scene(
             atlas=atlas if keep_alike(written_under, settings.rule) else atlas.reanchored(),
             frame=MemoryFrame.from_dict(_as(dict, notes["frame"])),
@@ -139,17 +140,16 @@ def _check_settings(path: Path, notes: Mapping[str, object], camera: Camera, set
     mode, places = notes["mode"], len(_as(list, notes["places"]))
     if mode != settings.mode.value:
         raise MemoryFileError(
-            f"{path} was saved in the {mode} memory mode, this memory runs {settings.mode.value}: set memory.mode "
-            "accordingly"
+            f"{path} was saved in the {mode} memory mode, this memory runs {settings.mode.value}: set mode accordingly"
         )
     if (camera.width, camera.height) != (settings.width, settings.height):
         raise MemoryFileError(
             f"{path} holds views of {camera.width}x{camera.height} pixels, this memory observes "
-            f"{settings.width}x{settings.height}: set memory.width and memory.height accordingly"
+            f"{settings.width}x{settings.height}: set width and height accordingly"
         )
     if places > settings.atlas.places:
         raise MemoryFileError(
-            f"{path} holds {places} places, this memory keeps {settings.atlas.places} at most: set memory.places to "
+            f"{path} holds {places} places, this memory keeps {settings.atlas.places} at most: set places to "
             f"{places} or more"
         )
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 from fsm_ros.memory.atlas import AtlasSettings
-from fsm_ros.memory.consolidation import Consolidation
-from fsm_ros.memory.elastic import AnchorSharing, ElasticRule
-from fsm_ros.memory.rules import NamedRule, kind_of
+from fsm_ros.memory.rules.consolidation import Consolidation
+from fsm_ros.memory.rules.elastic import AnchorSharing, ElasticRule
+from fsm_ros.memory.rules.naming import NamedRule, kind_of
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.recall.keyframes import KeyframeLimits
-
-PLASTIC = "plastic"
 
 
 class MemoryMode(Enum):
@@ -42,11 +41,6 @@ class RenderMethod(Enum):
     """The fast weights alone."""
 
 
-def rule_name(rule: NamedRule | None) -> str:
-    """What a rule is called in files and messages: its kind, or ``plastic`` for plain LaCT."""
-    return PLASTIC if rule is None else kind_of(rule).value
-
-
 @dataclass(frozen=True)
 class MemorySettings:
     """How the memory is kept.
@@ -57,7 +51,7 @@ class MemorySettings:
         chunk_views: views of a full chunk.
         mode: streaming or windowed.
         window_chunks: chunks that the windowed mode encodes again.
-        rule: how chunks are written; ``None`` for plain LaCT.
+        rule: how chunks are written.
         atlas: how many memories there are, and how far apart (streaming mode; the windowed mode has one).
         sharing: whose anchors (shared ones exist in the windowed mode and for the elastic prior only).
         extent_m: metres per unit of the model's frame; 0 reads it off the first chunk.
@@ -79,7 +73,7 @@ class MemorySettings:
     chunk_views: int = 4
     mode: MemoryMode = MemoryMode.STREAMING
     window_chunks: int = 4
-    rule: NamedRule | None = Consolidation()
+    rule: NamedRule = Consolidation()
     atlas: AtlasSettings = AtlasSettings(places=8)
     sharing: AnchorSharing = AnchorSharing.PER_LAYER
     extent_m: float = 0.0
@@ -118,8 +112,8 @@ class MemorySettings:
                 "anchors shared across layers only exist in batch order: set the memory mode to windowed, or the "
                 "anchor sharing to per_layer"
             )
-        if self.sharing is AnchorSharing.SHARED and not (self.rule is None or isinstance(self.rule, ElasticRule)):
+        if self.sharing is AnchorSharing.SHARED and not isinstance(self.rule, (ElasticRule, Plastic)):
             raise ValueError(
-                f"anchors shared across layers belong to the elastic prior, the rule is {rule_name(self.rule)}: set "
-                "the memory rule to elastic, or the anchor sharing to per_layer"
+                f"anchors shared across layers belong to the elastic prior, the rule is {kind_of(self.rule).value}: "
+                "set the memory rule to elastic, or the anchor sharing to per_layer"
             )

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from fsm_ros.memory import atlas as bank
 from fsm_ros.memory.atlas import Atlas, Place, addresses_of
-from fsm_ros.memory.elastic import LayerMemory
-from fsm_ros.memory.model import FastSpatialMemory, NonFiniteUpdateError
-from fsm_ros.memory.rules import NamedRule, keep_alike
+from fsm_ros.memory.model import FsmModel, NonFiniteUpdateError
+from fsm_ros.memory.rules.base import LayerMemory
+from fsm_ros.memory.rules.naming import NamedRule, keep_alike
 from fsm_ros.memory.state import MemoryState
 from fsm_ros.recall.keyframes import Keyframe
 from fsm_ros.recall.net import RecallNet
@@ -56,7 +56,7 @@ class SpatialMemory:
 
     def __init__(
         self,
-        model: FastSpatialMemory,
+        model: FsmModel,
         settings: MemorySettings,
         prior: Sequence[LayerMemory] | None = None,
         recall: RecallNet | None = None,
@@ -66,7 +66,7 @@ class SpatialMemory:
         Args:
             model: the weights, on the device that is to be used.
             settings: how the memory is kept.
-            prior: see :meth:`fsm_ros.memory.model.FastSpatialMemory.initial_state`.
+            prior: see :meth:`fsm_ros.memory.model.FsmModel.initial_state`.
             recall: recalls views from kept photographs, on the same device; ``None``: the fast weights render alone.
 
         Raises:
@@ -101,7 +101,7 @@ class SpatialMemory:
         """Where the memory is."""
         return self._model.device
 
-    def set_rule(self, rule: NamedRule | None) -> None:
+    def set_rule(self, rule: NamedRule) -> None:
         """Change how chunks are written.
 
         Under a rule that keeps something else in the memory (another kind, another importance, another share), every
@@ -193,8 +193,8 @@ class SpatialMemory:
         if max(wanted.width, patch) * max(wanted.height, patch) > self._settings.max_pixels:
             return Failure(
                 FailureKind.BAD_REQUEST,
-                f"a view of {wanted.width}x{wanted.height} pixels is larger than render.max_pixels "
-                f"({self._settings.max_pixels}): ask for a smaller one or raise the parameter",
+                f"a view of {wanted.width}x{wanted.height} pixels is larger than max_pixels "
+                f"({self._settings.max_pixels}): ask for a smaller one or raise it",
             )
         stamp = scene.newest_ns if stamp_ns is None else stamp_ns
         started = self._now()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fsm_ros.memory.camera import Cameras
-from fsm_ros.memory.model import Views
+from fsm_ros.memory.views import Views
 from fsm_ros.stream.frame import PosedImage
 from fsm_ros.stream.world import MemoryFrame
 

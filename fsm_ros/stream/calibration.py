@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from fsm_ros.errors import FsmError
 from fsm_ros.stream.frame import Camera, Distortion
 from fsm_ros.stream.lens import COEFFICIENT_COUNTS, CORRECT_COEFFICIENTS, check_coefficients
 
@@ -13,7 +14,7 @@ _FISHEYES = ("equidistant", "fisheye", "kannala_brandt4", "kannala_brandt")
 _WIDEST_PINHOLE_RAD = math.radians(170.0)
 
 
-class SizeMismatchError(ValueError):
+class SizeMismatchError(FsmError, ValueError):
     """The image does not have the size that its calibration, binning and region of interest promise."""
 
 

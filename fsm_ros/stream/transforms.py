@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation, Slerp
 
+from fsm_ros.errors import FsmError
 from fsm_ros.stream.rigid import relative_poses
 
 _logger = logging.getLogger(__name__)
 
 
-class TransformError(LookupError):
+class TransformError(FsmError, LookupError):
     """A pose that the recorded transforms cannot give; the message says which link is missing."""
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fsm_ros.memory.camera import Cameras
-from fsm_ros.memory.model import Views
+from fsm_ros.memory.views import Views
 from fsm_ros.spatial.tensors import cameras_of, times_of
 from fsm_ros.stream.world import REACH, MemoryFrame
 from fsm_ros.training.settings import EpisodeSettings

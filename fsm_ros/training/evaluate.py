@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 
+from fsm_ros.errors import FsmError
 from fsm_ros.memory.atlas import AtlasSettings
-from fsm_ros.memory.checkpoint import CheckpointError, load_checkpoint
-from fsm_ros.memory.rules import RuleKind, rule_from
-from fsm_ros.recall.checkpoint import RecallWeightsError, load_recall
-from fsm_ros.spatial.settings import PLASTIC
+from fsm_ros.memory.checkpoint import load_checkpoint
+from fsm_ros.memory.rules.naming import RuleKind, rule_from
+from fsm_ros.recall.checkpoint import load_recall
 from fsm_ros.training.evaluation import EvaluationSettings, conditions, evaluate, table
 from fsm_ros.training.reporting import contact_sheet, write_png
 from fsm_ros.training.scenes import Family, SceneSettings, Split
@@ -53,12 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             photographs=options.photographs,
         )
         entries = dict(options.rule_entry)
-        if "kind" in entries or (entries and options.rule == PLASTIC):
-            raise ValueError("--rule-entry is for the entries of the rule that --rule names; plastic has none")
-        rule = None if options.rule == PLASTIC else rule_from({"kind": options.rule, **entries})
+        if "kind" in entries:
+            raise ValueError("--rule-entry is for the entries of the rule that --rule names")
+        rule = rule_from({"kind": options.rule, **entries})
         recall = None if options.recall == NOTHING else load_recall(options.recall).to(memory.device)
         evaluation = evaluate(memory, settings, rule, shown=6, recall=recall)
-    except (CheckpointError, RecallWeightsError, ImportError, ValueError) as error:
+    except (FsmError, ImportError, ValueError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
     print(f"{table(evaluation)}\n\n{conditions(settings, rule)}")
@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--families", nargs="+", choices=[f.value for f in Family])
     parser.add_argument("--difficulty", type=float, nargs=2, default=(0.0, 0.7), metavar=("LOW", "HIGH"))
     parser.add_argument("--extent", type=float, default=4.0, help="metres of a memory unit; 0: automatic")
-    kinds = [PLASTIC, *(kind.value for kind in RuleKind)]
+    kinds = [kind.value for kind in RuleKind]
     parser.add_argument("--rule", default=RuleKind.CONSOLIDATION.value, choices=kinds, help="how chunks are written")
     parser.add_argument(
         "--rule-entry",

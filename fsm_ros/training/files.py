@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fsm_ros.memory.model import ModelConfig
+from fsm_ros.memory.configuration import ModelConfig
 
 STATE, AVERAGE = "state.ckpt", "average.ckpt"
 _RESUME = "resume"

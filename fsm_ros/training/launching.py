@@ -15,7 +15,7 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 
-from fsm_ros.memory.model import MuonPrecision, Precision
+from fsm_ros.memory.precision import MuonPrecision, Precision
 from fsm_ros.training.settings import Arithmetic, Parallelism
 
 

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fsm_ros.memory.camera import Cameras
-from fsm_ros.memory.elastic import WriteRule
-from fsm_ros.memory.model import FastSpatialMemory, Geometry, Precision, Rendering, Views
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.precision import Precision
+from fsm_ros.memory.rules.base import WriteRule
 from fsm_ros.memory.state import MemoryState
+from fsm_ros.memory.views import Rendering, Views
 from fsm_ros.recall.net import RecallNet
 from fsm_ros.training.episodes import Episodes, joined, resized
 from fsm_ros.training.recalling import RecallLoss, RecallTask, recall_loss
@@ -42,8 +44,8 @@ class StreamObjective(nn.Module):
 
     def __init__(
         self,
-        memory: FastSpatialMemory,
-        rule: WriteRule | None,
+        memory: FsmModel,
+        rule: WriteRule,
         *,
         activation_checkpoints: bool = False,
         memory_size: int = 0,
@@ -55,7 +57,7 @@ class StreamObjective(nn.Module):
 
         Args:
             memory: the model that is trained.
-            rule: how it writes; ``None`` for plain LaCT.
+            rule: how it writes.
             activation_checkpoints: observe every chunk once more for its gradient instead of keeping its
                 activations. As the state is a value, both times begin from the same one.
             memory_size: edge of the views that the memory observes and renders; 0: that of the episodes.
@@ -140,7 +142,8 @@ class StreamObjective(nn.Module):
             top, left = (factor * int(torch.randint(size - size // factor + 1, (), generator=rng)) for _ in range(2))
             views = _part(views, top, left, size)
             truth = None if truth is None else truth[..., top : top + size, left : left + size]
-            known = _rendered_part(known, top // factor, left // factor, size // factor)
+            y, x, edge = top // factor, left // factor, size // factor
+            known = known.map(lambda t: t[..., y : y + edge, x : x + edge])
         task = RecallTask(views, truth, observed, known, episodes.extent_m, episodes.horizon_s)
         return recall_loss(net, task, recalling, rng, bf16=self.memory.precision is Precision.BF16)
 
@@ -203,17 +206,6 @@ def _part(views: Views, top: int, left: int, size: int) -> Views:
     lens = cameras.fxfycxcy - cameras.fxfycxcy.new_tensor([0.0, 0.0, left, top])
     images = views.images[..., top : top + size, left : left + size]
     return Views(images, Cameras(lens, cameras.memory_from_camera, size, size), views.times)
-
-
-def _rendered_part(rendered: Rendering, top: int, left: int, size: int) -> Rendering:
-    rows, columns = slice(top, top + size), slice(left, left + size)
-    geometry = rendered.geometry
-    return Rendering(
-        rendered.images[..., rows, columns],
-        None
-        if geometry is None
-        else Geometry(geometry.log_inverse_depth[..., rows, columns], geometry.scale[..., rows, columns]),
-    )
 
 
 def _thinned(depth: Tensor, height: int) -> Tensor:

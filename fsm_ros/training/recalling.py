@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fsm_ros.memory.camera import Cameras
-from fsm_ros.memory.model import Rendering, Views
+from fsm_ros.memory.views import Rendering, Views
 from fsm_ros.recall.choose import COLUMNS, ROWS, PosedCameras, choose
 from fsm_ros.recall.evidence import Prior
 from fsm_ros.recall.net import Recalled, RecallNet

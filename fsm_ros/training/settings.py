@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from fsm_ros.memory.model import ModelConfig
-from fsm_ros.memory.rules import NamedRule
+from fsm_ros.errors import FsmError
+from fsm_ros.memory.configuration import ModelConfig
+from fsm_ros.memory.rules.naming import NamedRule
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.recall.net import RecallConfig
 from fsm_ros.training.scenes import SceneSettings
 
 
-class SettingsError(ValueError):
+class SettingsError(FsmError, ValueError):
     """A training configuration that cannot be used; the message names the entry and what it may be."""
 
 
@@ -354,7 +356,7 @@ class TrainSettings:
 
     Attributes:
         model: the architecture.
-        rule: how the memory writes while it is trained; ``None``: plain LaCT.
+        rule: how the memory writes while it is trained.
         seed: decides weights at the start and every episode.
         precision: arithmetic of matrix products.
         muon_precision: arithmetic of Newton-Schulz inside the memory.
@@ -368,7 +370,7 @@ class TrainSettings:
     """
 
     model: ModelConfig
-    rule: NamedRule | None = None
+    rule: NamedRule = Plastic()
     seed: int = 0
     precision: Arithmetic = Arithmetic.AUTO
     muon_precision: Arithmetic = Arithmetic.AUTO

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import yaml
 
-from fsm_ros.memory.model import ModelConfig
-from fsm_ros.memory.rules import NamedRule, rule_as_plain, rule_from
+from fsm_ros.memory.configuration import ModelConfig
+from fsm_ros.memory.rules.naming import NamedRule, rule_as_plain, rule_from
 from fsm_ros.recall.net import RecallConfig
 from fsm_ros.training.scenes import Family, SceneSettings
 from fsm_ros.training.settings import (
@@ -124,7 +124,7 @@ def _value(kind: str, entry: object, where: str) -> object:
     kind, optional, _ = kind.partition(" | None")
     if entry is None and optional:
         return None
-    if kind == "NamedRule" and isinstance(entry, Mapping):
+    if kind == "NamedRule" and (entry is None or isinstance(entry, Mapping)):
         try:
             return rule_from(entry)
         except ValueError as error:

@@ -18,13 +18,13 @@ import yaml
 from lightning_fabric import Fabric
 
 from fsm_ros.configuration.files import parse_assignment
-from fsm_ros.memory.checkpoint import CheckpointError, load_checkpoint
-from fsm_ros.memory.model import FastSpatialMemory
-from fsm_ros.memory.rules import rule_as_plain
-from fsm_ros.recall.checkpoint import RecallWeightsError, load_recall, save_recall
+from fsm_ros.errors import FsmError
+from fsm_ros.memory.checkpoint import load_checkpoint
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.rules.naming import rule_as_plain
+from fsm_ros.recall.checkpoint import load_recall, save_recall
 from fsm_ros.recall.net import RecallNet
-from fsm_ros.sources.errors import SourceError
-from fsm_ros.spatial.settings import PLASTIC, MemorySettings
+from fsm_ros.spatial.settings import MemorySettings
 from fsm_ros.training.evaluation import conditions, evaluate, table
 from fsm_ros.training.files import export_weights
 from fsm_ros.training.launching import launch, precisions, resolve
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             dtype=_DTYPES[options.dtype],
             score=options.score,
         )
-    except (TrainingError, CheckpointError, RecallWeightsError, SourceError, ImportError, OSError, ValueError) as error:
+    except (FsmError, ImportError, OSError, ValueError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -129,7 +129,7 @@ def train(
             notes = {
                 "command": command,
                 "start": began,
-                "rule": PLASTIC if settings.rule is None else json.dumps(rule_as_plain(settings.rule)),
+                "rule": json.dumps(rule_as_plain(settings.rule)),
                 "seed": str(settings.seed),
                 "steps": str(trainer.step),
                 "minutes": f"{trainer.elapsed_s / 60:.1f}",
@@ -179,12 +179,12 @@ def clip_supply(settings: TrainSettings, device: torch.device) -> ClipSupply:
     return MixedClips(settings, scenes, RevisitedClips(RecordedClips(settings, device), visits))
 
 
-def _initial_memory(settings: TrainSettings, start: str | None) -> FastSpatialMemory:
+def _initial_memory(settings: TrainSettings, start: str | None) -> FsmModel:
     precision, muon_precision = precisions(settings.precision, settings.muon_precision)
     if start is None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            return FastSpatialMemory(settings.model, precision=precision, muon_precision=muon_precision)
+            return FsmModel(settings.model, precision=precision, muon_precision=muon_precision)
     checkpoint = load_checkpoint(start)
     if checkpoint.config not in (settings.model, replace(settings.model, geometry=False)):
         raise TrainingError(f"{start} is a memory of {checkpoint.config}, the settings want {settings.model}")
@@ -192,7 +192,7 @@ def _initial_memory(settings: TrainSettings, start: str | None) -> FastSpatialMe
     if settings.model.geometry and not checkpoint.config.geometry:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            grown = FastSpatialMemory(settings.model, precision=precision, muon_precision=muon_precision)
+            grown = FsmModel(settings.model, precision=precision, muon_precision=muon_precision)
         grown.load_state_dict(memory.state_dict(), strict=False)
         memory = grown
     return memory.train().requires_grad_(True)

@@ -17,7 +17,9 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from fsm_ros.memory.model import FastSpatialMemory
+from fsm_ros.errors import FsmError
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.rules.naming import rule_as_plain, rule_from
 from fsm_ros.recall.net import RecallNet
 from fsm_ros.training.evaluation import EvaluationSettings, HeldOut, evaluate, trace_held_out
 from fsm_ros.training.files import AVERAGE, STATE, RunFolder
@@ -32,7 +34,7 @@ MAX_BAD_STEPS = 20
 """So many steps in a row whose gradient is not finite end a run."""
 
 
-class TrainingError(RuntimeError):
+class TrainingError(FsmError, RuntimeError):
     """A run that cannot go on; the message says why and what to do."""
 
 
@@ -84,7 +86,7 @@ class Trainer:
         self,
         fabric: Fabric,
         settings: TrainSettings,
-        memory: FastSpatialMemory,
+        memory: FsmModel,
         clips: ClipSupply,
         out: Path,
         *,
@@ -146,7 +148,7 @@ class Trainer:
         return self._counters.elapsed_s
 
     @property
-    def memory(self) -> FastSpatialMemory:
+    def memory(self) -> FsmModel:
         """The model as it stands; with sharded parameters only inside of :meth:`averaged`."""
         return cast("StreamObjective", self._objective.module).memory
 
@@ -219,7 +221,7 @@ class Trainer:
         self._reporter.show(self._counters.step, self._counters.elapsed_s, evaluation)
 
     @contextmanager
-    def averaged(self) -> Iterator[FastSpatialMemory]:
+    def averaged(self) -> Iterator[FsmModel]:
         """The model with the averaged weights, whole on every process."""
         module = self._objective.module
         with self._average.applied(), _whole(module):
@@ -334,6 +336,7 @@ class Trainer:
         if folder is None:
             return
         begun, own = self._folder.identity(folder), json.loads(json.dumps(self._identity()))
+        begun["rule"] = rule_as_plain(rule_from(begun.get("rule")))  # null, once, for plain LaCT
         changed = sorted(name for name in begun.keys() | own.keys() if begun.get(name) != own.get(name))
         if changed:
             raise TrainingError(

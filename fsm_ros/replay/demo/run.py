@@ -25,11 +25,11 @@ import yaml
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from fsm_ros.errors import FsmError
 from fsm_ros.replay.demo.bag import write_demo_bag
 from fsm_ros.replay.demo.ros_domain import LAST, free_domain
 from fsm_ros.replay.evaluation.contact_sheet import contact_sheet
 from fsm_ros.replay.evaluation.psnr import psnr
-from fsm_ros.sources.errors import SourceError
 from fsm_ros.sources.opening import open_rig
 from fsm_ros.sources.recorded import RecordedCamera, RecordedFrame
 from fsm_ros.stream.frame import Camera, Photograph, PosedImage
@@ -46,7 +46,7 @@ CAMERA = "-camera"
 """Ends the name of a view that was asked for at the size of the kept photographs."""
 
 
-class DemoError(RuntimeError):
+class DemoError(FsmError, RuntimeError):
     """A process of the demo failed; the message says which, and where its log is."""
 
 
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
         if bag_path is None:
             bag_path = _own_bag(out)
         return _run(bag_path, options)
-    except (SourceError, DemoError) as error:
+    except FsmError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except subprocess.TimeoutExpired as error:

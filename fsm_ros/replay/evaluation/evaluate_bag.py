@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fsm_ros.configuration.files import parse_assignment, read_parameter_file
-from fsm_ros.memory.checkpoint import CheckpointError
+from fsm_ros.errors import FsmError
 from fsm_ros.replay.evaluation.columns import summary_text
 from fsm_ros.replay.evaluation.findings import findings
 from fsm_ros.replay.evaluation.hold_out import FORMS, parse_hold_out
@@ -25,16 +25,12 @@ from fsm_ros.replay.evaluation.show import show
 from fsm_ros.replay.evaluation.summary import by_recording, told_once
 from fsm_ros.sources.errors import SourceError
 
-_OPTIONS = {
-    "cameras": "--camera NAME, which may be repeated, or --camera all",
-    "world_frame": "--frame",
-    "image_folder": "--images",
-}
-"""By the arguments of `fsm_ros.sources.opening.open_rig`."""
 _NEEDED = ("torchmetrics", "matplotlib", "jinja2", "pyarrow", "av")
 LOCAL_RAY = "local"
 GOOD, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: all went well; some of it failed; nothing was begun; it was interrupted."""
+_FLAGS = {"cameras": "--camera", "world_frame": "--frame", "image_folder": "--images"}
+"""What arguments of :func:`fsm_ros.sources.opening.open_rig` are called on the command line."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,11 +54,9 @@ def _evaluated(options: argparse.Namespace, command: str) -> int:
             print(check(job), flush=True)
         for job in jobs:
             _ = job.fingerprint  # names weights that are not there before anything runs
-    except SourceError as error:
-        option = _OPTIONS.get(error.argument)
-        return _refused(f"{error} ({option})" if option else str(error))
-    except (CheckpointError, ImportError, ValueError, OSError) as error:
-        return _refused(str(error))
+    except (FsmError, ImportError, ValueError, OSError) as error:
+        flag = _FLAGS.get(error.argument) if isinstance(error, SourceError) else None
+        return _refused(f"{error} ({flag})" if flag else str(error))
     out: Path = options.out
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ import torch
 
 import fsm_ros
 from fsm_ros.memory.checkpoint import locate_checkpoint
-from fsm_ros.memory.model import FastSpatialMemory
+from fsm_ros.memory.model import FsmModel
 from fsm_ros.replay.evaluation.results import Provenance
 
 _KIB = 1024
@@ -60,7 +60,7 @@ def footprint(device: torch.device) -> Footprint:
     return Footprint(peak, peak, device_peak)
 
 
-def provenance(command: str, checkpoint: str, model: FastSpatialMemory) -> Provenance:
+def provenance(command: str, checkpoint: str, model: FsmModel) -> Provenance:
     """Where numbers that this process makes come from.
 
     Raises:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from fsm_ros.configuration.values import Values
 from fsm_ros.engine import MemoryEngine
+from fsm_ros.errors import FsmError
 from fsm_ros.sources.errors import SourceError
 from fsm_ros.sources.recorded import RecordedFrame
 from fsm_ros.sources.rig import Rig
@@ -26,7 +27,7 @@ _CLOCK_UNKNOWN = 0
 """There is no clock beside the stamps: none is ahead of it."""
 
 
-class WorkerEndedError(RuntimeError):
+class WorkerEndedError(FsmError, RuntimeError):
     """The memory's worker ended before the stream did."""
 
 

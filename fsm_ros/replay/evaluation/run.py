@@ -10,6 +10,7 @@ import numpy as np
 from fsm_ros.configuration.model import LoadedModel, load_model
 from fsm_ros.configuration.values import Values
 from fsm_ros.engine import MemoryEngine
+from fsm_ros.errors import FsmError
 from fsm_ros.replay.evaluation.asking import Asked, Asking, place_of
 from fsm_ros.replay.evaluation.final_views import FinalViews
 from fsm_ros.replay.evaluation.footprint import begin_footprint, footprint, provenance
@@ -36,7 +37,7 @@ _NAN = float("nan")
 _SECONDS = 1e-9
 
 
-class EvaluationError(RuntimeError):
+class EvaluationError(FsmError, RuntimeError):
     """A recording that cannot be evaluated as it was asked for; the message names the cause and the remedy."""
 
 

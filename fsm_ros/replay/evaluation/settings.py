@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fsm_ros.configuration.files import read_parameter_file
-from fsm_ros.configuration.table import RuleChoice
 from fsm_ros.configuration.values import Values
+from fsm_ros.memory.rules.naming import RuleKind
 from fsm_ros.spatial.settings import MemoryMode
 
 CONFIGURED = "configured"
@@ -19,9 +19,9 @@ _ONE_PLACE = {"memory.mode": MemoryMode.STREAMING.value, "memory.places": 1}
 
 NAMED: Mapping[str, Mapping[str, object]] = {
     CONFIGURED: {},
-    "consolidation": {**_ONE_PLACE, "memory.rule": RuleChoice.CONSOLIDATION.value},
-    "elastic": {**_ONE_PLACE, "memory.rule": RuleChoice.ELASTIC.value},
-    "plastic": {**_ONE_PLACE, "memory.rule": RuleChoice.PLASTIC.value},
+    "consolidation": {**_ONE_PLACE, "memory.rule": RuleKind.CONSOLIDATION.value},
+    "elastic": {**_ONE_PLACE, "memory.rule": RuleKind.ELASTIC.value},
+    "plastic": {**_ONE_PLACE, "memory.rule": RuleKind.PLASTIC.value},
     "windowed": {"memory.mode": MemoryMode.WINDOWED.value},
 }
 """What a name changes about the parameters: the rules alone, in one place each, so that they differ in nothing else;

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fsm_ros.errors import FsmError
 from fsm_ros.replay.recording.bag_writer import DEFAULT_JPEG_QUALITY, Codec
 from fsm_ros.replay.recording.camera_topics import CameraTopics
 from fsm_ros.replay.recording.convert import convert
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _check(parser, given)
     try:
         told = _record(given) if "scene" in given else _convert(given)
-    except (SourceError, ValueError, OSError) as error:
+    except (FsmError, ValueError, OSError) as error:
         print(f"make_bag: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -115,8 +115,8 @@ def choose_cameras(topics: BagTopics, wanted: Sequence[str]) -> dict[str, Camera
         raise topics.without_images()
     if not wanted and len(cameras) > 1:
         raise BagError(
-            f"{topics.path} has several cameras, {', '.join(cameras)}: choose one or more of them, or {ALL_CAMERAS}",
-            argument="cameras",
+            f"{topics.path} has several cameras, {', '.join(cameras)}: choose one, several or '{ALL_CAMERAS}'",
+            "cameras",
         )
     if not wanted or ALL_CAMERAS in wanted:
         chosen = dict(cameras)
@@ -151,13 +151,11 @@ def _meant(word: str, topics: BagTopics) -> tuple[str, str]:
     if len(ending) == 1:
         return ending[0], cameras[ending[0]]
     if ending:
-        raise BagError(
-            f"{topics.path} has several cameras {word}: choose one of {', '.join(ending)}", argument="cameras"
-        )
+        raise BagError(f"{topics.path} has several cameras {word}: choose one of {', '.join(ending)}", "cameras")
     raise BagError(
         f"{topics.path} has no camera {word}: choose from {', '.join(cameras)} (with images on "
-        f"{', '.join(cameras.values())}), or {ALL_CAMERAS}",
-        argument="cameras",
+        f"{', '.join(cameras.values())}), or take '{ALL_CAMERAS}'",
+        "cameras",
     )
 
 

@@ -152,7 +152,7 @@ class BagPoses:
             raise BagError(
                 f"{path} says how the camera is mounted on '{chosen}', and never where that is: record /tf of the "
                 "localisation or the odometry too, or, where the camera stands still, name its world",
-                argument="world_frame",
+                "world_frame",
             )
         return chosen
 
@@ -164,9 +164,7 @@ class BagPoses:
         """
         if world_frame not in self._tree.frames:
             known = ", ".join(sorted(self._tree.frames)) or "none at all: record /tf and /tf_static"
-            raise BagError(
-                f"{path} has no frame '{world_frame}': choose one of its frames ({known})", argument="world_frame"
-            )
+            raise BagError(f"{path} has no frame '{world_frame}': choose one of its frames ({known})", "world_frame")
 
     def _above(self, frame: str) -> dict[str, None]:
         """A frame and those above it that have a parent, nearest first."""

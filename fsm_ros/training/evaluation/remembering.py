@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from fsm_ros.memory.atlas import Atlas, AtlasSettings, observe, render_all
 from fsm_ros.memory.camera import Cameras
-from fsm_ros.memory.elastic import WriteRule
-from fsm_ros.memory.model import FastSpatialMemory, Geometry, Rendering, Views
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.rules.base import WriteRule
 from fsm_ros.memory.state import MemoryState
+from fsm_ros.memory.views import Rendering, Views
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class Remembered:
         atlases: one a scene, where there may be several places.
     """
 
-    model: FastSpatialMemory
+    model: FsmModel
     state: MemoryState | None = None
     atlases: tuple[Atlas, ...] = ()
 
@@ -34,12 +34,7 @@ class Remembered:
         if self.state is not None:
             return self.model.render_all(self.state, cameras, times)
         each = [render_all(self.model, a, cameras.scene(i), times[i : i + 1]) for i, a in enumerate(self.atlases)]
-        geometries = [one.geometry for one in each if one.geometry is not None]
-        images = torch.cat([one.images for one in each])
-        if not geometries:
-            return Rendering(images, None)
-        medians, scales = zip(*((one.log_inverse_depth, one.scale) for one in geometries), strict=True)
-        return Rendering(images, Geometry(torch.cat(medians), torch.cat(scales)))
+        return Rendering.joined(each, dim=0)
 
     @property
     def size_bytes(self) -> int:
@@ -47,9 +42,7 @@ class Remembered:
         return self.state.size_bytes if self.state is not None else sum(atlas.size_bytes for atlas in self.atlases)
 
 
-def remembered(
-    memory: FastSpatialMemory, chunks: Sequence[Views], rule: WriteRule | None, settings: AtlasSettings
-) -> Remembered:
+def remembered(memory: FsmModel, chunks: Sequence[Views], rule: WriteRule, settings: AtlasSettings) -> Remembered:
     """Observe chunks of ``B`` scenes."""
     scenes = chunks[0].cameras.batch
     if settings.places == 1:

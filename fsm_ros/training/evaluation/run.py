@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fsm_ros.memory.elastic import WriteRule
-from fsm_ros.memory.model import FastSpatialMemory, Rendering, Views
+from fsm_ros.memory.model import FsmModel
+from fsm_ros.memory.rules.base import WriteRule
+from fsm_ros.memory.views import Rendering, Views
 from fsm_ros.recall.net import RecallNet
 from fsm_ros.training.episodes import Clip, EpisodePlan, Episodes, Picks, joined, resized
 from fsm_ros.training.evaluation.comparing import depth_errors, ms_ssim, psnr, sharpness, ssim
@@ -32,9 +33,9 @@ from fsm_ros.training.recalling import RecalledViews, RecallTask, recalled_views
 
 
 def evaluate(
-    memory: FastSpatialMemory,
+    memory: FsmModel,
     settings: EvaluationSettings,
-    rule: WriteRule | None,
+    rule: WriteRule,
     *,
     shown: int = 0,
     held_out: HeldOut | None = None,
@@ -45,7 +46,7 @@ def evaluate(
     Args:
         memory: the model.
         settings: which scenes, and how.
-        rule: how it writes; ``None`` for plain LaCT.
+        rule: how it writes.
         shown: how many scenes to keep pictures of.
         held_out: what :func:`trace_held_out` gave for the same settings, where they are evaluated again and again.
         recall: recalls the views from what was observed; ``None``: the memory renders them.
@@ -103,11 +104,11 @@ class Asked:
 
 @torch.no_grad()
 def ask(
-    memory: FastSpatialMemory,
+    memory: FsmModel,
     clips: Sequence[Clip],
     chunk_count: int,
     settings: EvaluationSettings,
-    rule: WriteRule | None,
+    rule: WriteRule,
     pick: Picks | None = None,
 ) -> Asked:
     """Observe scenes chunk by chunk, and ask the memory for what was held out.

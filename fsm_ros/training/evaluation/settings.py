@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fsm_ros.memory.atlas import AtlasSettings
-from fsm_ros.memory.elastic import WriteRule
-from fsm_ros.memory.rules import rule_as_plain
+from fsm_ros.memory.rules.base import WriteRule
+from fsm_ros.memory.rules.naming import rule_as_plain
 from fsm_ros.training.scenes import SceneSettings, Split
 
 
@@ -68,9 +68,9 @@ class EvaluationSettings:
         return self.size // (self.memory_size or self.size)
 
 
-def conditions(settings: EvaluationSettings, rule: WriteRule | None) -> str:
+def conditions(settings: EvaluationSettings, rule: WriteRule) -> str:
     """What the scores are of, in a line."""
-    written = "plain LaCT" if rule is None else ", ".join(str(value) for value in rule_as_plain(rule).values())
+    written = ", ".join(str(value) for value in rule_as_plain(rule).values())
     places = settings.atlas.places
     extent = f"{settings.extent_m:g} m" if settings.extent_m else "automatic"
     total = sum(weight for _, weight in settings.scenes.families)

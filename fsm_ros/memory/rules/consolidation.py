@@ -22,8 +22,8 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from fsm_ros.memory.elastic import LayerMemory, LayerStatistics, Muon, statistics_of
 from fsm_ros.memory.fast_weights import FastWeights, WriteTokens, ascent_direction, with_column_norms
+from fsm_ros.memory.rules.base import LayerMemory, LayerStatistics, Muon, statistics_of
 
 
 class ChunkShare(Enum):
@@ -61,7 +61,7 @@ class Consolidation:
     def write(
         self, memory: LayerMemory, tokens: WriteTokens, norms: FastWeights, muon: Muon
     ) -> tuple[LayerMemory, LayerStatistics]:
-        """Write a chunk; see :class:`fsm_ros.memory.elastic.WriteRule`.
+        """Write a chunk; see :class:`fsm_ros.memory.rules.base.WriteRule`.
 
         Weights that another rule wrote (no evidence) become the anchor: what they hold stays.
         """
@@ -69,8 +69,6 @@ class Consolidation:
         asked = ascent_direction(anchor, tokens).map(Tensor.float)
         if self.share is ChunkShare.EQUAL:
             asked = asked.map(_unit)
-        elif self.share is not ChunkShare.BY_TOKENS:
-            raise ValueError(f"unknown chunk share {self.share!r}")
         if memory.evidence is not None:
             asked = memory.evidence.map(lambda old, new: self.retention * old + new, asked)
         update = muon(asked)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from fsm_ros.memory.elastic import LayerMemory, LayerStatistics, Muon, statistics_of
 from fsm_ros.memory.fast_weights import FastWeights, WriteTokens, ascent_direction, with_column_norms
+from fsm_ros.memory.rules.base import LayerMemory, LayerStatistics, Muon, statistics_of
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class StepRule:
     def write(
         self, memory: LayerMemory, tokens: WriteTokens, norms: FastWeights, muon: Muon
     ) -> tuple[LayerMemory, LayerStatistics]:
-        """Write a chunk; see :class:`fsm_ros.memory.elastic.WriteRule`."""
+        """Write a chunk; see :class:`fsm_ros.memory.rules.base.WriteRule`."""
         direction = ascent_direction(memory.weights, tokens).map(torch.Tensor.float)
         if memory.evidence is not None:
             direction = memory.evidence.map(lambda old, new: self.momentum * old + new, direction)

@@ -6,14 +6,18 @@ from collections.abc import Mapping
 from dataclasses import fields
 from enum import Enum
 
-from fsm_ros.memory.consolidation import ChunkShare, Consolidation
-from fsm_ros.memory.elastic import AnchorPolicy, ElasticRule, Importance, ImportanceScale, ImportanceTiming, WriteRule
-from fsm_ros.memory.steps import StepRule
+from fsm_ros.memory.rules.base import WriteRule
+from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation
+from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule, Importance, ImportanceScale, ImportanceTiming
+from fsm_ros.memory.rules.plastic import Plastic
+from fsm_ros.memory.rules.steps import StepRule
 
 
 class RuleKind(Enum):
-    """The kinds of rules. Plain LaCT is none of them: it is the absence of a rule."""
+    """The kinds of rules."""
 
+    PLASTIC = "plastic"
+    """Plain LaCT."""
     ELASTIC = "elastic"
     """The elastic prior of the paper, and its variations."""
     CONSOLIDATION = "consolidation"
@@ -22,8 +26,9 @@ class RuleKind(Enum):
     """Plain steps of another size."""
 
 
-NamedRule = ElasticRule | Consolidation | StepRule
+NamedRule = Plastic | ElasticRule | Consolidation | StepRule
 _KINDS: Mapping[RuleKind, type[NamedRule]] = {
+    RuleKind.PLASTIC: Plastic,
     RuleKind.ELASTIC: ElasticRule,
     RuleKind.CONSOLIDATION: Consolidation,
     RuleKind.STEPS: StepRule,
@@ -45,7 +50,7 @@ def kind_of(rule: WriteRule) -> RuleKind:
     raise ValueError(f"{rule!r} is not one of the rules that have a name")
 
 
-def keep_alike(one: WriteRule | None, other: WriteRule | None) -> bool:
+def keep_alike(one: WriteRule, other: WriteRule) -> bool:
     """Whether what one rule keeps in importance and evidence means the same to another.
 
     Where it does not, a memory that goes on under the other has to be reanchored
@@ -58,12 +63,16 @@ def keep_alike(one: WriteRule | None, other: WriteRule | None) -> bool:
     return type(one) is type(other)
 
 
-def rule_from(content: Mapping[str, object]) -> NamedRule:
+def rule_from(content: Mapping[str, object] | None) -> NamedRule:
     """A rule from its ``kind`` (``elastic`` where there is none) and its numbers and policies by name.
+
+    ``None`` is plain LaCT, as files said before it had a kind.
 
     Raises:
         ValueError: an unknown kind, name or policy, or a number out of its range.
     """
+    if content is None:
+        return Plastic()
     try:
         kind = RuleKind(content.get("kind", RuleKind.ELASTIC.value))
     except ValueError:
@@ -74,7 +83,8 @@ def rule_from(content: Mapping[str, object]) -> NamedRule:
     given = {name: value for name, value in content.items() if name != "kind"}
     unknown = sorted(str(name) for name in given.keys() - types.keys())
     if unknown:
-        raise ValueError(f"a rule of kind {kind.value} has no {', '.join(unknown)}: it has {', '.join(types)}")
+        known = ", ".join(types) or "no entries"
+        raise ValueError(f"a rule of kind {kind.value} has no {', '.join(unknown)}: it has {known}")
     values = {name: _value(types[name], name, value) for name, value in given.items()}
     return rule_type(**values)  # type: ignore[arg-type]  # read by the fields' own types
 
