@@ -10,27 +10,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsm_ros.configuration.files import parse_assignment, read_parameter_file
-from fsm_ros.configuration.table import PARAMETERS
-from fsm_ros.configuration.values import Values
+from fsm_ros.configuration.settings import Settings
+from fsm_ros.configuration.table import BY_NAME, PARAMETERS, settings_from, values_of
 from fsm_ros.memory.consolidation import Consolidation
 from fsm_ros.spatial.settings import MemorySettings
 from fsm_ros.stream.keyframes import KeyframePolicy
 
 
 def test_the_defaults_are_those_of_the_parts() -> None:
-    values = Values.of()
-    assert values.memory() == MemorySettings()
-    assert values.keyframes() == KeyframePolicy()
-    assert values.rule() == Consolidation()
-    assert values.intake().chunk_views == MemorySettings().chunk_views
+    settings = settings_from({})
+    assert settings == Settings()
+    assert settings.memory == MemorySettings()
+    assert settings.input.intake.keyframes == KeyframePolicy()
+    assert settings.memory.rule == Consolidation()
 
 
 def test_changes_replace_defaults_and_nothing_else() -> None:
-    values = Values.of({"memory.rule": "plastic", "memory.extent": 3})
-    assert values.rule() is None
-    assert values["memory.extent"] == 3.0
-    assert isinstance(values["memory.extent"], float)
-    changed = {spec.name for spec in PARAMETERS if values[spec.name] != spec.default}
+    settings = settings_from({"memory.rule": "plastic", "memory.extent": 3})
+    assert settings.memory == MemorySettings(rule=None, extent_m=3.0)
+    assert isinstance(settings.memory.extent_m, float)
+    values = values_of(settings)
+    changed = {parameter.name for parameter in PARAMETERS if values[parameter.name] != parameter.value}
     assert changed == {"memory.rule", "memory.extent"}
 
 
@@ -53,12 +53,13 @@ def test_changes_replace_defaults_and_nothing_else() -> None:
 )
 def test_what_the_node_would_refuse_is_refused(changes: dict[str, object], told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        Values.of(changes)
+        settings_from(changes)
 
 
 def test_the_file_with_all_parameters_says_the_defaults(repo_root: Path) -> None:
     changes = read_parameter_file(repo_root / "config/fsm.yaml")
-    assert Values.of(changes).as_plain() == Values.of().as_plain()
+    assert changes.keys() == BY_NAME.keys()
+    assert settings_from(changes) == Settings()
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ def test_one_place_is_the_plain_memory_and_several_are_another() -> None:
     [
         (["--rule", "elastic", "--rule-entry", "strength=much"], "strength must be a number"),
         (["--rule", "elastic", "--rule-entry", "force=1"], "has no force"),
-        (["--places", "0"], "at least one place"),
+        (["--places", "0"], "from 1 to 64"),
         (["--rule", "plastic", "--rule-entry", "strength=1"], "plastic has none"),
         (["--rule-entry", "kind=elastic"], "that --rule names"),
     ],

@@ -24,6 +24,8 @@ import yaml
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from fsm_ros.configuration.files import parse_assignment
+from fsm_ros.configuration.table import settings_from
 from fsm_ros.replay.demo_bag import write_demo_bag
 from fsm_ros.replay.metrics import mean_colour, nearest, psnr
 from fsm_ros.replay.ros_domain import LAST, free_domain
@@ -90,16 +92,19 @@ def _run(bag_path: Path, options: argparse.Namespace) -> int:
     withheld = stamps[options.hold_out - 1 :: options.hold_out]
     if not withheld:
         raise DemoError(f"{bag_path} has {len(stamps)} frames: --hold-out {options.hold_out} withholds none of them")
-    parameters = _parameters(stamps, own=options.bag is None, overrides=options.set)
+    try:
+        parameters = _parameters(stamps, own=options.bag is None, overrides=options.set)
+        settings = settings_from(parameters)
+    except ValueError as error:
+        raise DemoError(str(error)) from error
     (out / "demo.yaml").write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
     print(f"{bag_path}: {len(stamps)} frames on {bag.image_topic}, {len(withheld)} withheld", flush=True)
-    world = parameters["memory.frame_id"]
-    photograph_size = (parameters["recall.width"], parameters["recall.height"])
-    rectifier = Rectifier(parameters["memory.width"], parameters["memory.height"], photograph_size)
+    world, memory = settings.node.memory_frame, settings.memory
+    rectifier = Rectifier(memory.width, memory.height, (memory.keyframes.width, memory.keyframes.height))
     truths = [rectifier.rectify(frame) for frame in read_posed_images(bag, world, withheld)]
     (out / "requests.json").write_text(json.dumps([each for frame in truths for each in _requests(frame, world)]))
     played, notes = _play(bag, options)
-    keyframes = _keyframes(bag, world, set(stamps) - set(withheld), parameters, rectifier)
+    keyframes = _keyframes(bag, world, set(stamps) - set(withheld), settings.input.intake.keyframes, rectifier)
     return _report(played, notes, truths, keyframes, options)
 
 
@@ -115,27 +120,17 @@ def _own_bag(out: Path) -> Path:
     return path
 
 
-def _parameters(stamps: tuple[int, ...], *, own: bool, overrides: list[str]) -> dict[str, Any]:
+def _parameters(stamps: tuple[int, ...], *, own: bool, overrides: list[str]) -> dict[str, object]:
     """What the demo sets: a time axis as long as the bag, its own room's scale, and a QoS that loses nothing."""
-    parameters: dict[str, Any] = {
-        "memory.frame_id": "map",
-        "memory.width": 64,
-        "memory.height": 64,
-        "recall.width": 320,
-        "recall.height": 240,
+    parameters: dict[str, object] = {
         "memory.horizon": round(HORIZON_MARGIN * (stamps[-1] - stamps[0]) / 1e9, 3),
         "memory.extent": DEMO_EXTENT_M if own else 0.0,
         "input.reliability": "reliable",
         "diagnostics.period": 0.5,
     }
     for override in overrides:
-        name, found, value = override.partition("=")
-        if not found:
-            raise DemoError(f"--set takes NAME=VALUE, got {override!r}")
-        try:
-            parameters[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise DemoError(f"--set {name}: {value!r} is no YAML value") from error
+        name, value = parse_assignment(override)
+        parameters[name] = value
     return parameters
 
 
@@ -248,19 +243,10 @@ def _last_lines(path: Path, lines: int = 8) -> str:
 
 
 def _keyframes(
-    bag: CameraBag, world: str, stamps: set[int], parameters: dict[str, Any], rectifier: Rectifier
+    bag: CameraBag, world: str, stamps: set[int], policy: KeyframePolicy, rectifier: Rectifier
 ) -> list[PosedImage]:
     """The keyframes that the node's rule picks from the frames it was sent: what the memory can have seen."""
-    default = KeyframePolicy()
-    selector = KeyframeSelector(
-        KeyframePolicy(
-            translation_m=parameters.get("keyframes.translation", default.translation_m),
-            rotation_rad=parameters.get("keyframes.rotation", default.rotation_rad),
-            interval_s=parameters.get("keyframes.interval", default.interval_s),
-            min_interval_s=parameters.get("keyframes.min_interval", default.min_interval_s),
-            static_interval_s=parameters.get("keyframes.static_interval", default.static_interval_s),
-        )
-    )
+    selector = KeyframeSelector(policy)
     return [
         rectifier.rectify(frame)
         for frame in read_posed_images(bag, world, stamps)

@@ -10,13 +10,13 @@ import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from fsm_ros.configuration.values import Values
+from fsm_ros.configuration.settings import Settings
 from fsm_ros.engine import MemoryEngine
 from fsm_ros.sources.rig import Rig, RigFrame
 from fsm_ros.sources.source import SourceError
 from fsm_ros.spatial.results import ObserveReport
 from fsm_ros.stream.chunker import Chunk
-from fsm_ros.stream.intake import KEYFRAME_REFUSALS, STAMP_REFUSALS, Intake
+from fsm_ros.stream.intake import KEYFRAME_REFUSALS, STAMP_REFUSALS
 from fsm_ros.stream.ledger import FrameLedger, Refusal
 from fsm_ros.stream.stamps import StampVerdict
 
@@ -49,17 +49,17 @@ class Step:
 class Replay:
     """One pass over a recording."""
 
-    def __init__(self, rig: Rig, withheld: Collection[int], values: Values, engine: MemoryEngine) -> None:
+    def __init__(self, rig: Rig, withheld: Collection[int], settings: Settings, engine: MemoryEngine) -> None:
         """Prepare.
 
         Args:
             rig: the recording.
             withheld: places of the frames that the memory must not see; see `hold_out.choose`.
-            values: the node's parameters.
+            settings: the node's.
             engine: started, with nothing waiting.
         """
         self._rig, self._withheld, self._engine = rig, frozenset(withheld), engine
-        self.intake = Intake(values.intake())
+        self.intake = settings.new_intake()
         self.ledger = FrameLedger()
         self.stream_s = 0.0
         """Seconds spent on the stream itself: reading, decoding, deciding, observing."""
