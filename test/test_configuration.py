@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,37 @@ def test_changes_replace_defaults_and_nothing_else() -> None:
     values = values_of(settings)
     changed = {parameter.name for parameter in PARAMETERS if values[parameter.name] != parameter.value}
     assert changed == {"memory.rule", "memory.extent"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"memory.rule": "elastic", "elastic.strength": 2.0, "elastic.anchor": "global"},
+        {"memory.rule": "plastic", "memory.places": 1, "cameras": ["left", "right"]},
+        {"input.transport": "raw", "keyframes.translation": 0.5, "recall.width": 64, "autostart": False},
+    ],
+)
+def test_settings_come_back_from_their_values(changes: dict[str, object]) -> None:
+    settings = settings_from(changes)
+    values = values_of(settings)
+    assert changes.items() <= values.items()
+    assert settings_from(values) == settings
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: KeyframePolicy(translation_m=-1.0), r"translation \(translation_m\) must be from 0 to 1000 m"),
+        (lambda: KeyframePolicy(translation_m="far"), r"keyframes.translation \(translation_m\) must be of type float"),
+        (lambda: MemorySettings(width=True), "memory.width must be of type int, got True"),
+        (lambda: MemorySettings(mode="windowed"), r"memory.mode must be of type MemoryMode, got 'windowed'"),
+    ],
+)
+def test_settings_that_are_made_in_python_are_checked_alike(make: Callable[[], object], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        make()
+    assert KeyframePolicy(translation_m=1) == KeyframePolicy(translation_m=1.0), "a whole number may stand for a float"
 
 
 @pytest.mark.parametrize(
