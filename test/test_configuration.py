@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsm_ros.configuration.files import parse_assignment, read_parameter_file
-from fsm_ros.configuration.table import PARAMETERS
-from fsm_ros.configuration.values import Values
+from fsm_ros.configuration.settings import Settings
+from fsm_ros.configuration.table import BY_NAME, PARAMETERS, settings_from, values_of
 from fsm_ros.memory.rules.consolidation import Consolidation
 from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.spatial.settings import MemorySettings
@@ -19,20 +20,51 @@ from fsm_ros.stream.keyframes import KeyframePolicy
 
 
 def test_the_defaults_are_those_of_the_parts() -> None:
-    values = Values.of()
-    assert values.memory() == MemorySettings()
-    assert values.keyframes() == KeyframePolicy()
-    assert values.rule() == Consolidation()
-    assert values.intake().chunk_views == MemorySettings().chunk_views
+    settings = settings_from({})
+    assert settings == Settings()
+    assert settings.memory == MemorySettings()
+    assert settings.input.intake.keyframes == KeyframePolicy()
+    assert settings.memory.rule == Consolidation()
 
 
 def test_changes_replace_defaults_and_nothing_else() -> None:
-    values = Values.of({"memory.rule": "plastic", "memory.extent": 3})
-    assert values.rule() == Plastic()
-    assert values["memory.extent"] == 3.0
-    assert isinstance(values["memory.extent"], float)
-    changed = {spec.name for spec in PARAMETERS if values[spec.name] != spec.default}
+    settings = settings_from({"memory.rule": "plastic", "memory.extent": 3})
+    assert settings.memory == MemorySettings(rule=Plastic(), extent_m=3.0)
+    assert isinstance(settings.memory.extent_m, float)
+    values = values_of(settings)
+    changed = {parameter.name for parameter in PARAMETERS if values[parameter.name] != parameter.value}
     assert changed == {"memory.rule", "memory.extent"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"memory.rule": "elastic", "elastic.strength": 2.0, "elastic.anchor": "global"},
+        {"memory.rule": "plastic", "memory.places": 1, "cameras": ["left", "right"]},
+        {"input.transport": "raw", "keyframes.translation": 0.5, "recall.width": 64, "autostart": False},
+    ],
+)
+def test_settings_come_back_from_their_values(changes: dict[str, object]) -> None:
+    settings = settings_from(changes)
+    values = values_of(settings)
+    assert changes.items() <= values.items()
+    assert settings_from(values) == settings
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: KeyframePolicy(translation_m=-1.0), r"translation \(translation_m\) must be from 0 to 1000 m"),
+        (lambda: KeyframePolicy(translation_m="far"), r"keyframes.translation \(translation_m\) must be of type float"),
+        (lambda: MemorySettings(width=True), "memory.width must be of type int, got True"),
+        (lambda: MemorySettings(mode="windowed"), r"memory.mode must be of type MemoryMode, got 'windowed'"),
+    ],
+)
+def test_settings_that_are_made_in_python_are_checked_alike(make: Callable[[], object], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        make()
+    assert KeyframePolicy(translation_m=1) == KeyframePolicy(translation_m=1.0), "a whole number may stand for a float"
 
 
 @pytest.mark.parametrize(
@@ -54,12 +86,13 @@ def test_changes_replace_defaults_and_nothing_else() -> None:
 )
 def test_what_the_node_would_refuse_is_refused(changes: dict[str, object], told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        Values.of(changes)
+        settings_from(changes)
 
 
 def test_the_file_with_all_parameters_says_the_defaults(repo_root: Path) -> None:
     changes = read_parameter_file(repo_root / "config/fsm.yaml")
-    assert Values.of(changes).as_plain() == Values.of().as_plain()
+    assert changes.keys() == BY_NAME.keys()
+    assert settings_from(changes) == Settings()
 
 
 @pytest.mark.parametrize(

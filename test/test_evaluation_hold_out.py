@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsm_ros.configuration.values import Values
+from fsm_ros.configuration.settings import Settings
+from fsm_ros.memory.rules.elastic import ElasticRule
 from fsm_ros.replay.evaluation.hold_out import choose, parse_hold_out
 from fsm_ros.replay.evaluation.settings import CONFIGURED, NAMED, TOLD, settings_of
 from fsm_ros.sources.recorded import RecordedFrame
@@ -123,15 +124,16 @@ def test_a_hold_out_may_be_checked_before_there_is_a_recording() -> None:
 def test_every_name_has_words_and_settings_that_the_node_would_take() -> None:
     assert NAMED.keys() == TOLD.keys()
     for setting in settings_of(list(NAMED), {}):
-        setting.values.memory()
+        assert isinstance(setting.parameters, Settings)
 
 
 def test_rules_are_compared_in_one_place_and_the_windowed_mode_as_it_is() -> None:
-    of = {setting.name: setting.values for setting in settings_of(["elastic", "plastic", "windowed", CONFIGURED], {})}
-    assert [of[name]["memory.rule"] for name in ("elastic", "plastic")] == ["elastic", "plastic"]
-    assert of["elastic"]["memory.places"] == of["plastic"]["memory.places"] == 1
-    assert of["windowed"].memory().mode is MemoryMode.WINDOWED
-    assert of[CONFIGURED].as_plain() == Values.of().as_plain()
+    compared = settings_of(["elastic", "plastic", "windowed", CONFIGURED], {})
+    elastic, plastic, windowed, configured = (setting.parameters for setting in compared)
+    assert (elastic.memory.rule, plastic.memory.rule) == (ElasticRule(), None)
+    assert elastic.memory.atlas.places == plastic.memory.atlas.places == 1
+    assert windowed.memory.mode is MemoryMode.WINDOWED
+    assert configured == Settings()
 
 
 def test_shared_parameters_hold_for_all_and_a_settings_own_go_before(tmp_path: Path) -> None:
@@ -141,9 +143,9 @@ def test_shared_parameters_hold_for_all_and_a_settings_own_go_before(tmp_path: P
         ["plastic", str(own), f"other={own}"], {"memory.rule": "consolidation", "memory.extent": 2.0}
     )
     assert (plastic.name, slow.name, named.name) == ("plastic", "slow", "other")
-    assert [s.values["memory.extent"] for s in (plastic, slow, named)] == [2.0] * 3
-    assert [s.values["memory.rule"] for s in (plastic, slow, named)] == ["plastic", "elastic", "elastic"]
-    assert slow.values["chunk.views"] == 8
+    assert [s.parameters.memory.extent_m for s in (plastic, slow, named)] == [2.0] * 3
+    assert [s.parameters.memory.rule for s in (plastic, slow, named)] == [None, ElasticRule(), ElasticRule()]
+    assert slow.parameters.memory.chunk_views == 8
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from scipy.spatial.transform import Rotation  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 
 from fsm_ros.configuration.model import load_model  # noqa: E402
-from fsm_ros.configuration.values import Values  # noqa: E402
+from fsm_ros.configuration.table import settings_from  # noqa: E402
 from fsm_ros.engine import MemoryEngine  # noqa: E402
 from fsm_ros.node.conversions import ns_to_stamp, pose_to_matrix  # noqa: E402
 from fsm_ros.replay.demo.bag import write_demo_bag  # noqa: E402
@@ -59,14 +59,14 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def replayed(bag: Path) -> Iterator[tuple[list[Step], MemoryEngine]]:
     """The recording in process."""
-    values = Values.of(PARAMETERS)
-    loaded = load_model(values)
-    engine = MemoryEngine(SpatialMemory(loaded.model, values.memory(), loaded.prior, loaded.recall), queue_capacity=1)
+    settings = settings_from(PARAMETERS)
+    loaded = load_model(settings)
+    engine = MemoryEngine(SpatialMemory(loaded.model, settings.memory, loaded.prior, loaded.recall), queue_capacity=1)
     engine.start()
     rig = open_rig(bag)
     try:
         withheld = choose(f"every:{N}", rig.frames, rig.cameras)
-        yield list(Replay(rig, withheld, values, engine).steps()), engine
+        yield list(Replay(rig, withheld, settings, engine).steps()), engine
     finally:
         rig.close()
         engine.stop()

@@ -233,7 +233,7 @@ def test_per_head_the_pull_does_not_depend_on_how_large_importance_is(timing: Im
 
 def test_per_head_no_weight_is_pulled_past_its_anchor() -> None:
     memory, norms, updates = _case(13, 1)
-    rule = ElasticRule(anchor=AnchorPolicy.GLOBAL, importance_decay=1.0, strength=1e6)
+    rule = ElasticRule(anchor=AnchorPolicy.GLOBAL, importance_decay=1.0, strength=1e3)
     held = _after(memory, norms, updates, replace(rule, scale=ImportanceScale.PER_HEAD))
     thrown = _after(memory, norms, updates, rule)
     for found, past, anchor, norm in zip(held.weights, thrown.weights, memory.anchor, norms, strict=True):

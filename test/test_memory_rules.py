@@ -25,7 +25,7 @@ any_rule = st.one_of(
         ElasticRule,
         st.sampled_from(Importance),
         st.sampled_from(AnchorPolicy),
-        st.floats(0.0, 1e6),
+        st.floats(0.0, 1e3),
         shares,
         shares,
         st.sampled_from(ImportanceTiming),

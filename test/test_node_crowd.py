@@ -21,7 +21,7 @@ from sensor_msgs.msg import Image  # noqa: E402
 from spatial_scenes import small_memory  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
-from fsm_ros.configuration.values import Values  # noqa: E402
+from fsm_ros.configuration.table import settings_from  # noqa: E402
 from fsm_ros.engine import MemoryEngine  # noqa: E402
 from fsm_ros.node.answering import serve_always  # noqa: E402
 from fsm_ros.node.ingest import Ingest  # noqa: E402
@@ -89,7 +89,7 @@ class Intake:
         self.fault: BaseException | None = None
         self._engine = MemoryEngine(small_memory(), 4)
         self.ingest = Ingest(
-            self._engine, self._pose, lambda frame: None, lambda: 10**9, Values.of({"chunk.views": 2}), self.ledger
+            self._engine, self._pose, lambda frame: None, lambda: 10**9, settings_from({"chunk.views": 2}), self.ledger
         )
         self._shots = 0
 

@@ -15,9 +15,8 @@ from rclpy.exceptions import InvalidParameterValueException  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 
-from fsm_ros.configuration.spec import Spec  # noqa: E402
-from fsm_ros.configuration.table import BY_NAME, PARAMETERS, Reliability  # noqa: E402
-from fsm_ros.configuration.values import Values  # noqa: E402
+from fsm_ros.configuration.settings import Reliability, Settings  # noqa: E402
+from fsm_ros.configuration.table import BY_NAME, PARAMETERS, settings_from, values_of  # noqa: E402
 from fsm_ros.memory.atlas import AtlasSettings  # noqa: E402
 from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation  # noqa: E402
 from fsm_ros.memory.rules.elastic import (  # noqa: E402
@@ -30,12 +29,12 @@ from fsm_ros.memory.rules.elastic import (  # noqa: E402
 )
 from fsm_ros.memory.rules.plastic import Plastic  # noqa: E402
 from fsm_ros.node.parameter_docs import as_markdown, as_yaml  # noqa: E402
-from fsm_ros.node.parameters import declare, on_change, read  # noqa: E402
+from fsm_ros.node.parameters import declare, on_change, read, values  # noqa: E402
+from fsm_ros.parameter import Parameter as Declared  # noqa: E402
 from fsm_ros.spatial.settings import MemoryMode, MemorySettings  # noqa: E402
-from fsm_ros.stream.keyframes import KeyframePolicy  # noqa: E402
 
-DEFAULTS = {spec.name: spec.default for spec in PARAMETERS}
-NUMBERS = [spec for spec in PARAMETERS if isinstance(spec.default, int | float) and not isinstance(spec.default, bool)]
+DEFAULTS = values_of(Settings())
+NUMBERS = [spec for spec in PARAMETERS if isinstance(spec.value, int | float) and not isinstance(spec.value, bool)]
 COUNTS_AND_SHARES = {
     *("model.threads", "memory.window_chunks", "memory.extent_margin", "memory.reservoir", "memory.retention_views"),
     *("memory.seed", "memory.places", "memory.place_distance", "consolidation.retention"),
@@ -45,7 +44,7 @@ COUNTS_AND_SHARES = {
 """Numbers that have no unit."""
 
 
-def by_name(spec: Spec) -> str:
+def by_name(spec: Declared) -> str:
     return spec.name
 
 
@@ -77,15 +76,15 @@ def test_no_name_is_used_twice() -> None:
 
 
 @pytest.mark.parametrize("spec", PARAMETERS, ids=by_name)
-def test_every_parameter_says_what_it_does_and_has_a_default_that_is_allowed(spec: Spec) -> None:
+def test_every_parameter_says_what_it_does_and_has_a_default_that_is_allowed(spec: Declared) -> None:
     assert spec.description.rstrip().endswith((".", "].", ")")), "a sentence"
     if spec.choices:
-        assert spec.default in spec.choices
-    if isinstance(spec.default, str | bool | list):
+        assert spec.value in spec.choices
+    if isinstance(spec.value, str | bool | list):
         assert spec.low is None and spec.high is None and not spec.unit
     else:
         assert spec.low is not None and spec.high is not None, "a number has a range"
-        assert spec.low <= spec.default <= spec.high
+        assert spec.low <= spec.value <= spec.high
         assert bool(spec.unit) != (spec.name in COUNTS_AND_SHARES), "a number has a unit, or is known to have none"
 
 
@@ -96,18 +95,15 @@ def test_what_may_change_at_run_time_is_the_rule_and_its_numbers() -> None:
 
 
 @pytest.mark.parametrize("spec", PARAMETERS, ids=by_name)
-def test_what_belongs_to_one_rule_says_so(spec: Spec) -> None:
+def test_what_belongs_to_one_rule_says_so(spec: Declared) -> None:
     rule, _, _ = spec.name.partition(".")
     if rule in BY_NAME["memory.rule"].choices:
         assert spec.description.startswith(f"With memory.rule {rule}")
 
 
 def test_defaults_are_those_of_the_parts() -> None:
-    values = Values(DEFAULTS)
-    assert values.memory() == MemorySettings()
-    assert values.rule() == Consolidation()
-    assert values.with_changes({"memory.rule": "elastic"}).rule() == ElasticRule(), "as published"
-    assert values.keyframes() == KeyframePolicy()
+    assert settings_from(DEFAULTS) == Settings()
+    assert settings_from({"memory.rule": "elastic"}).memory.rule == ElasticRule(), "as published"
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------
@@ -129,14 +125,14 @@ def test_the_file_gives_a_node_exactly_the_declared_defaults(context: Context, r
             name: type(value) for name, value in DEFAULTS.items()
         }
         declare(node)
-        found = read(node)
-        assert {name: found[name] for name in DEFAULTS} == DEFAULTS
+        assert values(node) == DEFAULTS
+        assert read(node, Settings()) == Settings()
     finally:
         node.destroy_node()
 
 
 @pytest.mark.parametrize("spec", PARAMETERS, ids=by_name)
-def test_the_file_explains_every_parameter(spec: Spec) -> None:
+def test_the_file_explains_every_parameter(spec: Declared) -> None:
     lines = as_yaml().splitlines()
     place = next(i for i, line in enumerate(lines) if line.startswith(f"    {spec.name}: "))
     comments = []
@@ -159,7 +155,7 @@ def test_the_reference_in_the_readme_is_written_from_the_table(repo_root: Path) 
 
 
 @pytest.mark.parametrize("spec", PARAMETERS, ids=by_name)
-def test_a_node_describes_every_parameter_with_its_unit_and_range(spec: Spec, node: Node) -> None:
+def test_a_node_describes_every_parameter_with_its_unit_and_range(spec: Declared, node: Node) -> None:
     descriptor = node.describe_parameter(spec.name)
     assert spec.description in descriptor.description
     assert not spec.unit or f"[{spec.unit}]" in descriptor.description
@@ -171,15 +167,15 @@ def test_a_node_describes_every_parameter_with_its_unit_and_range(spec: Spec, no
         str: ParameterType.PARAMETER_STRING,
         list: ParameterType.PARAMETER_STRING_ARRAY,
     }
-    assert descriptor.type == expected[type(spec.default)]
+    assert descriptor.type == expected[type(spec.value)]
     ranges = [*descriptor.integer_range, *descriptor.floating_point_range]
     assert [(r.from_value, r.to_value) for r in ranges] == ([] if spec.low is None else [(spec.low, spec.high)])
 
 
 @pytest.mark.parametrize("spec", NUMBERS, ids=by_name)
-def test_a_node_refuses_numbers_outside_of_the_range(spec: Spec, node: Node) -> None:
+def test_a_node_refuses_numbers_outside_of_the_range(spec: Declared, node: Node) -> None:
     assert spec.low is not None and spec.high is not None
-    kind = type(spec.default)
+    kind = type(spec.value)
     wrong = [kind(spec.low - 1), kind(spec.high + 1)]
     if kind is float:
         wrong += [float("nan"), float("inf")]
@@ -208,50 +204,47 @@ def test_several_cameras_are_a_list(context: Context, tmp_path: Path) -> None:
     node = a_node(context, "--params-file", str(path))
     try:
         declare(node)
-        assert list(read(node)["cameras"]) == ["left", "right"]
+        assert read(node, Settings()).input.cameras == ("left", "right")
     finally:
         node.destroy_node()
 
 
-# --- values -----------------------------------------------------------------------------------------------------------
+# --- settings ---------------------------------------------------------------------------------------------------------
 
 
-def values(**changes: object) -> Values:
-    """The defaults with some changed; dots are written as two underscores."""
-    return Values(DEFAULTS).with_changes({name.replace("__", "."): value for name, value in changes.items()})
+def memory(**changes: object) -> MemorySettings:
+    """The memory's settings with some parameters changed; dots are written as two underscores."""
+    return settings_from({name.replace("__", "."): value for name, value in changes.items()}).memory
 
 
 def test_words_become_members_of_their_enumerations() -> None:
-    settings = values(memory__mode="windowed", memory__rule="elastic", memory__anchor_sharing="shared").memory()
+    settings = memory(memory__mode="windowed", memory__rule="elastic", memory__anchor_sharing="shared")
     assert (settings.mode, settings.sharing) == (MemoryMode.WINDOWED, AnchorSharing.SHARED)
-    assert values(input__reliability="reliable").choice("input.reliability", Reliability) is Reliability.RELIABLE
+    assert settings_from({"input.reliability": "reliable"}).input.reliability is Reliability.RELIABLE
 
 
 def test_the_rule_is_the_one_that_is_asked_for_with_its_own_numbers() -> None:
-    elastic = values(
-        memory__rule="elastic",
-        elastic__importance="ewc",
-        elastic__anchor="global",
-        elastic__strength=2.5,
-        elastic__importance_decay=0.25,
-        elastic__anchor_decay=0.75,
-        elastic__timing="before",
-        elastic__scale="per_head",
-    )
+    numbers = {
+        "elastic.importance": "ewc",
+        "elastic.anchor": "global",
+        "elastic.strength": 2.5,
+        "elastic.importance_decay": 0.25,
+        "elastic.anchor_decay": 0.75,
+        "elastic.timing": "before",
+        "elastic.scale": "per_head",
+        "consolidation.share": "by_tokens",
+        "consolidation.retention": 0.9,
+    }
     expected = ElasticRule(
         Importance.EWC, AnchorPolicy.GLOBAL, 2.5, 0.25, 0.75, ImportanceTiming.BEFORE, ImportanceScale.PER_HEAD
     )
-    assert elastic.rule() == elastic.memory().rule == expected
-    consolidation = elastic.with_changes(
-        {"memory.rule": "consolidation", "consolidation.share": "by_tokens", "consolidation.retention": 0.9}
-    )
-    assert consolidation.rule() == consolidation.memory().rule == Consolidation(ChunkShare.BY_TOKENS, 0.9)
-    plastic = elastic.with_changes({"memory.rule": "plastic"})
-    assert plastic.rule() == plastic.memory().rule == Plastic()
+    assert memory(memory__rule="elastic", **numbers).rule == expected
+    assert memory(memory__rule="consolidation", **numbers).rule == Consolidation(ChunkShare.BY_TOKENS, 0.9)
+    assert memory(memory__rule="plastic", **numbers).rule == Plastic()
 
 
 def test_places_are_counted_and_kept_apart_as_asked() -> None:
-    assert values(memory__places=3, memory__place_distance=0.5).memory().atlas == AtlasSettings(places=3, apart=0.5)
+    assert memory(memory__places=3, memory__place_distance=0.5).atlas == AtlasSettings(places=3, apart=0.5)
 
 
 @pytest.mark.parametrize(
@@ -268,21 +261,21 @@ def test_places_are_counted_and_kept_apart_as_asked() -> None:
 )
 def test_an_unknown_word_is_refused_with_the_known_ones(name: str, word: str) -> None:
     with pytest.raises(ValueError, match=rf"{name} must be one of .*, got '{word}'"):
-        Values(DEFAULTS).with_changes({name: word}).memory()
+        settings_from({name: word})
 
 
 @pytest.mark.parametrize("rule", BY_NAME["memory.rule"].choices)
 def test_an_unknown_word_is_refused_whichever_rule_is_in_force(rule: str) -> None:
     for name in ("elastic.anchor", "consolidation.share"):
         with pytest.raises(ValueError, match=name):
-            values(memory__rule=rule).with_changes({name: "rock"}).rule()
+            settings_from({"memory.rule": rule, name: "rock"})
 
 
 # --- changes ----------------------------------------------------------------------------------------------------------
 
 
 def verdict(configured: bool, **changes: Any) -> tuple[bool, str]:  # noqa: ANN401
-    check = on_change(lambda: Values(DEFAULTS), lambda: configured)
+    check = on_change(lambda: DEFAULTS, lambda: configured)
     result = check([Parameter(name.replace("__", "."), value=value) for name, value in changes.items()])
     return result.successful, result.reason
 
@@ -292,7 +285,7 @@ def test_a_configured_node_lets_the_rule_change_and_nothing_else() -> None:
     for rule in BY_NAME["memory.rule"].choices:
         assert verdict(True, memory__rule=rule) == (True, "")
     for spec in PARAMETERS:
-        allowed, reason = verdict(True, **{spec.name: spec.default})
+        allowed, reason = verdict(True, **{spec.name: spec.value})
         assert allowed == spec.at_run_time
         if not allowed:
             assert spec.name in reason and "clean it up" in reason
@@ -300,7 +293,7 @@ def test_a_configured_node_lets_the_rule_change_and_nothing_else() -> None:
 
 def test_a_node_that_is_not_configured_lets_everything_change() -> None:
     for spec in PARAMETERS:
-        assert verdict(False, **{spec.name: spec.default}) == (True, "")
+        assert verdict(False, **{spec.name: spec.value}) == (True, "")
 
 
 def test_all_changes_of_a_request_are_allowed_or_none() -> None:
@@ -324,7 +317,7 @@ def test_an_unknown_word_is_refused_with_the_choices(configured: bool) -> None:
     [
         ({"memory.anchor_sharing": "shared"}, "windowed"),
         ({"memory.anchor_sharing": "shared", "memory.mode": "windowed"}, "memory rule to elastic"),
-        ({"memory.places": 0}, "at least one place"),
+        ({"memory.places": 0}, "from 1 to 64"),
         ({"memory.place_distance": float("nan")}, "distance"),
         ({"consolidation.retention": 1.5}, "retention"),
         ({"elastic.strength": -1.0}, "strength"),
@@ -349,10 +342,10 @@ def test_changes_that_only_go_together_are_allowed_together() -> None:
 
 def test_the_check_works_on_a_node(node: Node) -> None:
     configured = False
-    node.add_on_set_parameters_callback(on_change(lambda: read(node), lambda: configured))
+    node.add_on_set_parameters_callback(on_change(lambda: values(node), lambda: configured))
     assert node.set_parameters([Parameter("memory.width", value=32)])[0].successful
     configured = True
     assert not node.set_parameters([Parameter("memory.width", value=64)])[0].successful
     assert node.set_parameters([Parameter("elastic.strength", value=3.0)])[0].successful
-    found = read(node)
+    found = values(node)
     assert (found["memory.width"], found["elastic.strength"]) == (32, 3.0)

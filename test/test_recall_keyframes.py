@@ -90,5 +90,5 @@ def test_where_nothing_tells_depth_it_still_decides() -> None:
 
 @pytest.mark.parametrize("count, size_bytes", [(-1, 0), (0, -1)])
 def test_limits_below_zero_are_refused(count: int, size_bytes: int) -> None:
-    with pytest.raises(ValueError, match="must not be negative"):
+    with pytest.raises(ValueError, match="must be from 0 to"):
         KeyframeLimits(count, size_bytes)

@@ -17,7 +17,7 @@ SECOND = 10**9
 
 def intake(views: int = 2, timeout_s: float = 0.0) -> Intake:
     policy = KeyframePolicy(translation_m=0.5, interval_s=0.0, static_interval_s=0.0)
-    return Intake(IntakeSettings(policy, 16, 16, views, timeout_s, 1.0, 2.0, 2.0))
+    return Intake(IntakeSettings(policy, 2.0, 2.0, timeout_s, 1.0), 16, 16, views)
 
 
 def at(x: float) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ def read_parameter_file(path: Path) -> dict[str, object]:
     """The changes that a ROS 2 parameter file makes to this node's parameters, by dotted name.
 
     Plain YAML without ``ros__parameters`` is taken too: names and values. Nothing is checked but the form;
-    see `Values.of`.
+    see `fsm_ros.configuration.table.settings_from`.
 
     Raises:
         ValueError: it cannot be read, is no YAML, or has nothing for this node.

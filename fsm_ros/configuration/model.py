@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
-from fsm_ros.configuration.values import Values
+from fsm_ros.configuration.settings import Settings
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.memory.model import FsmModel
-from fsm_ros.memory.precision import MuonPrecision, Precision
+from fsm_ros.memory.precision import Precision
 from fsm_ros.memory.rules.base import LayerMemory
 from fsm_ros.memory.rules.elastic import AnchorSharing
 from fsm_ros.memory.views import Views
@@ -59,29 +59,30 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def load_model(values: Values) -> LoadedModel:
-    """Load, move and warm up the model that the parameters name.
+def load_model(settings: Settings) -> LoadedModel:
+    """Load, move and warm up the model that the settings name.
 
     Raises:
         fsm_ros.memory.checkpoint.CheckpointError: weights that cannot be used.
         fsm_ros.recall.checkpoint.RecallWeightsError: likewise, of recall.
-        ValueError: an unknown device or precision.
+        ValueError: an unknown device.
     """
-    if values["model.threads"] > 0:
-        torch.set_num_threads(values["model.threads"])
-    device = choose_device(values["model.device"])
-    checkpoint = load_checkpoint(values["model.checkpoint"])
+    wanted, memory = settings.model, settings.memory
+    if wanted.threads > 0:
+        torch.set_num_threads(wanted.threads)
+    device = choose_device(wanted.device)
+    checkpoint = load_checkpoint(wanted.checkpoint)
     model = checkpoint.build(
         # Most CPUs are slower in bfloat16, and none is asked to be a little wrong for nothing.
-        precision=Precision.FP32 if device.type == "cpu" else values.choice("model.precision", Precision),
-        muon_precision=values.choice("model.muon_precision", MuonPrecision),
+        precision=Precision.FP32 if device.type == "cpu" else wanted.precision,
+        muon_precision=wanted.muon_precision,
     ).to(device)
-    shared = values.choice("memory.anchor_sharing", AnchorSharing) is AnchorSharing.SHARED
+    shared = memory.sharing is AnchorSharing.SHARED
     started = time.perf_counter()
-    _warm_up(model, values["memory.width"], values["memory.height"], values["chunk.views"])
-    recall = load_recall(values["recall.checkpoint"]).to(device) if values["recall.keyframes"] else None
+    _warm_up(model, memory.width, memory.height, memory.chunk_views)
+    recall = load_recall(wanted.recall_checkpoint).to(device) if memory.keyframes.count else None
     if recall is not None:
-        _warm_up_recall(recall, values["memory.width"], values["memory.height"], device)
+        _warm_up_recall(recall, memory.width, memory.height, device)
     return LoadedModel(model, checkpoint.elastic_prior if shared else None, recall, time.perf_counter() - started)
 
 

@@ -23,34 +23,36 @@ from fsm_ros.memory.rules.base import WriteRule
 from fsm_ros.memory.rules.consolidation import Consolidation
 from fsm_ros.memory.state import MemoryState, size_bytes
 from fsm_ros.memory.views import Rendering, Views
+from fsm_ros.parameter import Checked, parameter
 
 ADDRESS = 6
 
 
 @dataclass(frozen=True)
-class AtlasSettings:
-    """How many places, and how far apart.
+class AtlasSettings(Checked):
+    """How many places, and how far apart. An atlas that has more places already keeps them.
 
-    Attributes:
-        places: at most so many; 1: one memory for everywhere. An atlas that has more already keeps them.
-        apart: a chunk that is nearer to a place than this belongs to it: units of the memory frame for the position
-            and, for the direction, the chord between unit vectors (radians, where they are few); root of the sum of
-            squares.
+    The distance of directions is the chord between unit vectors (radians, where they are few).
     """
 
-    places: int = 1
-    apart: float = 0.1
-
-    def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            ValueError: no place, or a distance that is none.
-        """
-        if isinstance(self.places, bool) or not isinstance(self.places, int) or self.places < 1:
-            raise ValueError(f"an atlas has at least one place, and a whole number of them, got {self.places!r}")
-        if not 0 <= self.apart < math.inf:
-            raise ValueError(f"the distance between places must be finite and at least 0, got {self.apart}")
+    places: int = parameter(
+        1,
+        "memory.places",
+        "Streaming mode: at most so many memories, each for where the camera was (ours). 1: one for everywhere "
+        "(published).",
+        "",
+        1,
+        64,
+    )
+    apart: float = parameter(
+        0.1,
+        "memory.place_distance",
+        "A chunk nearer to a place than this is written there: units of the model's frame for the position and radians "
+        "for the direction, root of the sum of squares.",
+        "",
+        0.0,
+        10.0,
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from fsm_ros.configuration.table import Reliability, Transport
-from fsm_ros.configuration.values import Values
+from fsm_ros.configuration.settings import InputSettings, Reliability, Transport
 from fsm_ros.node.delivery import Delivery
 from fsm_ros.node.ingest import Ingest
 
@@ -19,24 +18,24 @@ from fsm_ros.node.ingest import Ingest
 class CameraSubscriptions:
     """Feeds the ingest from one or several cameras."""
 
-    def __init__(self, node: Node, ingest: Ingest, values: Values, delivery: Delivery) -> None:
+    def __init__(self, node: Node, ingest: Ingest, settings: InputSettings, delivery: Delivery) -> None:
         """Subscribe.
 
         Args:
             node: the node; topics are relative to its namespace.
             ingest: where messages go.
-            values: the node's parameters.
+            settings: which cameras, and how.
             delivery: told what the middleware does not deliver.
         """
         self._node = node
         self._delivery = delivery
         self._ingest = ingest
-        self._transport = values.choice("input.transport", Transport)
-        self._qos = _sensor_qos(values.choice("input.reliability", Reliability), values["input.queue_size"])
+        self._transport = settings.transport
+        self._qos = _sensor_qos(settings.reliability, settings.queue_size)
         self._images: dict[tuple[str, type[Image | CompressedImage]], Subscription] = {}
         self._infos: list[Subscription] = []
         try:
-            for name in values["cameras"]:
+            for name in settings.cameras:
                 self._subscribe(name)
         except Exception:
             self.close()

@@ -18,7 +18,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fsm_ros.configuration.values import Values
+from fsm_ros.configuration.settings import Settings
 from fsm_ros.engine import MemoryEngine
 from fsm_ros.messages.calibrations import Calibration
 from fsm_ros.messages.fields import CameraInfo, ImageMessage
@@ -30,7 +30,7 @@ from fsm_ros.node.ingest_status import IngestStatus
 from fsm_ros.stream.calibration import SizeMismatchError
 from fsm_ros.stream.chunker import Chunk
 from fsm_ros.stream.frame import Camera, PosedImage, validate_rigid
-from fsm_ros.stream.intake import KEYFRAME_REFUSALS, STAMP_REFUSALS, Intake
+from fsm_ros.stream.intake import KEYFRAME_REFUSALS, STAMP_REFUSALS
 from fsm_ros.stream.jumps import PoseJump
 from fsm_ros.stream.ledger import FrameLedger, Refusal
 from fsm_ros.stream.queues import BoundedQueue
@@ -80,7 +80,7 @@ class Ingest:
         lookup: TransformLookup,
         bad_transform: Callable[[str], str | None],
         now_ns: Callable[[], int],
-        values: Values,
+        settings: Settings,
         ledger: FrameLedger,
     ) -> None:
         """Prepare; :meth:`start` starts.
@@ -90,7 +90,7 @@ class Ingest:
             lookup: where poses come from.
             bad_transform: why the latest transform on the way to an optical frame was refused, if it was.
             now_ns: the node's clock.
-            values: the node's parameters.
+            settings: the node's.
             ledger: where every frame is accounted for.
         """
         self._engine = engine
@@ -98,16 +98,16 @@ class Ingest:
         self._bad_transform = bad_transform
         self._now_ns = now_ns
         self._ledger = ledger
-        self._rectified = bool(values["input.rectified"])
-        self._tf_timeout_s = float(values["tf.timeout"])
-        self._info_timeout_s = float(values["input.info_timeout"])
-        self._waiting: BoundedQueue[_Waiting] = BoundedQueue(values["input.queue_size"])
+        self._rectified = settings.input.rectified
+        self._tf_timeout_s = settings.input.tf_timeout_s
+        self._info_timeout_s = settings.input.info_timeout_s
+        self._waiting: BoundedQueue[_Waiting] = BoundedQueue(settings.input.queue_size)
         self._infos = CameraInfos(
             # A frame that waits must find its calibration still there.
             kept=max(MIN_INFOS_KEPT, 2 * self._waiting.capacity),
             timeout_s=self._info_timeout_s,
         )
-        self._intake = Intake(values.intake())
+        self._intake = settings.new_intake()
         self._changed = threading.Condition()
         self._stopping = False
         self._paused = False

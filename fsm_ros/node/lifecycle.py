@@ -20,8 +20,8 @@ from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
 from fsm_ros.configuration.model import load_model
+from fsm_ros.configuration.settings import NodeSettings, Settings
 from fsm_ros.configuration.table import BY_NAME
-from fsm_ros.configuration.values import Values
 from fsm_ros.engine import MemoryEngine
 from fsm_ros.errors import FsmError
 from fsm_ros.memory.rules.naming import kind_of
@@ -33,7 +33,7 @@ from fsm_ros.node.gate import ViewGate
 from fsm_ros.node.ingest import Ingest
 from fsm_ros.node.markers import keyframe_markers
 from fsm_ros.node.memory_services import MemoryServices
-from fsm_ros.node.parameters import declare, on_change, read
+from fsm_ros.node.parameters import declare, on_change, read, values
 from fsm_ros.node.poses import PoseSource
 from fsm_ros.node.recall import RecallServer
 from fsm_ros.node.requests import INACTIVE, Bridge
@@ -41,6 +41,7 @@ from fsm_ros.node.transitions import refuse_impossible, telling
 from fsm_ros.node.view_messages import ViewPublishers
 from fsm_ros.node.views import ViewServer
 from fsm_ros.spatial.results import Failure, ObserveReport
+from fsm_ros.spatial.settings import MemorySettings
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.stream.ledger import FrameLedger, Refusal
 from fsm_ros_msgs.msg import MemoryDiagnostics
@@ -64,7 +65,7 @@ class _Publishers:
 class _Configured:
     """What lives from configure to cleanup."""
 
-    values: Values
+    settings: Settings
     engine: MemoryEngine
     ledger: FrameLedger
     publishers: _Publishers
@@ -104,7 +105,7 @@ class FsmNode(LifecycleNode):
         self._last_report: ObserveReport | None = None
         self._render_s = math.nan
         self._jumps_told = 0
-        self.add_on_set_parameters_callback(on_change(lambda: read(self), lambda: self._configured is not None))
+        self.add_on_set_parameters_callback(on_change(lambda: values(self), lambda: self._configured is not None))
         self.add_post_set_parameters_callback(self._on_parameters_set)
         self._jump_handle = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
@@ -116,7 +117,7 @@ class FsmNode(LifecycleNode):
 
     def autostart(self) -> bool:
         """Configure and activate, where the parameter ``autostart`` asks for it. Returns whether that went well."""
-        if not self.get_parameter("autostart").value:
+        if not read(self, NodeSettings()).autostart:
             return True
         done = TransitionCallbackReturn.SUCCESS
         return bool(self.trigger_configure() == done and self.trigger_activate() == done)
@@ -124,25 +125,26 @@ class FsmNode(LifecycleNode):
     @telling
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the weights and warm up."""
-        values = read(self)
         try:
-            loaded = load_model(values)
-            memory = SpatialMemory(loaded.model, values.memory(), loaded.prior, loaded.recall)
+            settings = read(self, Settings())
+            loaded = load_model(settings)
+            memory = SpatialMemory(loaded.model, settings.memory, loaded.prior, loaded.recall)
         except (FsmError, ValueError) as error:
             self.get_logger().error(f"cannot be configured: {error}")
             return TransitionCallbackReturn.FAILURE
-        engine = MemoryEngine(memory, values["chunk.queue_size"])
+        frame, serving = settings.node.memory_frame, settings.serving
+        engine = MemoryEngine(memory, serving.chunk_queue_size)
         engine.start()
         out = self._make_publishers()
-        bridge = Bridge(self, values["render.timeout"])
-        gate = ViewGate(engine, bridge, values["memory.frame_id"])
-        views = ViewServer(self, gate, values["render.frame_id"], out.views, self._on_rendered)
-        recall = RecallServer(self, gate, values["recall.photographs"])
-        services = MemoryServices(self, engine, bridge, values)
-        self._configured = _Configured(values, engine, FrameLedger(), out, bridge, gate, views, recall, services)
+        bridge = Bridge(self, serving.render_timeout_s)
+        gate = ViewGate(engine, bridge, frame)
+        views = ViewServer(self, gate, serving.render_frame, out.views, self._on_rendered)
+        recall = RecallServer(self, gate, settings.memory.photographs)
+        services = MemoryServices(self, engine, bridge, settings.node.storage_dir)
+        self._configured = _Configured(settings, engine, FrameLedger(), out, bridge, gate, views, recall, services)
         parameters = sum(p.numel() for p in loaded.model.parameters())
         self.get_logger().info(
-            f"configured: {values['model.checkpoint']} ({parameters / 1e6:.1f} M parameters) on {memory.device}, "
+            f"configured: {settings.model.checkpoint} ({parameters / 1e6:.1f} M parameters) on {memory.device}, "
             f"warmed up in {loaded.warm_up_s:.2f} s"
         )
         return TransitionCallbackReturn.SUCCESS
@@ -151,22 +153,22 @@ class FsmNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe and serve."""
         parts = self._parts()
-        values = parts.values
-        memory_frame = values["memory.frame_id"]
+        settings = parts.settings
+        memory_frame = settings.node.memory_frame
         with ExitStack() as undo:
             delivery, tf_delivery = Delivery(self), Delivery(self)
-            poses = PoseSource(self, values["tf.cache"], values["render.frame_id"], tf_delivery)
+            poses = PoseSource(self, settings.input.tf_cache_s, settings.serving.render_frame, tf_delivery)
             undo.callback(poses.close)
             ingest = Ingest(
                 parts.engine,
                 lambda frame_id, stamp_ns: poses.lookup(memory_frame, frame_id, stamp_ns),
                 lambda frame_id: poses.bad_reason(memory_frame, frame_id),
                 lambda: self.get_clock().now().nanoseconds,
-                values,
+                settings,
                 parts.ledger,
             )
             try:
-                cameras = CameraSubscriptions(self, ingest, values, delivery)
+                cameras = CameraSubscriptions(self, ingest, settings.input, delivery)
             except ValueError as error:
                 self.get_logger().error(f"cannot be activated: {error}")
                 return TransitionCallbackReturn.FAILURE
@@ -174,7 +176,7 @@ class FsmNode(LifecycleNode):
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
         timers = (
             self.create_timer(TICK_S, self._on_tick, clock=steady),
-            self.create_timer(values["diagnostics.period"], self._publish_diagnostics, clock=steady),
+            self.create_timer(settings.serving.diagnostics_period_s, self._publish_diagnostics, clock=steady),
         )
         self._active = _Active(poses, ingest, cameras, delivery, tf_delivery, RecentTroubles(), timers)
         self._jumps_told = 0
@@ -279,7 +281,7 @@ class FsmNode(LifecycleNode):
                 f"the stream left the memory's frame ({report.epoch_began.value}): epoch {report.epoch} begins, seeded "
                 "with the remembered keyframes"
             )
-        memory, frame_id = parts.engine.memory, parts.values["memory.frame_id"]
+        memory, frame_id = parts.engine.memory, parts.settings.node.memory_frame
         stamp = ns_to_stamp(report.chunk.newest_stamp_ns)
         parts.publishers.memory.publish(
             memory_message(
@@ -320,7 +322,7 @@ class FsmNode(LifecycleNode):
             unheard=active.delivery.mismatch,
             tf_unheard=active.tf_delivery.mismatch,
             device=parts.engine.memory.device,
-            checkpoint=parts.values["model.checkpoint"],
+            checkpoint=parts.settings.model.checkpoint,
             before=active.troubles.before(
                 Troubles(ledger.refused, engine.chunks_dropped, status.jumps, active.delivery.lost),
                 time.monotonic(),
@@ -348,7 +350,7 @@ class FsmNode(LifecycleNode):
         configured = self._configured
         if configured is None or not any(p.name in BY_NAME and BY_NAME[p.name].at_run_time for p in parameters):
             return
-        rule = read(self).rule()
+        rule = read(self, MemorySettings()).rule
         changed = configured.engine.ask(lambda memory: memory.set_rule(rule))
         changed.add_done_callback(
             lambda done: (

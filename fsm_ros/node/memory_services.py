@@ -9,7 +9,6 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.service import Service
 from std_srvs.srv import SetBool, Trigger
 
-from fsm_ros.configuration.values import Values
 from fsm_ros.engine import MemoryEngine
 from fsm_ros.node.answering import serve_always
 from fsm_ros.node.ingest import Ingest
@@ -26,20 +25,20 @@ T = TypeVar("T")
 class MemoryServices:
     """Serves what changes, stops, saves or restores the memory; there from configure to cleanup, open while active."""
 
-    def __init__(self, node: LifecycleNode, engine: MemoryEngine, bridge: Bridge, values: Values) -> None:
+    def __init__(self, node: LifecycleNode, engine: MemoryEngine, bridge: Bridge, storage_dir: str) -> None:
         """Refuse requests, until opened.
 
         Args:
             node: where the services live.
             engine: who owns the memory.
             bridge: how to await the engine.
-            values: the node's parameters.
+            storage_dir: where files are saved to and loaded from.
         """
         self._node = node
         self._engine = engine
         self._ingest: Ingest | None = None
         self._bridge = bridge
-        self._storage_dir = values["storage_dir"]
+        self._storage_dir = storage_dir
         self._services: list[Service] = [
             serve_always(node, kind, name, serve, bridge.group)
             for kind, name, serve in (

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 
-from fsm_ros.configuration.spec import Spec
 from fsm_ros.configuration.table import PARAMETERS
+from fsm_ros.parameter import Value
 
 
 def as_yaml() -> str:
@@ -19,19 +19,19 @@ def as_yaml() -> str:
         "/**:",
         "  ros__parameters:",
     ]
-    for spec in PARAMETERS:
-        unit = f" [{spec.unit}]" if spec.unit else ""
-        change = "; at run time too" if spec.at_run_time else ""
-        lines.append(f"    # {spec.description}{unit}")
-        if spec.choices:
-            lines.append(f"    # One of: {', '.join(spec.choices)}{change}.")
-        elif spec.low is not None and spec.high is not None:
-            lines.append(f"    # From {spec.low:g} to {spec.high:g}{change}.")
-        lines.append(f"    {spec.name}: {_yaml(spec.default)}")
+    for parameter in PARAMETERS:
+        unit = f" [{parameter.unit}]" if parameter.unit else ""
+        change = "; at run time too" if parameter.at_run_time else ""
+        lines.append(f"    # {parameter.description}{unit}")
+        if parameter.choices:
+            lines.append(f"    # One of: {', '.join(parameter.choices)}{change}.")
+        elif parameter.low is not None and parameter.high is not None:
+            lines.append(f"    # From {parameter.low:g} to {parameter.high:g}{change}.")
+        lines.append(f"    {parameter.name}: {_yaml(parameter.value)}")
     return "\n".join(lines) + "\n"
 
 
-def _yaml(value: bool | int | float | str | list[str]) -> str:
+def _yaml(value: Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
@@ -43,18 +43,11 @@ def _yaml(value: bool | int | float | str | list[str]) -> str:
 def as_markdown() -> str:
     """A table of every parameter: default, range and unit, description."""
     lines = ["| parameter | default | range | |", "|---|---|---|---|"]
-    for spec in PARAMETERS:
-        mark = " *" if spec.at_run_time else ""
-        lines.append(f"| `{spec.name}`{mark} | `{_yaml(spec.default)}` | {_range(spec)} | {spec.description} |")
+    for parameter in PARAMETERS:
+        allowed = ", ".join(parameter.choices) or parameter.range
+        mark = " *" if parameter.at_run_time else ""
+        lines.append(f"| `{parameter.name}`{mark} | `{_yaml(parameter.value)}` | {allowed} | {parameter.description} |")
     return "\n".join(lines) + "\n"
-
-
-def _range(spec: Spec) -> str:
-    if spec.choices:
-        return ", ".join(spec.choices)
-    if spec.low is None or spec.high is None:
-        return ""
-    return f"{spec.low:g} to {spec.high:g} {spec.unit}".rstrip()
 
 
 def main() -> int:

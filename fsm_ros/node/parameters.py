@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from fsm_ros.configuration.table import BY_NAME, PARAMETERS
-from fsm_ros.configuration.values import Values
+from fsm_ros.configuration.table import BY_NAME, PARAMETERS, S, changed, settings_from
 from fsm_ros.node.parameter_descriptors import descriptor
 
 
 def declare(node: Node) -> None:
     """Declare all parameters on a node."""
-    for spec in PARAMETERS:
-        node.declare_parameter(spec.name, spec.default, descriptor(spec))
+    for said in PARAMETERS:
+        node.declare_parameter(said.name, said.value, descriptor(said))
 
 
-def read(node: Node) -> Values:
-    """The current values of all parameters of a node."""
-    return Values({spec.name: node.get_parameter(spec.name).value for spec in PARAMETERS})
+def values(node: Node) -> dict[str, object]:
+    """The current values of all parameters of a node, by name."""
+    return {name: node.get_parameter(name).value for name in BY_NAME}
+
+
+def read(node: Node, default: S) -> S:
+    """Settings with the current values of a node's parameters; raises as :func:`changed`."""
+    return changed(default, values(node))
 
 
 def on_change(
-    read_values: Callable[[], Values], is_configured: Callable[[], bool]
+    current: Callable[[], Mapping[str, object]], is_configured: Callable[[], bool]
 ) -> Callable[[Sequence[Parameter]], SetParametersResult]:
     """A callback for ``add_on_set_parameters_callback``: all changes of a request are allowed, or none.
 
     Args:
-        read_values: the values in force.
+        current: the values in force, by name.
         is_configured: whether the node has built its parts from them.
     """
 
@@ -43,12 +47,8 @@ def on_change(
                 reason=f"{', '.join(frozen)} is read when the node is configured: deactivate and clean it up first",
             )
         try:
-            for name, value in wanted.items():
-                BY_NAME[name].check_choice(value)
-            values = read_values().with_changes(wanted)
-            values.memory()
-            values.keyframes()
-        except (TypeError, ValueError) as error:
+            settings_from({**current(), **wanted})
+        except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fsm_ros.parameter import Checked, parameter
 from fsm_ros.recall.choose import COLUMNS, ROWS, PosedCameras, points_of, serve
 from fsm_ros.recall.contradiction import THUMBNAIL_BYTES, Sights, testimony, thumbnail
 
@@ -86,27 +87,28 @@ class Keyframe:
 
 
 @dataclass(frozen=True)
-class KeyframeLimits:
-    """How much is kept.
+class KeyframeLimits(Checked):
+    """How much is kept."""
 
-    Attributes:
-        count: keyframes at most; 0: none.
-        size_bytes: bytes at most, over all of them.
-    """
+    count: int = parameter(
+        64,
+        "recall.keyframes",
+        "Photographs that are kept, those that together cover most of what was seen; 0: none, views come from the fast "
+        "weights alone.",
+        "",
+        0,
+        4096,
+    )
+    size_bytes: int = parameter(64 * 2**20, "recall.bytes", "Bytes that they may take together.", "B", 0, 2**40)
+    width: int = parameter(
+        320, "recall.width", "Columns of a kept photograph at most; none is enlarged.", "px", 8, 4096
+    )
+    height: int = parameter(240, "recall.height", "Rows of a kept photograph at most.", "px", 8, 4096)
 
-    count: int = 64
-    size_bytes: int = 64 * 2**20
-
-    def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            ValueError: a limit below zero.
-        """
-        if self.count < 0 or self.size_bytes < 0:
-            raise ValueError(
-                f"limits of kept keyframes must not be negative, got {self.count}, {self.size_bytes} bytes"
-            )
+    @property
+    def photograph_size(self) -> tuple[int, int] | None:
+        """Columns and rows of a photograph at most; ``None`` where none is kept."""
+        return (self.width, self.height) if self.count else None
 
 
 @dataclass(frozen=True, eq=False)

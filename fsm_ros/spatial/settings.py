@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -11,6 +10,7 @@ from fsm_ros.memory.rules.consolidation import Consolidation
 from fsm_ros.memory.rules.elastic import AnchorSharing, ElasticRule
 from fsm_ros.memory.rules.naming import NamedRule, kind_of
 from fsm_ros.memory.rules.plastic import Plastic
+from fsm_ros.parameter import DAY_S, Checked, one_of, parameter
 from fsm_ros.recall.keyframes import KeyframeLimits
 
 
@@ -41,72 +41,106 @@ class RenderMethod(Enum):
     """The fast weights alone."""
 
 
+_RULES: tuple[NamedRule, ...] = (Consolidation(), ElasticRule(), Plastic())
+
+
 @dataclass(frozen=True)
-class MemorySettings:
+class MemorySettings(Checked):
     """How the memory is kept.
 
-    Attributes:
-        width: columns of the observed views, a multiple of the patch.
-        height: rows of them.
-        chunk_views: views of a full chunk.
-        mode: streaming or windowed.
-        window_chunks: chunks that the windowed mode encodes again.
-        rule: how chunks are written.
-        atlas: how many memories there are, and how far apart (streaming mode; the windowed mode has one).
-        sharing: whose anchors (shared ones exist in the windowed mode and for the elastic prior only).
-        extent_m: metres per unit of the model's frame; 0 reads it off the first chunk.
-        extent_margin: where it is read off: extent over the spread of the first chunk.
-        horizon_s: seconds that the model's time axis spans.
-        reservoir: how many old keyframes are remembered as images.
-        retention_views: how many of them are rendered after each chunk; 0 measures no retention.
-        measure_prediction: render each chunk's own views before it is observed.
-        render_resolution: at which size large views are rendered.
-        max_pixels: the largest view that is rendered.
-        seed: of the reservoir.
-        method: what views are made of, where a request does not say.
-        keyframes: how many photographs are kept.
-        photographs: how many of them one view is recalled from, at most.
+    The windowed mode has one place. Anchors are shared in the windowed mode and for the elastic prior only.
     """
 
-    width: int = 64
-    height: int = 64
-    chunk_views: int = 4
-    mode: MemoryMode = MemoryMode.STREAMING
-    window_chunks: int = 4
-    rule: NamedRule = Consolidation()
+    mode: MemoryMode = parameter(
+        MemoryMode.STREAMING,
+        "memory.mode",
+        "streaming carries the fast weights on from chunk to chunk; windowed encodes the last memory.window_chunks "
+        "chunks again, in the order of the release.",
+    )
+    window_chunks: int = parameter(
+        4, "memory.window_chunks", "Chunks that the windowed mode encodes again.", low=1, high=64
+    )
+    width: int = parameter(64, "memory.width", "Columns of the observed views; a multiple of the patch.", "px", 8, 1024)
+    height: int = parameter(64, "memory.height", "Rows of the observed views; a multiple of the patch.", "px", 8, 1024)
+    extent_m: float = parameter(
+        0.0,
+        "memory.extent",
+        "Metres per unit of the model's frame, in which cameras should stay within about one unit of the first chunk. "
+        "0: memory.extent_margin times the spread of the first chunk.",
+        "m",
+        0.0,
+        10_000.0,
+    )
+    extent_margin: float = parameter(
+        8.0, "memory.extent_margin", "Automatic extent over the spread of the first chunk.", "", 1.0, 1000.0
+    )
+    horizon_s: float = parameter(
+        60.0,
+        "memory.horizon",
+        "Seconds that the model's time axis spans. When it ends, a new epoch begins from the remembered keyframes.",
+        "s",
+        0.1,
+        DAY_S,
+    )
+    reservoir: int = parameter(
+        16, "memory.reservoir", "Old keyframes that are remembered as images, sampled uniformly.", "", 1, 4096
+    )
+    retention_views: int = parameter(
+        4, "memory.retention_views", "How many of them are rendered after each chunk; 0: none.", "", 0, 256
+    )
+    measure_prediction: bool = parameter(
+        True,
+        "memory.measure_prediction",
+        "Render each chunk's own views before it is observed, and publish the PSNR.",
+    )
+    seed: int = parameter(0, "memory.seed", "Seed of the reservoir.", "", 0, 2**31 - 1)
+    rule: NamedRule = one_of(
+        "memory.rule",
+        {kind_of(rule).value: rule for rule in _RULES},
+        "How a chunk is written: consolidation together with all that came before it (ours), elastic under the elastic "
+        "prior (published), plastic as LaCT does. Weights of the FSM release want elastic, and memory.places 1.",
+        at_run_time=True,
+    )
     atlas: AtlasSettings = AtlasSettings(places=8)
-    sharing: AnchorSharing = AnchorSharing.PER_LAYER
-    extent_m: float = 0.0
-    extent_margin: float = 8.0
-    horizon_s: float = 60.0
-    reservoir: int = 16
-    retention_views: int = 4
-    measure_prediction: bool = True
-    render_resolution: RenderResolution = RenderResolution.MEMORY
-    max_pixels: int = 640 * 480
-    seed: int = 0
-    method: RenderMethod = RenderMethod.RECALL
+    sharing: AnchorSharing = parameter(
+        AnchorSharing.PER_LAYER,
+        "memory.anchor_sharing",
+        "shared hands one anchor from layer to layer as the release does; windowed mode and memory.rule elastic only.",
+    )
     keyframes: KeyframeLimits = KeyframeLimits()
-    photographs: int = 4
+    photographs: int = parameter(
+        4,
+        "recall.photographs",
+        "Kept photographs that one view is recalled from, at most; the shipped weights were trained on 4.",
+        "",
+        1,
+        5,
+    )
+    chunk_views: int = parameter(
+        4, "chunk.views", "Keyframes of a chunk; the shipped weights were trained on 4.", "frames", 1, 256
+    )
+    max_pixels: int = parameter(
+        640 * 480, "render.max_pixels", "The largest view that is rendered.", "px", 64, 67_108_864
+    )
+    method: RenderMethod = parameter(
+        RenderMethod.RECALL,
+        "render.method",
+        "recall: from kept photographs, placed by what the fast weights know, and from the fast weights where no "
+        "photograph saw anything; memory: from the fast weights alone. A request may ask for either.",
+    )
+    render_resolution: RenderResolution = parameter(
+        RenderResolution.MEMORY,
+        "render.resolution",
+        "memory renders large views at about the observed size and resamples them; request renders at the wanted size.",
+    )
 
     def __post_init__(self) -> None:
-        """Check what no other part checks.
+        """Check the parameters, and what goes together.
 
         Raises:
-            ValueError: settings that do not go together.
+            ValueError: a parameter out of its range, or settings that do not go together.
         """
-        for name in ("width", "height", "chunk_views", "window_chunks", "reservoir", "max_pixels", "photographs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name, low, is_allowed in (
-            ("extent_m", "0 (automatic) or more", self.extent_m >= 0),
-            ("extent_margin", "at least 1", self.extent_margin >= 1),
-            ("horizon_s", "more than 0", self.horizon_s > 0),
-        ):
-            if not (is_allowed and math.isfinite(getattr(self, name))):
-                raise ValueError(f"{name} must be {low} and finite, got {getattr(self, name)}")
-        if self.retention_views < 0:
-            raise ValueError(f"retention_views must not be negative, got {self.retention_views}")
+        super().__post_init__()
         if self.sharing is AnchorSharing.SHARED and self.mode is MemoryMode.STREAMING:
             raise ValueError(
                 "anchors shared across layers only exist in batch order: set the memory mode to windowed, or the "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fsm_ros.parameter import DAY_S, Checked, parameter
 from fsm_ros.stream.chunker import Chunk, Chunker
 from fsm_ros.stream.frame import PosedImage
 from fsm_ros.stream.jumps import JumpDetector, PoseJump
@@ -31,30 +32,31 @@ KEYFRAME_REFUSALS = {
 
 
 @dataclass(frozen=True)
-class IntakeSettings:
-    """What a stream is cut by.
+class IntakeSettings(Checked):
+    """Which frames are believed and remembered, and how long a chunk waits for them.
 
     Attributes:
         keyframes: which frames are worth remembering.
-        width: columns of rectified frames.
-        height: rows of them.
-        photograph_size: columns and rows that the photographs kept for recall have at most; ``None``: none are made.
-        chunk_views: keyframes of a full chunk.
-        chunk_timeout_s: a partial chunk is given out after this long; 0: never.
-        max_future_s: stamps further ahead of the clock are refused.
-        max_speed_mps: a camera that moves faster has jumped.
-        max_turn_radps: one that turns faster, too.
     """
 
-    keyframes: KeyframePolicy
-    width: int
-    height: int
-    chunk_views: int
-    chunk_timeout_s: float
-    max_future_s: float
-    max_speed_mps: float
-    max_turn_radps: float
-    photograph_size: tuple[int, int] | None = None
+    keyframes: KeyframePolicy = KeyframePolicy()
+    max_speed_mps: float = parameter(
+        20.0,
+        "keyframes.max_speed",
+        "A pose that moves faster between two frames has jumped (a map correction): it is reported.",
+        "m/s",
+        0.01,
+        1000.0,
+    )
+    max_turn_radps: float = parameter(
+        12.6, "keyframes.max_turn", "A pose that turns faster between two frames has jumped.", "rad/s", 0.01, 1000.0
+    )
+    chunk_timeout_s: float = parameter(
+        5.0, "chunk.timeout", "A partial chunk is written after this long; 0: never.", "s", 0.0, DAY_S
+    )
+    max_future_s: float = parameter(
+        1.0, "input.max_future", "Frames stamped further ahead of the node's clock are refused.", "s", 0.0, DAY_S
+    )
 
 
 class Intake:
@@ -63,17 +65,31 @@ class Intake:
     A frame goes through `judge_stamp`, `judge_pose`, `rectify` and `keep`; where one of them refuses it, it ends there.
     """
 
-    def __init__(self, settings: IntakeSettings) -> None:
+    def __init__(
+        self,
+        settings: IntakeSettings,
+        width: int,
+        height: int,
+        chunk_views: int,
+        photograph_size: tuple[int, int] | None = None,
+    ) -> None:
         """Start with no frame seen.
 
+        Args:
+            settings: what the stream is cut by.
+            width: columns of rectified frames.
+            height: rows of them.
+            chunk_views: keyframes of a full chunk.
+            photograph_size: columns and rows at most of the photographs kept for recall; ``None``: none are made.
+
         Raises:
-            ValueError: a setting that means nothing.
+            ValueError: a size or number that means nothing.
         """
         self._gate = StampGate(settings.max_future_s)
         self._selector = KeyframeSelector(settings.keyframes)
         self._jumps = JumpDetector(settings.max_speed_mps, settings.max_turn_radps)
-        self._rectifier = Rectifier(settings.width, settings.height, settings.photograph_size)
-        self._chunker = Chunker(settings.chunk_views, settings.chunk_timeout_s)
+        self._rectifier = Rectifier(width, height, photograph_size)
+        self._chunker = Chunker(chunk_views, settings.chunk_timeout_s)
 
     @property
     def pending(self) -> int:

@@ -8,13 +8,13 @@ it are still seen.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fsm_ros.parameter import DAY_S, Checked, parameter
 from fsm_ros.stream.frame import validate_rigid
 from fsm_ros.stream.rigid import distance_m, turn_rad
 
@@ -24,33 +24,32 @@ localisation noise."""
 
 
 @dataclass(frozen=True)
-class KeyframePolicy:
+class KeyframePolicy(Checked):
     """When a frame becomes a keyframe, measured from the last keyframe of the same source.
 
-    Attributes:
-        translation_m: a keyframe after this much motion, metres; 0 takes every frame.
-        rotation_rad: a keyframe after this much turning, radians; 0 takes every frame.
-        interval_s: a keyframe after this long while moving more slowly than that, seconds; 0 switches it off.
-        min_interval_s: no keyframe sooner than this, however fast the motion, seconds.
-        static_interval_s: a keyframe after this long while standing, seconds; 0 switches it off.
+    A translation or rotation of 0 takes every frame, an interval of 0 is switched off.
     """
 
-    translation_m: float = 0.3
-    rotation_rad: float = 0.3
-    interval_s: float = 1.0
-    min_interval_s: float = 0.0
-    static_interval_s: float = 2.0
-
-    def __post_init__(self) -> None:
-        """Refuse thresholds that mean nothing.
-
-        Raises:
-            ValueError: negative or not finite.
-        """
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"keyframe policy: {field.name} must be finite and not negative, got {value}")
+    translation_m: float = parameter(
+        0.3, "keyframes.translation", "A camera that moved this far is worth a keyframe.", "m", 0.0, 1000.0
+    )
+    rotation_rad: float = parameter(
+        0.3, "keyframes.rotation", "A camera that turned this far is worth a keyframe.", "rad", 0.0, 3.2
+    )
+    interval_s: float = parameter(
+        1.0, "keyframes.interval", "A moving camera is worth a keyframe this often.", "s", 0.0, DAY_S
+    )
+    min_interval_s: float = parameter(
+        0.0, "keyframes.min_interval", "Keyframes never come faster than this.", "s", 0.0, DAY_S
+    )
+    static_interval_s: float = parameter(
+        2.0,
+        "keyframes.static_interval",
+        "A standing camera is worth a keyframe this often, so that moving things are seen; 0: never.",
+        "s",
+        0.0,
+        DAY_S,
+    )
 
 
 class KeyframeDecision(Enum):

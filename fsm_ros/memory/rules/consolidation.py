@@ -24,6 +24,7 @@ from torch import Tensor
 
 from fsm_ros.memory.fast_weights import FastWeights, WriteTokens, ascent_direction, with_column_norms
 from fsm_ros.memory.rules.base import LayerMemory, LayerStatistics, Muon, statistics_of
+from fsm_ros.parameter import Checked, parameter
 
 
 class ChunkShare(Enum):
@@ -36,27 +37,25 @@ class ChunkShare(Enum):
 
 
 @dataclass(frozen=True)
-class Consolidation:
-    """A write that no later write wears away.
+class Consolidation(Checked):
+    """A write that no later write wears away."""
 
-    Attributes:
-        share: what a chunk counts.
-        retention: share of the old evidence that a chunk keeps, in [0, 1]; 1: nothing fades.
-    """
-
-    share: ChunkShare = ChunkShare.EQUAL
-    retention: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            ValueError: an unknown policy, or a number outside its range.
-        """
-        if not isinstance(self.share, ChunkShare):
-            raise ValueError(f"unknown policy {self.share!r}: use a member of ChunkShare")
-        if not 0 <= self.retention <= 1:
-            raise ValueError(f"retention must lie in [0, 1], got {self.retention}")
+    share: ChunkShare = parameter(
+        ChunkShare.EQUAL,
+        "consolidation.share",
+        "With memory.rule consolidation (ours): what a chunk counts. equal: as much as any other; by_tokens: what its "
+        "tokens ask for.",
+        at_run_time=True,
+    )
+    retention: float = parameter(
+        1.0,
+        "consolidation.retention",
+        "With memory.rule consolidation (ours): share of what earlier chunks count that a chunk keeps; 1: none fades.",
+        "",
+        0.0,
+        1.0,
+        at_run_time=True,
+    )
 
     def write(
         self, memory: LayerMemory, tokens: WriteTokens, norms: FastWeights, muon: Muon

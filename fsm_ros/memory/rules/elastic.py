@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fsm_ros.memory.fast_weights import FastWeights, WriteTokens, ascent_direction, with_column_norms
 from fsm_ros.memory.rules.base import LayerMemory, LayerStatistics, Muon, statistics_of
+from fsm_ros.parameter import Checked, parameter
 
 
 class Importance(Enum):
@@ -71,46 +72,63 @@ class AnchorSharing(Enum):
 
 
 @dataclass(frozen=True)
-class ElasticRule:
-    """The elastic prior and its strength.
+class ElasticRule(Checked):
+    """The elastic prior and its strength."""
 
-    Attributes:
-        importance: which importance estimate.
-        anchor: where the anchor goes.
-        strength: lambda, at least 0.
-        importance_decay: alpha in [0, 1], the share of the old importance that a chunk keeps.
-        anchor_decay: beta in [0, 1], the share of the old anchor that a chunk keeps (``STREAMING_EMA``).
-        timing: whether importance counts this chunk's update.
-        scale: in what units importance weighs.
-    """
-
-    importance: Importance = Importance.SI
-    anchor: AnchorPolicy = AnchorPolicy.STREAMING_EMA
-    strength: float = 0.5
-    importance_decay: float = 0.5
-    anchor_decay: float = 0.5
-    timing: ImportanceTiming = ImportanceTiming.AFTER
-    scale: ImportanceScale = ImportanceScale.RAW
-
-    def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            ValueError: an unknown policy, or a number outside its range.
-        """
-        for policy, kind in (
-            (self.importance, Importance),
-            (self.anchor, AnchorPolicy),
-            (self.timing, ImportanceTiming),
-            (self.scale, ImportanceScale),
-        ):
-            if not isinstance(policy, kind):
-                raise ValueError(f"unknown policy {policy!r}: use a member of {kind.__name__}")
-        if not 0 <= self.strength < float("inf"):
-            raise ValueError(f"elastic strength must be finite and at least 0, got {self.strength}")
-        for name in ("importance_decay", "anchor_decay"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+    importance: Importance = parameter(
+        Importance.SI,
+        "elastic.importance",
+        "With memory.rule elastic: Fisher importance estimate; uniform: every weight the same (ours, the others are "
+        "published).",
+        at_run_time=True,
+    )
+    anchor: AnchorPolicy = parameter(
+        AnchorPolicy.STREAMING_EMA,
+        "elastic.anchor",
+        "With memory.rule elastic: what the fast weights are pulled towards.",
+        at_run_time=True,
+    )
+    strength: float = parameter(
+        0.5,
+        "elastic.strength",
+        "With memory.rule elastic: strength of the pull (lambda).",
+        "",
+        0.0,
+        1000.0,
+        at_run_time=True,
+    )
+    importance_decay: float = parameter(
+        0.5,
+        "elastic.importance_decay",
+        "With memory.rule elastic: share of the old importance that a chunk keeps (alpha).",
+        "",
+        0.0,
+        1.0,
+        at_run_time=True,
+    )
+    anchor_decay: float = parameter(
+        0.5,
+        "elastic.anchor_decay",
+        "With memory.rule elastic: share of the old anchor that a chunk keeps (beta), with streaming_ema.",
+        "",
+        0.0,
+        1.0,
+        at_run_time=True,
+    )
+    timing: ImportanceTiming = parameter(
+        ImportanceTiming.AFTER,
+        "elastic.timing",
+        "With memory.rule elastic: which importance weighs the pull, after this chunk's update has gone into it "
+        "(published) or from before (ours).",
+        at_run_time=True,
+    )
+    scale: ImportanceScale = parameter(
+        ImportanceScale.RAW,
+        "elastic.scale",
+        "With memory.rule elastic: importance as it is (raw: published), or over its mean in each matrix of each head "
+        "(per_head: ours).",
+        at_run_time=True,
+    )
 
     def write(
         self, memory: LayerMemory, tokens: WriteTokens, norms: FastWeights, muon: Muon

@@ -25,6 +25,8 @@ import yaml
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from fsm_ros.configuration.files import parse_assignment
+from fsm_ros.configuration.table import settings_from
 from fsm_ros.errors import FsmError
 from fsm_ros.replay.demo.bag import write_demo_bag
 from fsm_ros.replay.demo.ros_domain import LAST, free_domain
@@ -41,7 +43,6 @@ NODE_READY_S = 120.0
 ANSWERS_S = 300.0
 HORIZON_MARGIN = 1.05
 DEMO_EXTENT_M = 1.0
-WORLD_FRAME = "map"
 CAMERA = "-camera"
 """Ends the name of a view that was asked for at the size of the kept photographs."""
 
@@ -79,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
         if bag_path is None:
             bag_path = _own_bag(out)
         return _run(bag_path, options)
-    except FsmError as error:
+    except (FsmError, ValueError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except subprocess.TimeoutExpired as error:
@@ -89,8 +90,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(bag_path: Path, options: argparse.Namespace) -> int:
     out: Path = options.out
-    overrides = _overrides(options.set)
-    world = str(overrides.get("memory.frame_id", WORLD_FRAME))
+    overrides = dict(map(parse_assignment, options.set))
+    world = settings_from(overrides).node.memory_frame
     (camera,) = open_rig(bag_path, world_frame=world).recorded.values()
     if not camera.image_topic:
         raise DemoError(f"{bag_path} is no rosbag: make one of it with make_bag")
@@ -100,14 +101,15 @@ def _run(bag_path: Path, options: argparse.Namespace) -> int:
     if not withheld:
         raise DemoError(f"{bag_path} has {count} frames: --hold-out {options.hold_out} withholds none of them")
     parameters = _parameters(camera, own=options.bag is None) | overrides
+    settings = settings_from(parameters)
     (out / "demo.yaml").write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
     print(f"{bag_path}: {count} frames on {camera.image_topic}, {len(withheld)} withheld", flush=True)
-    photograph_size = (parameters["recall.width"], parameters["recall.height"])
-    rectifier = Rectifier(parameters["memory.width"], parameters["memory.height"], photograph_size)
+    memory = settings.memory
+    rectifier = Rectifier(memory.width, memory.height, memory.keyframes.photograph_size)
     truths = [rectifier.rectify(camera.decode(frame)) for frame in withheld]
     (out / "requests.json").write_text(json.dumps([each for frame in truths for each in _requests(frame, world)]))
     played, notes = _play(bag_path, camera, options)
-    keyframes = _keyframes(camera, seen, parameters, rectifier)
+    keyframes = _keyframes(camera, seen, settings.input.intake.keyframes, rectifier)
     return _report(played, notes, truths, keyframes, options)
 
 
@@ -123,33 +125,14 @@ def _own_bag(out: Path) -> Path:
     return path
 
 
-def _parameters(camera: RecordedCamera, *, own: bool) -> dict[str, Any]:
+def _parameters(camera: RecordedCamera, *, own: bool) -> dict[str, object]:
     """What the demo sets: a time axis as long as the bag, its own room's scale, and a QoS that loses nothing."""
     return {
-        "memory.frame_id": WORLD_FRAME,
-        "memory.width": 64,
-        "memory.height": 64,
-        "recall.width": 320,
-        "recall.height": 240,
         "memory.horizon": round(HORIZON_MARGIN * (camera.frames[-1].stamp_ns - camera.frames[0].stamp_ns) / 1e9, 3),
         "memory.extent": DEMO_EXTENT_M if own else 0.0,
         "input.reliability": "reliable",
         "diagnostics.period": 0.5,
     }
-
-
-def _overrides(said: Sequence[str]) -> dict[str, Any]:
-    """Parameters of ``--set``."""
-    parameters = {}
-    for override in said:
-        name, found, value = override.partition("=")
-        if not found:
-            raise DemoError(f"--set takes NAME=VALUE, got {override!r}")
-        try:
-            parameters[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise DemoError(f"--set {name}: {value!r} is no YAML value") from error
-    return parameters
 
 
 def _requests(frame: PosedImage, world: str) -> list[dict[str, Any]]:
@@ -261,19 +244,10 @@ def _last_lines(path: Path, lines: int = 8) -> str:
 
 
 def _keyframes(
-    camera: RecordedCamera, seen: Sequence[RecordedFrame], parameters: dict[str, Any], rectifier: Rectifier
+    camera: RecordedCamera, seen: Sequence[RecordedFrame], policy: KeyframePolicy, rectifier: Rectifier
 ) -> list[PosedImage]:
     """The keyframes that the node's rule picks from the frames it was sent: what the memory can have seen."""
-    default = KeyframePolicy()
-    selector = KeyframeSelector(
-        KeyframePolicy(
-            translation_m=parameters.get("keyframes.translation", default.translation_m),
-            rotation_rad=parameters.get("keyframes.rotation", default.rotation_rad),
-            interval_s=parameters.get("keyframes.interval", default.interval_s),
-            min_interval_s=parameters.get("keyframes.min_interval", default.min_interval_s),
-            static_interval_s=parameters.get("keyframes.static_interval", default.static_interval_s),
-        )
-    )
+    selector = KeyframeSelector(policy)
     return [
         rectifier.rectify(camera.decode(frame))
         for frame in seen

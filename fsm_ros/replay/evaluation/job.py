@@ -10,6 +10,7 @@ from json import dumps
 from pathlib import Path
 
 import fsm_ros
+from fsm_ros.configuration.table import values_of
 from fsm_ros.memory.checkpoint import locate_checkpoint
 from fsm_ros.replay.evaluation.settings import Setting
 
@@ -93,13 +94,13 @@ class Job:
             OSError: the recording cannot be read.
             fsm_ros.memory.checkpoint.CheckpointError: there are no such weights.
         """
-        values = self.setting.values.as_plain()
+        parameters = self.setting.parameters
         told: Mapping[str, object] = {
             "version": fsm_ros.__version__,
             "code": _code(),
             "recording": [[str(path), *_state(path)] for path in _files(self.path)],
-            "weights": _state(locate_checkpoint(values["model.checkpoint"])),
-            "values": values,
+            "weights": _state(locate_checkpoint(parameters.model.checkpoint)),
+            "values": values_of(parameters),
             "hold_out": self.hold_out,
             "reading": asdict(self.reading),
             "limits": asdict(self.limits),

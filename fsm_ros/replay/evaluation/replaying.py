@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from fsm_ros.configuration.values import Values
+from fsm_ros.configuration.settings import Settings
 from fsm_ros.engine import MemoryEngine
 from fsm_ros.errors import FsmError
 from fsm_ros.sources.errors import SourceError
@@ -18,7 +18,7 @@ from fsm_ros.sources.recorded import RecordedFrame
 from fsm_ros.sources.rig import Rig
 from fsm_ros.spatial.results import ObserveReport
 from fsm_ros.stream.chunker import Chunk
-from fsm_ros.stream.intake import KEYFRAME_REFUSALS, STAMP_REFUSALS, Intake
+from fsm_ros.stream.intake import KEYFRAME_REFUSALS, STAMP_REFUSALS
 from fsm_ros.stream.ledger import FrameLedger, Refusal
 from fsm_ros.stream.stamps import StampVerdict
 
@@ -51,20 +51,17 @@ class Step:
 class Replay:
     """One pass over a recording."""
 
-    def __init__(self, rig: Rig, withheld: Collection[int], values: Values, engine: MemoryEngine) -> None:
+    def __init__(self, rig: Rig, withheld: Collection[int], settings: Settings, engine: MemoryEngine) -> None:
         """Prepare.
 
         Args:
             rig: the recording.
             withheld: places of the frames that the memory must not see; see `hold_out.choose`.
-            values: the node's parameters.
+            settings: the node's.
             engine: started, with nothing waiting.
         """
         self._rig, self._withheld, self._engine = rig, frozenset(withheld), engine
-        settings = values.intake()
-        if not rig.is_timed:  # no speeds, then
-            settings = replace(settings, max_speed_mps=0.0, max_turn_radps=0.0)
-        self.intake = Intake(settings)
+        self.intake = settings.new_intake()
         self.ledger = FrameLedger()
         self.stream_s = 0.0
         """Seconds spent on the stream itself: reading, decoding, deciding, observing."""
@@ -134,7 +131,7 @@ class Replay:
             self.ledger.refuse(Refusal.NO_TRANSFORM)
             return None
         decision, jump = self.intake.judge_pose(frame.world_from_camera, frame.stamp_ns, frame.camera)
-        self.jumps += jump is not None
+        self.jumps += jump is not None and self._rig.is_timed  # without times, no speed is known
         if not decision.accepted:
             self.ledger.refuse(KEYFRAME_REFUSALS[decision])
             return None

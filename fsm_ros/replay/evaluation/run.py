@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import numpy as np
 
 from fsm_ros.configuration.model import LoadedModel, load_model
-from fsm_ros.configuration.values import Values
+from fsm_ros.configuration.settings import Settings
+from fsm_ros.configuration.table import values_of
 from fsm_ros.engine import MemoryEngine
 from fsm_ros.errors import FsmError
 from fsm_ros.replay.evaluation.asking import Asked, Asking, place_of
@@ -63,18 +64,18 @@ def evaluate(job: Job, progress: Progress, is_stopped: Callable[[], bool]) -> Ru
         ValueError: settings, hold-out or recording do not go together.
         fsm_ros.memory.checkpoint.CheckpointError: weights that cannot be used.
     """
-    values = job.setting.values
-    with _opened(job, values) as rig:
+    settings = job.setting.parameters
+    with _opened(job, settings) as rig:
         withheld = choose(job.hold_out, rig.frames, rig.cameras)
-        loaded = load_model(values)
-        metrics = ImageMetrics(values["memory.height"], values["memory.width"], job.lpips_weights)
+        loaded = load_model(settings)
+        metrics = ImageMetrics(settings.memory.height, settings.memory.width, job.lpips_weights)
         # One chunk is handed over at a time: nothing is ever dropped.
         engine = MemoryEngine(
-            SpatialMemory(loaded.model, values.memory(), loaded.prior, loaded.recall), queue_capacity=1
+            SpatialMemory(loaded.model, settings.memory, loaded.prior, loaded.recall), queue_capacity=1
         )
         engine.start()
         try:
-            return _Evaluation(job, values, rig, withheld, loaded, engine, metrics).run(progress, is_stopped)
+            return _Evaluation(job, settings, rig, withheld, loaded, engine, metrics).run(progress, is_stopped)
         finally:
             progress.close()
             engine.stop()
@@ -90,14 +91,14 @@ def check(job: Job) -> str:
         SourceError: the recording cannot be read.
         ValueError: settings, hold-out or recording do not go together.
     """
-    with _opened(job, job.setting.values) as rig:
+    with _opened(job, job.setting.parameters) as rig:
         choose(job.hold_out, rig.frames, rig.cameras)
         return rig.told
 
 
 @contextmanager
-def _opened(job: Job, values: Values) -> Iterator[Rig]:
-    check_values(values)
+def _opened(job: Job, settings: Settings) -> Iterator[Rig]:
+    check_values(settings)
     reading = job.reading
     # Whoever holds a camera out has said that there are several, and wants them all.
     cameras = reading.cameras or (("all",) if names_a_camera(job.hold_out) else ())
@@ -105,14 +106,14 @@ def _opened(job: Job, values: Values) -> Iterator[Rig]:
     # A recording that is no bag has one world, whatever a robot would call it.
     is_bag = source_kind(job.path) is SourceKind.BAG
     if world_frame is None and is_bag and "memory.frame_id" in job.setting.changes:
-        world_frame = values["memory.frame_id"]
+        world_frame = settings.node.memory_frame
     rig = open_rig(
         job.path,
         cameras=cameras,
         world_frame=world_frame,
         frame_rate_hz=reading.frame_rate_hz,
         duration_s=reading.duration_s,
-        rectified=values["input.rectified"],
+        rectified=settings.input.rectified,
         image_folder=reading.image_folder,
     )
     try:
@@ -127,16 +128,16 @@ class _Evaluation:
     def __init__(
         self,
         job: Job,
-        values: Values,
+        settings: Settings,
         rig: Rig,
         withheld: set[int],
         loaded: LoadedModel,
         engine: MemoryEngine,
         metrics: ImageMetrics,
     ) -> None:
-        self._job, self._values, self._rig, self._withheld = job, values, rig, withheld
+        self._job, self._settings, self._rig, self._withheld = job, settings, rig, withheld
         self._loaded, self._engine, self._metrics = loaded, engine, metrics
-        self._replay = Replay(rig, withheld, values, engine)
+        self._replay = Replay(rig, withheld, settings, engine)
         limits = job.limits
         self._asking = Asking(rig, self._replay.intake, engine, limits.matrix_chunks * limits.matrix_views)
         self._first_ns = rig.start_ns
@@ -149,7 +150,7 @@ class _Evaluation:
         self._probe: ForgettingProbe[RecordedFrame] = ForgettingProbe(
             self._asking.psnr_now, views_per_chunk=limits.matrix_views, limit=limits.matrix_chunks
         )
-        self._provenance = provenance(job.command, values["model.checkpoint"], loaded.model)
+        self._provenance = provenance(job.command, settings.model.checkpoint, loaded.model)
         self._chunks: list[ChunkResult] = []
         self._held_out: list[Asked] = []
         self._keyframes: list[Asked] = []
@@ -186,7 +187,7 @@ class _Evaluation:
             progress.advance()
             return done < VIEWS_WHEN_CUT_SHORT or not is_stopped()
 
-        recalls = self._loaded.recall is not None and self._values.memory().method is RenderMethod.RECALL
+        recalls = self._loaded.recall is not None and self._settings.memory.method is RenderMethod.RECALL
         views = FinalViews(self._asking, self._metrics, self._keyframes, self._first_ns, from_photographs=recalls)
         held_out, pictures = views.held_out(asked, goes_on)
         observed = views.observed(seen, goes_on)
@@ -263,9 +264,9 @@ class _Evaluation:
         return Run(
             recording=job.recording,
             recording_told=rig.told,
-            world_frame=rig.world_frame or self._values["memory.frame_id"],
+            world_frame=rig.world_frame or self._settings.node.memory_frame,
             setting=job.setting.name,
-            values=self._values.as_plain(),
+            values=values_of(self._settings),
             hold_out=job.hold_out,
             complete=complete,
             frames=len(rig.frames),

@@ -144,7 +144,7 @@ def gpus_for(job: Job, there_are: float) -> int:
         job: the task.
         there_are: in the whole cluster.
     """
-    return int(there_are >= 1 and job.setting.values["model.device"] != "cpu")
+    return int(there_are >= 1 and job.setting.parameters.model.device != "cpu")
 
 
 def _gpus(ray: Any) -> float:  # noqa: ANN401  # a module without types

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fsm_ros.configuration.files import read_parameter_file
-from fsm_ros.configuration.values import Values
+from fsm_ros.configuration.settings import Settings
+from fsm_ros.configuration.table import settings_from
 from fsm_ros.memory.rules.naming import RuleKind
 from fsm_ros.spatial.settings import MemoryMode
 
@@ -50,25 +51,25 @@ class Setting:
     changes: Mapping[str, object] = field(default_factory=dict)
 
     @property
-    def values(self) -> Values:
-        """A value for every parameter.
+    def parameters(self) -> Settings:
+        """The settings of the node whose parameters these are.
 
         Raises:
             ValueError: an unknown parameter, or a value it may not have.
         """
         try:
-            return Values.of(self.changes)
+            return settings_from(self.changes)
         except ValueError as error:
             raise ValueError(f"setting {self.name}: {error}") from error
 
 
-def check_values(values: Values) -> None:
-    """Check that parameters, sound as they are, leave something to measure.
+def check_values(settings: Settings) -> None:
+    """Check that settings, sound as they are, leave something to measure.
 
     Raises:
         ValueError: they do not.
     """
-    width, height, most = values["memory.width"], values["memory.height"], values["render.max_pixels"]
+    width, height, most = settings.memory.width, settings.memory.height, settings.memory.max_pixels
     if width * height > most:
         raise ValueError(
             f"views of {width}x{height} pixels (memory.width, memory.height) could be observed, and none of them "
@@ -90,7 +91,7 @@ def settings_of(compare: Sequence[str], base: Mapping[str, object]) -> tuple[Set
     for text in compare:
         name, changes = _named(text.strip())
         setting = Setting(name, {**base, **changes})
-        check_values(setting.values)  # whatever is wrong with it is said before anything runs
+        check_values(setting.parameters)  # whatever is wrong with it is said before anything runs
         settings.append(setting)
     names = [setting.name for setting in settings]
     twice = sorted({name for name in names if names.count(name) > 1})
