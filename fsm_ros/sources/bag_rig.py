@@ -117,12 +117,14 @@ def open_bag_rig(path: Path, cameras: Sequence[str], world_frame: str | None, *,
 
 
 def _frame(camera: str, number: int, record: ImageRecord, poses: BagPoses, world_frame: str, start_ns: int) -> RigFrame:
+    pose, why_not = None, ""
     silence = poses.silence(world_frame, record.frame_id, record.stamp_ns)
-    if silence is not None:
-        return RigFrame(camera, number, record.arrival_ns, record.stamp_ns, None, silence.told(start_ns))
     try:
-        pose = poses.tree.target_from_source(world_frame, record.frame_id, record.stamp_ns)
-        validate_rigid(pose)  # links that are sound may add up to more than a float holds
+        if silence is None:
+            pose = poses.tree.target_from_source(world_frame, record.frame_id, record.stamp_ns)
+            validate_rigid(pose)  # links that are sound may add up to more than a float holds
+        else:
+            why_not = silence.told(start_ns)
     except (TransformError, ValueError) as error:
-        return RigFrame(camera, number, record.arrival_ns, record.stamp_ns, None, str(error))
-    return RigFrame(camera, number, record.arrival_ns, record.stamp_ns, pose)
+        pose, why_not = None, str(error)
+    return RigFrame(camera, number, record.arrival_ns, record.stamp_ns, pose, why_not, record.frame_id)

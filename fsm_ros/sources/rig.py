@@ -33,6 +33,7 @@ class RigFrame:
         stamp_ns: acquisition time of its header, nanoseconds.
         world_from_camera: ``[4, 4]`` float64, rigid: optical frame to world, metres; None where TF does not say.
         why_no_pose: what TF does not say, and the remedy; empty where there is a pose.
+        frame_id: the optical frame, as its header names it; empty where files have none.
     """
 
     camera: str
@@ -41,6 +42,7 @@ class RigFrame:
     stamp_ns: int
     world_from_camera: NDArray[np.float64] | None
     why_no_pose: str = ""
+    frame_id: str = ""
 
 
 @dataclass(frozen=True)
