@@ -105,7 +105,7 @@ def test_a_recording_is_read_and_played_as_it_is(drive: Path, tmp_path: Path, na
     done = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     if "vendor" in name:
-        assert "left out, as the packages of their types are not installed: /thing (acme_msgs/msg/Thing)" in done.stderr
+        assert "left out, as their types are not known here: /thing (acme_msgs/msg/Thing)" in done.stderr
     else:
         assert done.stderr == ""
 
