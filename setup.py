@@ -55,8 +55,8 @@ setup(
     entry_points={
         "console_scripts": [
             "fsm_node = fsm_ros.node.fsm_node:main",
-            "render_view = fsm_ros.node.render_view:main",
-            "play_bag = fsm_ros.node.play_bag:main",
+            "render_view = fsm_ros.tools.render_view:main",
+            "play_bag = fsm_ros.tools.play_bag:main",
             "train = fsm_ros.training.train:entry",
             "evaluate_bag = fsm_ros.replay.evaluate_bag:main",
             "make_bag = fsm_ros.replay.make_bag:entry",

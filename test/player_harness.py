@@ -93,7 +93,7 @@ def listener(domain_id: int) -> Iterator[Listener]:
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "fsm_ros.node.play_bag", *map(str, arguments)]
+    return [sys.executable, "-m", "fsm_ros.tools.play_bag", *map(str, arguments)]
 
 
 def play(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -230,7 +230,7 @@ def robot(bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robot
         defaults={},
         arguments=arguments,
     ) as robot:
-        play = [sys.executable, "-m", "fsm_ros.node.play_bag", str(bag), "--clock", "--no-progress"]
+        play = [sys.executable, "-m", "fsm_ros.tools.play_bag", str(bag), "--clock", "--no-progress"]
         subprocess.run(
             [*play, "--wait-for-subscribers", str(DEADLINE_S)],
             env=os.environ | {"ROS_DOMAIN_ID": str(robot.domain_id)},

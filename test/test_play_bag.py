@@ -45,10 +45,10 @@ from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 
-from fsm_ros.node.play_bag import parse_options, split_ros_arguments  # noqa: E402
-from fsm_ros.node.player import message_class, publisher_qos  # noqa: E402
-from fsm_ros.node.recording import header_stamp_ns, is_latched  # noqa: E402
 from fsm_ros.sources.bag_messages import BagError  # noqa: E402
+from fsm_ros.tools.play_bag import parse_options, split_ros_arguments  # noqa: E402
+from fsm_ros.tools.player import message_class, publisher_qos  # noqa: E402
+from fsm_ros.tools.recording import header_stamp_ns, is_latched  # noqa: E402
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 FRAME_PERIOD_NS = 50_000_000

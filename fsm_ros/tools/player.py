@@ -19,7 +19,8 @@ from rosbags.interfaces import Connection, ConnectionExtRosbag1
 from rosgraph_msgs.msg import Clock
 from tqdm import tqdm
 
-from fsm_ros.node.recording import (
+from fsm_ros.sources.bag_messages import BagError
+from fsm_ros.tools.recording import (
     IMAGE_TYPES,
     INFO_TYPE,
     STATIC_TF_TOPIC,
@@ -27,7 +28,6 @@ from fsm_ros.node.recording import (
     header_stamp_ns,
     is_latched,
 )
-from fsm_ros.sources.bag_messages import BagError
 
 CLOCK_PERIOD_S = 0.01
 CLOCK_DEPTH = 10

@@ -19,9 +19,9 @@ import rclpy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import try_shutdown
 
-from fsm_ros.node.player import Options, Played, Player, StopSignal, say
-from fsm_ros.node.recording import open_recording
 from fsm_ros.sources.bag_messages import BagError
+from fsm_ros.tools.player import Options, Played, Player, StopSignal, say
+from fsm_ros.tools.recording import open_recording
 
 
 def write_report(path: Path, played: Played) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability
 
-from fsm_ros.node.recording_ros1 import Ros1AsRos2
 from fsm_ros.sources.bag_messages import BagError
 from fsm_ros.sources.bag_reading import damaged, open_bag
+from fsm_ros.tools.recording_ros1 import Ros1AsRos2
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 INFO_TYPE = "sensor_msgs/msg/CameraInfo"
