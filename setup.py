@@ -57,8 +57,8 @@ setup(
     entry_points={
         "console_scripts": [
             "fsm_node = fsm_ros.node.fsm_node:main",
-            "render_view = fsm_ros.node.render_view:main",
-            "play_bag = fsm_ros.node.play_bag:main",
+            "render_view = fsm_ros.tools.render_view:main",
+            "play_bag = fsm_ros.tools.play_bag:main",
             "train = fsm_ros.training.train:main",
             "evaluate_bag = fsm_ros.replay.evaluation.evaluate_bag:main",
             "make_bag = fsm_ros.replay.recording.make_bag:main",

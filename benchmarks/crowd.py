@@ -114,7 +114,7 @@ def _measured(bag: Path, options: argparse.Namespace) -> dict[str, object]:
     client.create_subscription(DiagnosticArray, "/diagnostics", heard, 10)
     crowd = Crowd(client, options.clients, options.size)
     _spin(client, READY_S, lambda: crowd.is_ready and "frames_received" in statuses)
-    player = [sys.executable, "-m", "fsm_ros.node.play_bag", str(bag), "--no-progress", "--wait-for-subscribers", "30"]
+    player = [sys.executable, "-m", "fsm_ros.tools.play_bag", str(bag), "--no-progress", "--wait-for-subscribers", "30"]
     with subprocess.Popen(player) as playing:
         _spin(client, READY_S, lambda: int(statuses.get("chunks_observed", 0)) > 0)
         crowd.begin()

@@ -1,7 +1,8 @@
 """How many raw images of a camera arrive on one machine, by the transports of Fast DDS and by QoS.
 
 A publisher in a process of its own sends 640x480 rgb8 images (0.9 MB) with their camera_info at 30 Hz; a subscriber in
-another one counts. The transports are chosen by FASTDDS_BUILTIN_TRANSPORTS, which both processes must have.
+another one counts. The transports are chosen by FASTDDS_BUILTIN_TRANSPORTS in both processes, or by the profile
+config/fastdds_large_images.xml in one of them or both.
 
     python benchmarks/large_images.py [--seconds 10] [--rate 30] [--json FILE]
 """
@@ -25,7 +26,16 @@ from sensor_msgs.msg import Image
 from fsm_ros.replay.demo.ros_domain import LAST, free_domain
 
 WIDTH, HEIGHT = 640, 480
-TRANSPORTS = ("DEFAULT", "LARGE_DATA", "UDPv4")
+PROFILE = {
+    "FASTRTPS_DEFAULT_PROFILES_FILE": str(Path(__file__).resolve().parent.parent / "config/fastdds_large_images.xml")
+}
+SETTINGS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    **{name: ({"FASTDDS_BUILTIN_TRANSPORTS": name},) * 2 for name in ("DEFAULT", "LARGE_DATA", "UDPv4")},
+    "profile": (PROFILE, PROFILE),
+    "profile of the publisher only": (PROFILE, {}),
+    "profile of the subscriber only": ({}, PROFILE),
+}
+"""Variables of the publisher's and of the subscriber's environment."""
 TOPIC = "large_images/image_raw"
 
 
@@ -41,7 +51,7 @@ def main() -> int:
         return _publish(options.publish, options.seconds, options.rate)
     found = []
     print("| transports | QoS | sent | received | share |\n|---|---|---|---|---|")
-    for transports in TRANSPORTS:
+    for transports in SETTINGS:
         for reliability in ("best_effort", "reliable"):
             sent, received = _measured(transports, reliability, options.seconds, options.rate)
             found.append({"transports": transports, "qos": reliability, "sent": sent, "received": received})
@@ -56,13 +66,13 @@ def _measured(transports: str, reliability: str, seconds: float, rate: float) ->
     environment = os.environ | {
         "ROS_DOMAIN_ID": domain,
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        "FASTDDS_BUILTIN_TRANSPORTS": transports,
     }
+    of_publisher, of_subscriber = (environment | added for added in SETTINGS[transports])
     command = [sys.executable, __file__, "--seconds", str(seconds), "--rate", str(rate), "--publish", reliability]
     # The subscriber is a child, too: transports are chosen when the library is loaded.
     counter = [sys.executable, "-c", _COUNTER, TOPIC, reliability, str(seconds + 8.0)]
-    with subprocess.Popen(counter, env=environment, stdout=subprocess.PIPE, text=True) as listening:
-        sent = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    with subprocess.Popen(counter, env=of_subscriber, stdout=subprocess.PIPE, text=True) as listening:
+        sent = subprocess.run(command, env=of_publisher, stdout=subprocess.PIPE, text=True, check=True).stdout
         received = listening.communicate()[0]
     return int(sent), int(received)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, EmitEvent, RegisterEventHandler
+from launch.actions import DeclareLaunchArgument, EmitEvent, RegisterEventHandler, SetEnvironmentVariable
 from launch.conditions import IfCondition
 from launch.events import matches_action
 from launch.substitutions import LaunchConfiguration
@@ -18,13 +18,21 @@ from launch import LaunchDescription
 
 def generate_launch_description() -> LaunchDescription:
     """The node `fsm`, configured and activated by launch events unless autostart is false."""
-    defaults = str(Path(get_package_share_directory("fsm_ros")) / "config" / "fsm.yaml")
+    config = Path(get_package_share_directory("fsm_ros")) / "config"
     arguments = [
         DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node."),
-        DeclareLaunchArgument("params_file", default_value=defaults, description="Parameters; see config/fsm.yaml."),
+        DeclareLaunchArgument(
+            "params_file", default_value=str(config / "fsm.yaml"), description="Parameters; see config/fsm.yaml."
+        ),
         DeclareLaunchArgument("use_sim_time", default_value="false", description="Take the time from /clock."),
         DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
         DeclareLaunchArgument("autostart", default_value="true", description="Configure and activate at start."),
+        DeclareLaunchArgument(
+            "large_images",
+            default_value="false",
+            description="Let Fast DDS hold raw images of megabytes in shared memory, here and in all that is launched "
+            "after this, which the camera's driver should be; see docs/middleware.md.",
+        ),
         DeclareLaunchArgument("camera", default_value="/camera", description="Namespace of the camera's topics."),
         DeclareLaunchArgument(
             "image",
@@ -37,6 +45,11 @@ def generate_launch_description() -> LaunchDescription:
             description="Topic of the calibration.",
         ),
     ]
+    large_images = SetEnvironmentVariable(
+        "FASTRTPS_DEFAULT_PROFILES_FILE",
+        str(config / "fastdds_large_images.xml"),
+        condition=IfCondition(LaunchConfiguration("large_images")),
+    )
     node = LifecycleNode(
         package="fsm_ros",
         executable="fsm_node",
@@ -80,4 +93,4 @@ def generate_launch_description() -> LaunchDescription:
         ),
         condition=autostart,
     )
-    return LaunchDescription([*arguments, activate, node, configure])
+    return LaunchDescription([*arguments, large_images, activate, node, configure])

@@ -18,7 +18,7 @@ def generate_launch_description() -> LaunchDescription:
     """Plays a bag with its clock to a node on simulated time; everything ends with the bag."""
     defaults = PathJoinSubstitution([FindPackageShare("fsm_ros"), "config", "fsm.yaml"])
     arguments = [
-        DeclareLaunchArgument("bag", description="A rosbag2 folder or file."),
+        DeclareLaunchArgument("bag", description="A rosbag2 folder or file, or a .bag of ROS 1."),
         DeclareLaunchArgument("rate", default_value="1.0", description="Speed of the replay."),
         DeclareLaunchArgument("camera", default_value="/camera", description="Namespace of the camera's topics."),
         DeclareLaunchArgument(

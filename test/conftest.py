@@ -12,6 +12,9 @@ os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+pytest.register_assert_rewrite("player_harness")
+
+
 @pytest.fixture(scope="session")
 def repo_root() -> Path:
     """The root of the checkout."""

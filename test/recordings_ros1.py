@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -18,19 +18,23 @@ for _name in (OLD_TF_TYPE, "tf2_msgs/msg/TFMessage"):  # packages of their own, 
 
 
 def write_ros1_bag(
-    path: Path, messages: Iterable[Message], compression: Writer.CompressionFormat | None = None
+    path: Path,
+    messages: Iterable[Message],
+    compression: Writer.CompressionFormat | None = None,
+    many_nodes: Collection[str] = (),
 ) -> Path:
-    """A recording of (topic, type, time in ns, message of ROS 2)."""
+    """A recording of (topic, type, time in ns, message of ROS 2); on some topics every message is of another node."""
     writer = Writer(path)
     if compression is not None:
         writer.set_compression(compression)
     with writer:
         connections = {}
-        for topic, msgtype, stamp_ns, message in messages:
-            if topic not in connections:
-                connections[topic] = writer.add_connection(topic, msgtype, typestore=NOETIC)
+        for number, (topic, msgtype, stamp_ns, message) in enumerate(messages):
+            said_by = topic, f"/node{number}" if topic in many_nodes else None
+            if said_by not in connections:
+                connections[said_by] = writer.add_connection(topic, msgtype, typestore=NOETIC, callerid=said_by[1])
             raw = NOETIC.serialize_ros1(as_ros1(message, msgtype), msgtype)
-            writer.write(connections[topic], stamp_ns, raw)
+            writer.write(connections[said_by], stamp_ns, raw)
     return path
 
 

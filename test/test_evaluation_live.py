@@ -74,7 +74,7 @@ def replayed(bag: Path) -> Iterator[tuple[list[Step], MemoryEngine]]:
 
 def play(bag: Path, robot: Robot) -> None:
     """The recording over DDS, twice as fast as it was."""
-    command = [sys.executable, "-m", "fsm_ros.node.play_bag", str(bag), "--rate", "2", "--hold-out", str(N)]
+    command = [sys.executable, "-m", "fsm_ros.tools.play_bag", str(bag), "--rate", "2", "--hold-out", str(N)]
     command += ["--wait-for-subscribers", "30", "--no-progress"]
     environment = os.environ | {"ROS_DOMAIN_ID": str(robot.domain_id)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)

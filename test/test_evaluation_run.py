@@ -282,6 +282,18 @@ def test_a_stretch_without_tf_is_named_and_its_frames_are_refused(bag: Path, tmp
     assert not any(2.2 < view.time_s < 3.8 for view in found.held_out)
 
 
+def test_images_in_the_frame_of_a_body_are_told_with_the_remedy(bag: Path, done: Run, tmp_path: Path) -> None:
+    def in_body(topic: str, _: int, message: Any) -> object:  # noqa: ANN401
+        if topic != "/camera/image_raw":
+            return message
+        return replace(message, header=replace(message.header, frame_id="base_link"))
+
+    found = run(job(changed(bag, tmp_path / "body", in_body)))
+    (told,) = [note for note in found.notes if "REP-103" in note]
+    assert "'base_link'" in told and "base_link_optical" in told
+    assert not any("REP-103" in note for note in done.notes)
+
+
 @pytest.mark.parametrize(("name", "small"), [("memory.extent", 0.1), ("memory.horizon", 2.0)])
 def test_a_memory_that_began_anew_says_what_would_have_held_it(bag: Path, name: str, small: float) -> None:
     (narrow,) = settings_of(["configured"], {**QUICK, name: small})

@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import importlib.util
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -48,6 +51,7 @@ def test_the_launch_files_take_the_documented_arguments() -> None:
     declared = {path.name: arguments_of(path) for path in LAUNCH_FILES}
     assert declared.keys() == {"fsm.launch.py", "replay.launch.py"}
     assert declared["fsm.launch.py"] >= {"namespace", "params_file", "use_sim_time", "log_level", "autostart"}
+    assert "large_images" in declared["fsm.launch.py"]
     assert declared["replay.launch.py"] >= {"bag", "rate", "params_file", "log_level"}
     for arguments in declared.values():
         assert {"camera", "image", "camera_info"} <= arguments
@@ -80,6 +84,16 @@ def size_of(path: Path) -> tuple[int, int]:
     assert image is not None
     assert image.std() > 0
     return image.shape[1], image.shape[0]
+
+
+LARGE_IMAGES_BYTES = 33_554_432
+"""What config/fastdds_large_images.xml asks for."""
+
+
+def shared_memory_bytes(pid: int) -> int:
+    """The largest segment of shared memory that Fast DDS has in a process."""
+    mapped = re.findall(r"^(\w+)-(\w+) .*/fast\w+$", Path(f"/proc/{pid}/maps").read_text(), re.MULTILINE)
+    return max((int(end, 16) - int(begin, 16) for begin, end in mapped), default=0)
 
 
 # --- with launch -----------------------------------------------------------------------------------------------------
@@ -147,40 +161,58 @@ def test_replay_launch_plays_a_bag_that_can_be_looked_into(tmp_path: Path) -> No
 LAUNCH_SERVICE = """
 import sys
 from launch import LaunchDescription, LaunchService
-from launch.actions import IncludeLaunchDescription, Shutdown, TimerAction
+from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 
 source = PythonLaunchDescriptionSource(sys.argv[1])
 arguments = [tuple(word.split(":=", 1)) for word in sys.argv[2:]]
-enough = TimerAction(period=20.0, actions=[Shutdown(reason="enough")])
 service = LaunchService()
-service.include_launch_description(
-    LaunchDescription([IncludeLaunchDescription(source, launch_arguments=arguments), enough])
-)
+service.include_launch_description(LaunchDescription([IncludeLaunchDescription(source, launch_arguments=arguments)]))
 sys.exit(service.run())
 """
 
 
-@needs_launch
-@pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: path.name)
-def test_what_was_launched_ends_cleanly(path: Path, bag: Path, tmp_path: Path) -> None:
-    """Through the real launch service, in a process of its own, as `ros2 launch` runs it."""
-    script = tmp_path / "run_launch.py"
+@contextmanager
+def active_launch(folder: Path, name: str, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A real launch service, in a process of its own as `ros2 launch` runs it, and its log; interrupted at the end."""
+    script, log = folder / "run_launch.py", folder / "launch.log"
     script.write_text(LAUNCH_SERVICE)
-    arguments = [f"bag:={bag}"] if path.name.startswith("replay") else ["camera:=/camera"]
-    done = subprocess.run(
-        [sys.executable, str(script), str(path), *arguments],
-        env=os.environ | {"ROS_DOMAIN_ID": str(free_domain())},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=2 * DEADLINE_S,
-    )
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
-    assert "active: listening to /camera/image_raw" in said
-    assert "process has finished cleanly" in said
-    assert "process has died" not in said
+    with log.open("w") as file:
+        launching = subprocess.Popen(
+            [sys.executable, str(script), str(ROOT / "launch" / name), *arguments],
+            env=os.environ | {"ROS_DOMAIN_ID": str(free_domain())},
+            cwd=folder,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        deadline_s = time.monotonic() + 2 * DEADLINE_S
+        while "active: listening to /camera/image_raw" not in log.read_text():
+            assert time.monotonic() < deadline_s and launching.poll() is None, log.read_text()
+            time.sleep(0.1)
+        yield launching, log
+    finally:
+        launching.send_signal(signal.SIGINT)
+        assert launching.wait(DEADLINE_S) == 0, log.read_text()
+
+
+@needs_launch
+@pytest.mark.parametrize("name", ["fsm.launch.py", "replay.launch.py"])
+def test_what_was_launched_ends_cleanly(name: str, bag: Path, tmp_path: Path) -> None:
+    with active_launch(tmp_path, name, f"bag:={bag}") as (launching, log):
+        if name == "replay.launch.py":
+            assert launching.wait(DEADLINE_S) == 0, "it ends with the bag"
+    assert "process has finished cleanly" in log.read_text()
+    assert "process has died" not in log.read_text()
+
+
+@needs_launch
+@pytest.mark.parametrize("given", ["true", "false"])
+def test_large_images_reach_the_shared_memory_of_the_node(given: str, tmp_path: Path) -> None:
+    with active_launch(tmp_path, "fsm.launch.py", f"large_images:={given}") as (_, log):
+        (pid,) = re.findall(r"fsm_node-1\]: process started with pid \[(\d+)\]", log.read_text())
+        held_bytes = shared_memory_bytes(int(pid))
+    assert (held_bytes >= LARGE_IMAGES_BYTES) is (given == "true"), held_bytes
 
 
 # --- without launch --------------------------------------------------------------------------------------------------
@@ -198,7 +230,7 @@ def robot(bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robot
         defaults={},
         arguments=arguments,
     ) as robot:
-        play = [sys.executable, "-m", "fsm_ros.node.play_bag", str(bag), "--clock", "--no-progress"]
+        play = [sys.executable, "-m", "fsm_ros.tools.play_bag", str(bag), "--clock", "--no-progress"]
         subprocess.run(
             [*play, "--wait-for-subscribers", str(DEADLINE_S)],
             env=os.environ | {"ROS_DOMAIN_ID": str(robot.domain_id)},
@@ -252,6 +284,25 @@ def test_render_view_says_why_there_is_no_view(robot: Robot, tmp_path: Path) -> 
     assert done.returncode == 1
     assert "nowhere" in done.stderr
     assert not (tmp_path / "view.png").exists()
+
+
+@pytest.mark.parametrize("is_given", [True, False])
+def test_the_profile_for_large_images_is_understood_by_fast_dds(is_given: bool) -> None:
+    profile = {"FASTRTPS_DEFAULT_PROFILES_FILE": str(ROOT / "config/fastdds_large_images.xml")}
+    code = "import rclpy; rclpy.init(); node = rclpy.create_node('camera'); print('ready', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=os.environ | (profile if is_given else {}),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as camera:
+        assert camera.stdout is not None and camera.stdout.readline() == "ready\n"
+        held_bytes = shared_memory_bytes(camera.pid)
+        assert camera.communicate("\n")[1] == ""
+    assert 0 < held_bytes
+    assert (held_bytes >= LARGE_IMAGES_BYTES) is is_given
 
 
 def test_render_view_does_not_wait_for_ever_for_a_node(tmp_path: Path) -> None:

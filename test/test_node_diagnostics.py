@@ -99,7 +99,7 @@ def statuses(**changes: object) -> dict[str, DiagnosticStatus]:
         node, _, part = status.name.partition(": ")
         assert node == "fsm" and status.hardware_id == "cpu"
         found[part] = status
-    assert list(found) == ["input", "tf", "memory", "device"]
+    assert list(found) == ["input", "tf", "memory", "device", "name"]
     return found
 
 
@@ -189,6 +189,7 @@ def test_the_input_tells_its_counts_and_every_reason_that_occurred() -> None:
         ({"engine": replace(IDLE, alive=False)}, "device", ERROR, "worker has ended"),
         ({"engine": replace(IDLE, busy_s=WORKER_STUCK_S + 12)}, "device", WARN, "42 s"),
         ({"engine": replace(IDLE, busy_s=WORKER_STUCK_S - 1)}, "device", OK, "cpu"),
+        ({"name_taken": "another node is called /fsm too"}, "name", WARN, "/fsm too"),
     ],
 )
 def test_what_is_wrong_is_told_by_the_part_that_it_is_wrong_with(
@@ -196,6 +197,12 @@ def test_what_is_wrong_is_told_by_the_part_that_it_is_wrong_with(
 ) -> None:
     status = statuses(**changes)[part]
     assert (status.level, words in status.message) == (level, True), status.message
+
+
+def test_a_hint_about_the_frame_of_images_is_told_and_is_no_warning() -> None:
+    status = statuses(input=input_status(frame_hint="'camera_link' seems to be a body"))["tf"]
+    assert (status.level, status.message) == (OK, "'camera_link' seems to be a body")
+    assert values_of(status)["frame_hint"] == "'camera_link' seems to be a body"
 
 
 def test_a_part_that_is_well_stays_ok_while_another_is_not() -> None:

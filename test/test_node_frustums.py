@@ -15,10 +15,10 @@ pytest.importorskip("rclpy", reason="needs ROS")
 from builtin_interfaces.msg import Time  # noqa: E402
 from visualization_msgs.msg import Marker  # noqa: E402
 
-from fsm_ros.node import render_view  # noqa: E402
 from fsm_ros.node.markers import keyframe_markers  # noqa: E402
-from fsm_ros.node.render_view import look_at  # noqa: E402
 from fsm_ros.stream.frame import Camera, PosedImage, validate_rigid  # noqa: E402
+from fsm_ros.tools import render_view  # noqa: E402
+from fsm_ros.tools.render_view import look_at  # noqa: E402
 
 CAMERA = Camera(64, 48, 50.0, 55.0, 30.0, 25.0)
 FINITE = st.floats(-1e3, 1e3)

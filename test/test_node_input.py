@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from node_camera import NANOSECONDS, Camera, Frame, pose_in, stamp
+from node_camera import NANOSECONDS, Camera, Frame, pose_in, stamp, transform
 from node_harness import CHUNK_VIEWS, Robot, active_node
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
+
+from fsm_ros.stream.optical import FIRST_FRAMES
 
 # --- a rig of two cameras, in a namespace ----------------------------------------------------------------------------
 
@@ -121,6 +123,21 @@ def test_the_resolution_may_change_in_mid_stream_and_in_mid_chunk(robot: Robot) 
     counts = robot.counts()
     assert counts == before | {"received": before["received"] + 6, "keyframed": before["keyframed"] + 6}
     assert robot.render(pose_in("map")).chunks_observed == 4
+
+
+def test_images_in_the_frame_of_a_body_are_taken_and_told_of_once(robot: Robot) -> None:
+    body = Camera(robot, frame_id="camera_link")
+    for _ in range(CHUNK_VIEWS * FIRST_FRAMES):
+        frame = body.frame()
+        assert frame.transform is not None
+        level = transform("map", "camera_link", frame.stamp_ns, body.position, (0.0, 0.0, 0.0, 1.0))
+        body.publish(replace(frame, transform=level))
+    robot.wait_for_counts(keyframed=CHUNK_VIEWS * FIRST_FRAMES)
+    status = robot.status("tf")
+    hint = next(entry.value for entry in status.values if entry.key == "frame_hint")
+    assert "'camera_link' seems to be that of a body" in hint and status.message == hint
+    robot.wait_until(lambda: hint in robot.process.log, "the line in the log")
+    assert robot.process.log.count(hint) == 1
 
 
 def test_as_many_frames_as_the_queue_holds_may_wait_for_tf(robot: Robot) -> None:

@@ -28,10 +28,10 @@ from fsm_ros.memory.rules.elastic import (  # noqa: E402
     ImportanceTiming,
 )
 from fsm_ros.memory.rules.plastic import Plastic  # noqa: E402
-from fsm_ros.node.parameter_docs import as_markdown, as_yaml  # noqa: E402
 from fsm_ros.node.parameters import declare, on_change, read, values  # noqa: E402
 from fsm_ros.parameter import Parameter as Declared  # noqa: E402
 from fsm_ros.spatial.settings import MemoryMode, MemorySettings  # noqa: E402
+from fsm_ros.tools.parameter_docs import as_markdown, as_yaml  # noqa: E402
 
 DEFAULTS = values_of(Settings())
 NUMBERS = [spec for spec in PARAMETERS if isinstance(spec.value, int | float) and not isinstance(spec.value, bool)]
@@ -111,7 +111,7 @@ def test_defaults_are_those_of_the_parts() -> None:
 
 def test_the_file_is_written_from_the_table(repo_root: Path) -> None:
     assert (repo_root / "config" / "fsm.yaml").read_text() == as_yaml(), (
-        "write it anew: python -m fsm_ros.node.parameter_docs yaml > config/fsm.yaml"
+        "write it anew: python -m fsm_ros.tools.parameter_docs yaml > config/fsm.yaml"
     )
 
 
@@ -147,7 +147,7 @@ def test_the_file_explains_every_parameter(spec: Declared) -> None:
 
 def test_the_reference_in_the_readme_is_written_from_the_table(repo_root: Path) -> None:
     assert as_markdown() in (repo_root / "README.md").read_text(), (
-        "write it anew: python -m fsm_ros.node.parameter_docs markdown"
+        "write it anew: python -m fsm_ros.tools.parameter_docs markdown"
     )
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from action_msgs.msg import GoalStatus
+from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from node_camera import Camera, camera_info, pose_in
 from node_harness import CHUNK_VIEWS, DEADLINE_S, POLL_S, NodeProcess, Robot, active_node, free_domain, running_node
 from rclpy.action import ActionClient
+from rclpy.node import Node
 
 from fsm_ros_msgs.action import RenderTrajectory
 from fsm_ros_msgs.srv import Recall
@@ -160,6 +162,20 @@ def test_a_trajectory_that_is_under_way_ends_with_deactivation(fresh: Robot) -> 
     assert "not active" in answer.result.message
     assert not fresh.result(client.send_goal_async(goal)).accepted
     client.destroy()
+
+
+def test_another_node_of_its_name_is_told_for_as_long_as_it_is_there(fresh: Robot) -> None:
+    assert fresh.status("name").level == DiagnosticStatus.OK
+    for name, namespace, level in (
+        ("fsm", "/", DiagnosticStatus.WARN),
+        ("fsm", "/robot2", DiagnosticStatus.OK),
+        ("fsm2", "/", DiagnosticStatus.OK),
+    ):
+        other = Node(name, namespace=namespace, context=fresh.node.context, start_parameter_services=False)
+        fresh.wait_until(lambda: (name, namespace) in fresh.node.get_node_names_and_namespaces(), "the other node")  # noqa: B023
+        fresh.wait_until(lambda: fresh.status("name").level == level, f"the status beside {namespace}{name}")  # noqa: B023
+        other.destroy_node()
+        fresh.wait_until(lambda: fresh.status("name").level == DiagnosticStatus.OK, "the status of before")
 
 
 # --- the end ---------------------------------------------------------------------------------------------------------

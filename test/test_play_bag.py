@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import struct
 import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-rclpy = pytest.importorskip("rclpy", reason="needs ROS 2")
+pytest.importorskip("rclpy", reason="needs ROS 2")
 
 import numpy as np  # noqa: E402
-from rclpy.context import Context  # noqa: E402
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from rclpy.node import Node  # noqa: E402
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy  # noqa: E402
+from player_harness import (  # noqa: E402
+    CHATTER,
+    HOLD_ON_S,
+    IMAGE,
+    INFO,
+    START_NS,
+    Listener,
+    Recorded,
+    on_the_wire,
+    play,
+)
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy  # noqa: E402
 from rosbags.interfaces import (  # noqa: E402
     Connection,
     ConnectionExtRosbag2,
@@ -43,19 +45,16 @@ from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 
-from fsm_ros.node.play_bag import parse_options, split_ros_arguments  # noqa: E402
-from fsm_ros.node.player import message_class, publisher_qos  # noqa: E402
-from fsm_ros.node.recording import PlayError, header_stamp_ns, is_latched  # noqa: E402
+from fsm_ros.sources.bags.messages import BagError  # noqa: E402
+from fsm_ros.tools.play_bag import parse_options, split_ros_arguments  # noqa: E402
+from fsm_ros.tools.player import message_class, publisher_qos  # noqa: E402
+from fsm_ros.tools.recording import header_stamp_ns, is_latched  # noqa: E402
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
-START_NS = 1_748_779_200_000_000_000
 FRAME_PERIOD_NS = 50_000_000
 FRAMES = 12
-HOLD_ON_S = 30.0
-IMAGE, INFO, CHATTER, MAP = "/camera/image_raw", "/camera/camera_info", "/chatter", "/map_name"
-PORTS_IN_USE = count(os.getpid() % 80 + 10)
-
-Recorded = dict[str, list[bytes]]
+MAP = "/map_name"
+pytest_plugins = ["player_harness"]
 
 
 def qos(durability: QosDurability) -> Qos:
@@ -75,11 +74,6 @@ def qos(durability: QosDurability) -> Qos:
 
 def frame_stamp_ns(index: int) -> int:
     return START_NS + index * FRAME_PERIOD_NS
-
-
-def on_the_wire(raw: bytes) -> bytes:
-    """A serialized message as DDS delivers it: filled up to a multiple of four bytes (RTPS 2.2, 9.4.2.12)."""
-    return raw + bytes(-len(raw) % 4)
 
 
 def write_recording(path: Path, storage: StoragePlugin = StoragePlugin.MCAP) -> Recorded:
@@ -129,91 +123,6 @@ def camera_info(header: ros.std_msgs__msg__Header) -> ros.sensor_msgs__msg__Came
         binning_y=0,
         roi=ros.sensor_msgs__msg__RegionOfInterest(0, 0, 0, 0, False),
     )
-
-
-class Listener:
-    """A node in this process that keeps everything it hears, as bytes."""
-
-    def __init__(self, domain_id: int) -> None:
-        self._context = Context()
-        rclpy.init(context=self._context, domain_id=domain_id)
-        self._node = Node("listener", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._spin)
-        self._closing = threading.Event()
-        self.heard: Recorded = {}
-        self._thread.start()
-
-    def _spin(self) -> None:
-        while not self._closing.is_set():
-            self._executor.spin_once(timeout_sec=0.05)
-
-    def subscribe(self, topic: str, kind: type[Any], latched: bool = False) -> None:
-        self.heard.setdefault(topic, [])
-        profile = QoSProfile(
-            depth=1000,
-            reliability=ReliabilityPolicy.RELIABLE,
-            durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
-        )
-        self._node.create_subscription(kind, topic, self.heard[topic].append, profile, raw=True)
-        self._executor.wake()
-
-    def topics(self) -> set[str]:
-        return {name for name, _ in self._node.get_topic_names_and_types()}
-
-    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + HOLD_ON_S
-        while not condition():
-            assert time.monotonic() < deadline, f"never came: {what}"
-            time.sleep(0.02)
-
-    def close(self) -> None:
-        self._closing.set()
-        self._thread.join()
-        self._executor.shutdown()
-        self._node.destroy_node()
-        self._context.try_shutdown()
-
-
-@pytest.fixture
-def domain_id(monkeypatch: pytest.MonkeyPatch) -> int:
-    """A DDS domain that no other test is in."""
-    domain = next(PORTS_IN_USE)
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    return domain
-
-
-@pytest.fixture
-def listener(domain_id: int) -> Iterator[Listener]:
-    listener = Listener(domain_id)
-    yield listener
-    listener.close()
-
-
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "fsm_ros.node.play_bag", *map(str, arguments)]
-
-
-def play(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=90, check=False)
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts play_bag without waiting for its end."""
-    running: list[subprocess.Popen[str]] = []
-
-    def run(*arguments: object) -> subprocess.Popen[str]:
-        process = subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True)
-        running.append(process)
-        return process
-
-    yield run
-    for process in running:
-        process.kill()
-        process.communicate()
 
 
 def clock_ns(raw: bytes) -> int:
@@ -470,13 +379,6 @@ def test_damage_in_the_middle_is_found_while_playing(domain_id: int, tmp_path: P
     assert "cut short" in done.stderr
 
 
-def test_a_ros_1_recording_is_refused_with_the_way_out(domain_id: int, tmp_path: Path) -> None:
-    (tmp_path / "old.bag").write_bytes(b"#ROSBAG V2.0\n")
-    done = play(tmp_path / "old.bag")
-    assert done.returncode == 2
-    assert "is of ROS 1: convert it, with rosbags-convert" in done.stderr
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -535,7 +437,7 @@ def test_publishers_are_reliable_even_where_the_driver_was_not() -> None:
 
 @pytest.mark.parametrize("msgtype", ["acme_msgs/msg/Thing", "std_msgs/msg/Nothing", "nonsense"])
 def test_a_type_that_is_not_installed_is_named(msgtype: str) -> None:
-    with pytest.raises(PlayError, match=msgtype):
+    with pytest.raises(BagError, match=msgtype):
         message_class(connection("/thing", msgtype))
 
 
@@ -544,5 +446,5 @@ def test_header_stamps_are_read_in_either_byte_order() -> None:
     seconds, nanoseconds = divmod(stamp_ns, 10**9)
     assert header_stamp_ns(b"\x00\x01\x00\x00" + struct.pack("<iI", seconds, nanoseconds)) == stamp_ns
     assert header_stamp_ns(b"\x00\x00\x00\x00" + struct.pack(">iI", seconds, nanoseconds)) == stamp_ns
-    with pytest.raises(PlayError, match="no header"):
+    with pytest.raises(BagError, match="no header"):
         header_stamp_ns(b"\x00\x01\x00\x00\x01")

@@ -102,11 +102,11 @@ def test_a_recording_is_read_and_played_as_it_is(drive: Path, tmp_path: Path, na
     assert frames_of(found) == frames_of(whole)
     assert np.array_equal(found.read(found.frames[5]).image, whole.read(whole.frames[5]).image)
     pytest.importorskip("rclpy", reason="needs ROS")
-    command = [sys.executable, "-m", "fsm_ros.node.play_bag", str(bag), "--rate", "10", "--no-progress"]
+    command = [sys.executable, "-m", "fsm_ros.tools.play_bag", str(bag), "--rate", "10", "--no-progress"]
     done = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     if "vendor" in name:
-        assert "left out, as the packages of their types are not installed: /thing (acme_msgs/msg/Thing)" in done.stderr
+        assert "left out, as their types are not known here: /thing (acme_msgs/msg/Thing)" in done.stderr
     else:
         assert done.stderr == ""
 

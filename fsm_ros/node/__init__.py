@@ -1,1 +1,1 @@
-"""The ROS 2 side: the only package that imports rclpy."""
+"""The ROS 2 node; it and its tools are the only packages that import rclpy."""

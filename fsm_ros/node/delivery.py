@@ -1,4 +1,4 @@
-"""What the middleware does not deliver: topics whose QoS does not fit, and messages that were lost on the way."""
+"""What goes wrong in the graph: topics whose QoS does not fit, messages lost on the way, two nodes of one name."""
 
 from __future__ import annotations
 
@@ -49,3 +49,17 @@ class Delivery:
                 self._node.get_logger().warning(self.mismatch)
 
         return SubscriptionEventCallbacks(message_lost=on_lost, incompatible_qos=on_mismatch)
+
+
+def name_taken(node: Node) -> str:
+    """What to say where another node has a node's full name; empty where none has.
+
+    As far as the graph is known here: nothing is waited for.
+    """
+    if node.get_node_names_and_namespaces().count((node.get_name(), node.get_namespace())) < 2:
+        return ""
+    return (
+        f"another node is called {node.get_fully_qualified_name()} too, and requests reach either: give one of them "
+        "another name (--ros-args -r __node:=NAME) or namespace (-r __ns:=/NAMESPACE); one that was killed is "
+        "forgotten within a minute"
+    )

@@ -86,6 +86,7 @@ class Health:
         scene: what the memory holds now; it may have been loaded, with no chunk observed since.
         unheard: camera topics whose QoS does not fit, and the remedy; empty where all do.
         tf_unheard: likewise of /tf and /tf_static.
+        name_taken: that another node has the node's full name, and the remedy; empty where none has.
     """
 
     ledger: LedgerSnapshot
@@ -101,6 +102,7 @@ class Health:
     scene: Scene | None = None
     unheard: str = ""
     tf_unheard: str = ""
+    name_taken: str = ""
 
     def refused_lately(self, reason: Refusal) -> int:
         """Frames that were refused for a reason in the last seconds."""
@@ -164,9 +166,9 @@ def memory_message(
 
 
 def diagnostic_array(health: Health, node_name: str, stamp: Time) -> DiagnosticArray:
-    """The statuses of the node: input, tf, memory, device."""
+    """The statuses of the node: input, tf, memory, device, name."""
     array = DiagnosticArray(
-        status=[_input(health), _tf(health), _memory(health), _device(health)],
+        status=[_input(health), _tf(health), _memory(health), _device(health), _name(health)],
     )
     array.header.stamp = stamp
     for status in array.status:
@@ -246,7 +248,7 @@ def _tf(health: Health) -> DiagnosticStatus:
     elif status.jumps > health.before.jumps:
         level, message = DiagnosticStatus.WARN, f"the pose jumped: {status.last_jump}"
     else:
-        level, message = DiagnosticStatus.OK, "poses are known"
+        level, message = DiagnosticStatus.OK, status.frame_hint or "poses are known"
     return _status(
         "tf",
         level,
@@ -258,6 +260,7 @@ def _tf(health: Health) -> DiagnosticStatus:
             "pose_jumps": status.jumps,
             "last_jump": "" if status.last_jump is None else str(status.last_jump),
             "last_error": status.last_tf_error,
+            "frame_hint": status.frame_hint,
         },
     )
 
@@ -321,6 +324,11 @@ def _device(health: Health) -> DiagnosticStatus:
             "memory_reserved": torch.cuda.memory_reserved(device),
         }
     return _status("device", level, message, values)
+
+
+def _name(health: Health) -> DiagnosticStatus:
+    level = DiagnosticStatus.WARN if health.name_taken else DiagnosticStatus.OK
+    return _status("name", level, health.name_taken or "no other node has this name", {})
 
 
 def _text(value: object) -> str:

@@ -33,6 +33,7 @@ from fsm_ros.stream.frame import Camera, PosedImage, validate_rigid
 from fsm_ros.stream.intake import KEYFRAME_REFUSALS, STAMP_REFUSALS
 from fsm_ros.stream.jumps import PoseJump
 from fsm_ros.stream.ledger import FrameLedger, Refusal
+from fsm_ros.stream.optical import FrameWatch
 from fsm_ros.stream.queues import BoundedQueue
 from fsm_ros.stream.stamps import StampVerdict, clock_difference
 from fsm_ros.stream.transforms import TransformError
@@ -108,6 +109,7 @@ class Ingest:
             timeout_s=self._info_timeout_s,
         )
         self._intake = settings.new_intake()
+        self._frames = FrameWatch()
         self._changed = threading.Condition()
         self._stopping = False
         self._paused = False
@@ -217,6 +219,7 @@ class Ingest:
                 len(self._waiting),
                 self._intake.pending,
                 self._infos.carried_on,
+                "; ".join(self._frames.hints),
                 self._thread.is_alive(),
             )
 
@@ -315,6 +318,7 @@ class Ingest:
         with self._changed:
             if self._is_outdated(frame):
                 return
+            self._frames.note(frame.message.header.frame_id, world_from_camera)
             decision, jump = self._intake.judge_pose(world_from_camera, frame.stamp_ns, frame.source)
             if jump is not None:
                 self._last_jump = jump

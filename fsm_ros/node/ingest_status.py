@@ -21,6 +21,7 @@ class IngestStatus:
         frames_waiting: frames that wait for calibration or TF.
         views_pending: keyframes of the chunk that is being filled.
         calibrations_carried_on: frames whose calibration has another stamp than theirs.
+        frame_hint: what seems to be wrong with the images' frames, and the remedy; empty where nothing is.
         alive: whether frames are judged at all: not before the start, nor where the thread has ended.
     """
 
@@ -33,4 +34,5 @@ class IngestStatus:
     frames_waiting: int
     views_pending: int
     calibrations_carried_on: int = 0
+    frame_hint: str = ""
     alive: bool = True

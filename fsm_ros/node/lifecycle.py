@@ -27,7 +27,7 @@ from fsm_ros.errors import FsmError
 from fsm_ros.memory.rules.naming import kind_of
 from fsm_ros.node.cameras import CameraSubscriptions
 from fsm_ros.node.conversions import ns_to_stamp
-from fsm_ros.node.delivery import Delivery
+from fsm_ros.node.delivery import Delivery, name_taken
 from fsm_ros.node.diagnostics import Health, RecentTroubles, Troubles, diagnostic_array, memory_message
 from fsm_ros.node.gate import ViewGate
 from fsm_ros.node.ingest import Ingest
@@ -262,6 +262,8 @@ class FsmNode(LifecycleNode):
         for report in parts.engine.drain_reports():
             self._on_report(report)
         status = active.ingest.status()
+        if status.frame_hint:
+            self.get_logger().warning(status.frame_hint, once=True)
         if status.jumps > self._jumps_told:
             self._jumps_told = status.jumps
             self.get_logger().warning(
@@ -321,6 +323,7 @@ class FsmNode(LifecycleNode):
             lost=active.delivery.lost,
             unheard=active.delivery.mismatch,
             tf_unheard=active.tf_delivery.mismatch,
+            name_taken=name_taken(self),
             device=parts.engine.memory.device,
             checkpoint=parts.settings.model.checkpoint,
             before=active.troubles.before(

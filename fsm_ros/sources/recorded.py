@@ -25,6 +25,7 @@ class RecordedFrame:
         world_from_camera: ``[4, 4]`` float64, rigid: optical frame (x right, y down, z forward; REP-103) to world, in
             the recording's unit; None where it does not say.
         why_no_pose: what it does not say, and the remedy; empty where there is a pose.
+        frame_id: of a bag: the optical frame, as the image's header names it; empty where files have none.
     """
 
     camera: str
@@ -33,6 +34,7 @@ class RecordedFrame:
     stamp_ns: int
     world_from_camera: NDArray[np.float64] | None
     why_no_pose: str = ""
+    frame_id: str = ""
 
 
 class FrameReader(Protocol):

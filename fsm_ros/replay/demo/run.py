@@ -187,7 +187,7 @@ def _play(bag_path: Path, camera: RecordedCamera, options: argparse.Namespace) -
     client_command = [
         sys.executable,
         "-m",
-        "fsm_ros.node.ask_views",
+        "fsm_ros.tools.ask_views",
         str(out / "requests.json"),
         "--out",
         str(out / "views"),
@@ -196,7 +196,7 @@ def _play(bag_path: Path, camera: RecordedCamera, options: argparse.Namespace) -
     player_command = [
         sys.executable,
         "-m",
-        "fsm_ros.node.play_bag",
+        "fsm_ros.tools.play_bag",
         str(bag_path),
         "--rate",
         str(options.rate),

@@ -10,6 +10,7 @@ from fsm_ros.replay.evaluation.replaying import Replay
 from fsm_ros.replay.evaluation.results import ChunkResult
 from fsm_ros.sources.rig import Rig
 from fsm_ros.stream.ledger import Refusal
+from fsm_ros.stream.optical import FrameWatch
 from fsm_ros.stream.world import FrameExit
 
 _CAUSES_TOLD = 3
@@ -36,6 +37,11 @@ def notes(
         f"{gap.count} images of {gap.camera} from {gap.first_s:.1f} to {gap.last_s:.1f} s have no pose: {gap.cause}"
         for gap in rig.gaps()
     ]
+    watch = FrameWatch()
+    for frame in rig.frames:
+        if frame.world_from_camera is not None and frame.frame_id:
+            watch.note(frame.frame_id, frame.world_from_camera)
+    told += watch.hints
     causes = [*replay.unreadable, *broken]
     if causes:
         listed = "; ".join(list(dict.fromkeys(causes))[:_CAUSES_TOLD])

@@ -154,7 +154,7 @@ def _frames(
             pose = poses[record.round].world_from_camera(world_frame, record.frame_id, record.stamp_ns, start_ns)
         except TransformError as error:
             why = str(error)
-        return RecordedFrame(camera, number, record.arrival_ns, record.stamp_ns, pose, why)
+        return RecordedFrame(camera, number, record.arrival_ns, record.stamp_ns, pose, why, record.frame_id)
 
     frames = {
         name: tuple(frame(name, number, record) for number, record in enumerate(images.records))

@@ -1,4 +1,4 @@
-"""A rosbag2 recording as the serialized messages that were recorded, in the order of their arrival."""
+"""A recording as serialized messages of ROS 2, in the order of their arrival."""
 
 from __future__ import annotations
 
@@ -10,42 +10,39 @@ from pathlib import Path
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability
 
-from fsm_ros.errors import FsmError
-from fsm_ros.sources.bags.files import open_any
+from fsm_ros.sources.bags.messages import BagError
+from fsm_ros.sources.bags.reading import damaged, open_bag
+from fsm_ros.tools.recording_ros1 import Ros1AsRos2
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 STATIC_TF_TOPIC = "/tf_static"
 
 
-class PlayError(FsmError, RuntimeError):
-    """A recording that cannot be played; the message names the cause and the remedy."""
-
-
 class Recording:
     """The recorded messages that are to be played, in the order of their arrival."""
 
-    def __init__(self, reader: AnyReader, path: Path, topics: Sequence[str]) -> None:
+    def __init__(self, reader: AnyReader | Ros1AsRos2, path: Path, topics: Sequence[str]) -> None:
         """Choose from an open reader.
 
         Raises:
-            PlayError: a topic is not in the recording, or there is nothing to play.
+            BagError: a topic is not in the recording, or there is nothing to play.
         """
         known = {connection.topic for connection in reader.connections}
         if missing := sorted(set(topics) - known):
             choice = ", ".join(sorted(known)) or "none"
-            raise PlayError(f"{path} has no topic {', '.join(missing)}: choose from {choice}")
+            raise BagError(f"{path} has no topic {', '.join(missing)}: choose from {choice}")
         self.connections = [c for c in reader.connections if c.msgcount and (not topics or c.topic in topics)]
         if not self.connections:
-            raise PlayError(f"{path} has no messages to play: record it again, or choose other topics")
+            raise BagError(f"{path} has no messages to play: record it again, or choose other topics")
         self._reader, self._path = reader, path
         self.start_ns, self.end_ns = reader.start_time, reader.end_time
 
     def messages(self, connections: Sequence[Connection] = ()) -> Iterator[tuple[Connection, int, bytes]]:
-        """Connection, time of arrival (ns) and serialized message.
+        """Connection, time of arrival (ns) and serialized message (CDR).
 
         Raises:
-            PlayError: the file is damaged.
+            BagError: the file is damaged.
         """
         messages = self._reader.messages(connections or self.connections)
         while True:
@@ -54,7 +51,7 @@ class Recording:
             except StopIteration:
                 return
             except Exception as error:
-                raise _damaged(self._path, error) from error
+                raise damaged(self._path, error) from error
             yield connection, arrival_ns, bytes(raw)
 
     def held_out_stamps(self, every: int) -> frozenset[int]:
@@ -83,38 +80,20 @@ def header_stamp_ns(raw: bytes) -> int:
     """Stamp of a serialized message that begins with a std_msgs/Header (CDR: 4 bytes of encapsulation first).
 
     Raises:
-        PlayError: too short to have one.
+        BagError: too short to have one.
     """
     if len(raw) < 12:
-        raise PlayError(f"a message of {len(raw)} bytes has no header: the recording is damaged")
+        raise BagError(f"a message of {len(raw)} bytes has no header: the recording is damaged")
     sec, nanosec = struct.unpack_from("<iI" if raw[1] & 1 else ">iI", raw, 4)
     return int(sec) * 1_000_000_000 + int(nanosec)
 
 
 @contextmanager
 def open_recording(path: Path, topics: Sequence[str] = ()) -> Iterator[Recording]:
-    """Open a rosbag2 recording.
+    """Open a recording, for as long as the context lasts.
 
     Raises:
-        PlayError: there is none, it is damaged or cut short, or of ROS 1.
+        BagError: there is none, or it is damaged or cut short.
     """
-    if not path.exists():
-        raise PlayError(f"there is no recording at {path}: give a rosbag2 folder, or a .mcap or .db3 file")
-    if path.suffix == ".bag":
-        raise PlayError(f"{path} is of ROS 1: convert it, with rosbags-convert --src {path} --dst FOLDER")
-    try:
-        reader = open_any(path)
-    except Exception as error:
-        raise _damaged(path, error) from error
-    try:
-        yield Recording(reader, path, topics)
-    finally:
-        reader.close()
-
-
-def _damaged(path: object, error: Exception) -> PlayError:
-    # A damaged file makes the parsers fail in as many ways as there are bytes; all mean the same here.
-    return PlayError(
-        f"{path} cannot be read ({type(error).__name__}: {error}): it is no rosbag2 recording or was cut "
-        "short; copy it again, or repair it (mcap recover, ros2 bag reindex)"
-    )
+    with open_bag(path) as reader:
+        yield Recording(reader if reader.is2 else Ros1AsRos2(reader), path, topics)

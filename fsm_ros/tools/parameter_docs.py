@@ -1,7 +1,7 @@
 """The parameter table in words: `config/fsm.yaml`, and the reference in the README.
 
-python -m fsm_ros.node.parameter_docs yaml > config/fsm.yaml
-python -m fsm_ros.node.parameter_docs markdown
+python -m fsm_ros.tools.parameter_docs yaml > config/fsm.yaml
+python -m fsm_ros.tools.parameter_docs markdown
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fsm_ros.parameter import Value
 def as_yaml() -> str:
     """The contents of ``config/fsm.yaml``: every parameter with its default, description, unit and range."""
     lines = [
-        "# Every parameter of the fsm node with its default. Written by: python -m fsm_ros.node.parameter_docs yaml",
+        "# Every parameter of the fsm node with its default. Written by: python -m fsm_ros.tools.parameter_docs yaml",
         "/**:",
         "  ros__parameters:",
     ]
@@ -54,7 +54,7 @@ def main() -> int:
     """Print the form that the argument names."""
     forms = {"yaml": as_yaml, "markdown": as_markdown}
     if len(sys.argv) != 2 or sys.argv[1] not in forms:
-        print(f"usage: python -m fsm_ros.node.parameter_docs {'|'.join(forms)}", file=sys.stderr)
+        print(f"usage: python -m fsm_ros.tools.parameter_docs {'|'.join(forms)}", file=sys.stderr)
         return 2
     print(forms[sys.argv[1]](), end="")
     return 0

@@ -1,4 +1,4 @@
-"""`python -m fsm_ros.node.ask_views REQUESTS.json --out DIR`: asks a running memory for many views and keeps notes.
+"""`python -m fsm_ros.tools.ask_views REQUESTS.json --out DIR`: asks a running memory for many views and keeps notes.
 
 For evaluations, from a process of its own. It listens to `~/memory` and `/diagnostics` from its start, prints `ready`
 once the node serves, waits for a line on standard input (the stream has ended), lets the node finish what it has, then

@@ -15,15 +15,15 @@ from rclpy.exceptions import NameValidationException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rosbags.interfaces import Connection
+from rosbags.interfaces import Connection, ConnectionExtRosbag1
 from rosgraph_msgs.msg import Clock
 from tqdm import tqdm
 
-from fsm_ros.node.recording import (
+from fsm_ros.sources.bags.messages import BagError
+from fsm_ros.tools.recording import (
     IMAGE_TYPES,
     INFO_TYPE,
     STATIC_TF_TOPIC,
-    PlayError,
     Recording,
     header_stamp_ns,
     is_latched,
@@ -41,7 +41,7 @@ class Options:
     """What to play and how.
 
     Attributes:
-        path: rosbag2 folder, or a .mcap or .db3 file.
+        path: rosbag2 folder, a .mcap or .db3 file, or a .bag of ROS 1.
         rate: bag seconds a second.
         clock: whether to publish /clock in bag time.
         loop: whether to begin again at the end, for ever.
@@ -114,50 +114,51 @@ class Player:
         """Advertise every topic.
 
         Raises:
-            PlayError: a message type is not installed.
+            BagError: a message type is not installed.
         """
         self._recording, self._options, self._stop = recording, options, stop
         self.played = Played()
         remap = dict(options.remap)
         if unknown := sorted(set(remap) - {connection.topic for connection in recording.connections}):
-            raise PlayError(f"--remap names {', '.join(unknown)}, which is not played: check the spelling")
+            raise BagError(f"--remap names {', '.join(unknown)}, which is not played: check the spelling")
         self._publishers: dict[str, Publisher] = {}
         self._clock: Publisher | None = None
         if options.clock:
             self._clock = node.create_publisher(Clock, "/clock", CLOCK_DEPTH)
         types = self._types()
+        by_topic: dict[str, list[Connection]] = {}
         for connection in recording.connections:
-            if connection.topic not in types:
-                continue
-            if connection.topic in self._publishers or (options.clock and connection.topic == "/clock"):
+            by_topic.setdefault(connection.topic, []).append(connection)
+        for topic, kind in types.items():
+            if options.clock and topic == "/clock":
                 continue  # one clock is enough: ours goes on between the recorded steps
-            name = remap.get(connection.topic, connection.topic)
+            name = remap.get(topic, topic)
             try:
-                publisher = node.create_publisher(types[connection.topic], name, publisher_qos(connection))
+                self._publishers[topic] = node.create_publisher(kind, name, publisher_qos(*by_topic[topic]))
             except NameValidationException as error:
-                raise PlayError(f"{connection.topic} cannot be published as {name}: {error}") from error
-            self._publishers[connection.topic] = publisher
+                raise BagError(f"{topic} cannot be published as {name}: {error}") from error
+        self._latched = [c for own in by_topic.values() if any(map(is_latched, own)) for c in own]
         self._held_out_ns = recording.held_out_stamps(options.hold_out)
 
     def _types(self) -> dict[str, type[Any]]:
-        """Classes of the recorded types by topic. Those of packages that are not installed are left out, and told.
+        """Classes of the recorded types by topic. Those that are not known here are left out, and told.
 
         Raises:
-            PlayError: nothing is left, or a topic that was asked for by name is of such a type.
+            BagError: nothing is left, or a topic that was asked for by name is of such a type.
         """
         types: dict[str, type[Any]] = {}
         left_out: dict[str, str] = {}
         for connection in self._recording.connections:
             try:
                 types[connection.topic] = message_class(connection)
-            except PlayError as error:
+            except BagError as error:
                 if connection.topic in self._options.topics:
                     raise
                 left_out[f"{connection.topic} ({connection.msgtype})"] = str(error)
         if not types:
-            raise PlayError(next(iter(left_out.values())))
+            raise BagError(next(iter(left_out.values())))
         if left_out:
-            say(f"left out, as the packages of their types are not installed: {', '.join(left_out)}")
+            say(f"left out, as their types are not known here: {', '.join(left_out)}")
         return types
 
     @property
@@ -226,8 +227,7 @@ class Player:
         later ones are changes that have their time.
         """
         early: dict[str, int] = {}
-        latched = [connection for connection in self._recording.connections if is_latched(connection)]
-        for connection, _, raw in self._recording.messages(latched) if latched else ():
+        for connection, _, raw in self._recording.messages(self._latched) if self._latched else ():
             topic = connection.topic
             if topic == STATIC_TF_TOPIC or topic not in early:
                 early[topic] = early.get(topic, 0) + 1
@@ -284,16 +284,16 @@ class Player:
                     return
 
 
-def publisher_qos(connection: Connection) -> QoSProfile:
-    """Reliable, so that nothing is lost on the way, and latched where it was.
+def publisher_qos(*connections: Connection) -> QoSProfile:
+    """Reliable, so that nothing is lost on the way, and latched where it was. Args: all of one topic.
 
     One publisher stands here for all that were recorded, so a latched topic keeps every message it has.
     """
-    latched = is_latched(connection)
+    latched = any(map(is_latched, connections))
     if latched:
-        depth = min(max(connection.msgcount, 1), 1000)
+        depth = min(max(sum(connection.msgcount for connection in connections), 1), 1000)
     else:
-        depth = 30 if connection.msgtype in IMAGE_TYPES else 500
+        depth = 30 if connections[0].msgtype in IMAGE_TYPES else 500
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=depth,
@@ -306,13 +306,18 @@ def message_class(connection: Connection) -> type[Any]:
     """The Python class of a recorded type.
 
     Raises:
-        PlayError: its package is not installed.
+        BagError: its package is not installed, or it is of ROS 1 and ROS 2 does not have it.
     """
+    if isinstance(connection.ext, ConnectionExtRosbag1):
+        raise BagError(
+            f"message type {connection.msgtype} of {connection.topic} is of ROS 1, and ROS 2 Jazzy has none of this "
+            "name: choose other topics with --topics"
+        )
     module, _, name = connection.msgtype.replace("/", ".").rpartition(".")
     try:
         found: type[Any] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise PlayError(
+        raise BagError(
             f"message type {connection.msgtype} of {connection.topic} is not installed: install the package "
             f"{module.partition('.')[0]}, or choose other topics with --topics"
         ) from error

@@ -1,6 +1,7 @@
-"""play_bag: publishes a rosbag2 recording (mcap or sqlite3) in real time, needing no rosbag2 installed.
+"""play_bag: publishes a recording in real time (mcap, sqlite3, or a .bag of ROS 1), needing no rosbag2 installed.
 
-Messages go out as the bytes that were recorded, so whatever the recorder saw the subscribers see.
+Messages go out as the bytes that were recorded, so whatever the recorder saw the subscribers see; those of ROS 1 as the
+bytes that ROS 2 would have recorded.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import rclpy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import try_shutdown
 
-from fsm_ros.node.player import Options, Played, Player, StopSignal, say
-from fsm_ros.node.recording import PlayError, open_recording
+from fsm_ros.sources.bags.messages import BagError
+from fsm_ros.tools.player import Options, Played, Player, StopSignal, say
+from fsm_ros.tools.recording import open_recording
 
 
 def write_report(path: Path, played: Played) -> None:
@@ -33,9 +35,9 @@ def write_report(path: Path, played: Played) -> None:
 
 def parse_options(arguments: Sequence[str]) -> Options:
     """Options from the command line; ends the process with exit code 2 where they make no sense."""
-    parser = argparse.ArgumentParser(prog="play_bag", description="Publish a rosbag2 recording.")
+    parser = argparse.ArgumentParser(prog="play_bag", description="Publish a recording of ROS 2 or ROS 1.")
     seconds: dict[str, Any] = {"type": float, "default": 0.0, "metavar": "S"}
-    parser.add_argument("bag", type=Path, help="rosbag2 folder, or a .mcap or .db3 file")
+    parser.add_argument("bag", type=Path, help="rosbag2 folder, a .mcap or .db3 file, or a .bag of ROS 1")
     parser.add_argument("--rate", type=_positive, default=1.0, help="speed (default: 1.0, real time)")
     parser.add_argument("--clock", action="store_true", help="publish /clock in bag time, for use_sim_time")
     parser.add_argument("--loop", action="store_true", help="begin again at the end; time jumps back with it")
@@ -108,8 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if options.report is not None:
                     write_report(options.report, player.played)
             if player.is_short is not None:
-                raise PlayError(player.is_short)
-    except (PlayError, OSError) as error:
+                raise BagError(player.is_short)
+    except (BagError, OSError) as error:
         say(str(error))
         return 2
     finally:

@@ -1,0 +1,1 @@
+"""Command line tools beside the node: they play to it, ask it, and document it."""
