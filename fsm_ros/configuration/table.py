@@ -22,6 +22,7 @@ from fsm_ros.memory.model import MuonPrecision, Precision
 from fsm_ros.memory.rules import RuleKind
 from fsm_ros.spatial.settings import PLASTIC, MemoryMode, MemorySettings, RenderMethod, RenderResolution, rule_name
 from fsm_ros.stream.keyframes import KeyframePolicy
+from fsm_ros.stream.world import LEAST_EXTENT_M
 
 
 class RuleChoice(Enum):
@@ -103,7 +104,8 @@ PARAMETERS: tuple[Spec, ...] = (
         "memory.extent",
         _MEMORY.extent_m,
         "Metres per unit of the model's frame, in which cameras should stay within about one unit of the first chunk. "
-        "0: memory.extent_margin times the spread of the first chunk.",
+        f"0: memory.extent_margin times the spread of the first chunk, {LEAST_EXTENT_M:g} m at least, and doubled when "
+        "a camera leaves it.",
         "m",
         0.0,
         10_000.0,

@@ -60,8 +60,8 @@ class MemorySettings:
         rule: how chunks are written; ``None`` for plain LaCT.
         atlas: how many memories there are, and how far apart (streaming mode; the windowed mode has one).
         sharing: whose anchors (shared ones exist in the windowed mode and for the elastic prior only).
-        extent_m: metres per unit of the model's frame; 0 reads it off the first chunk.
-        extent_margin: where it is read off: extent over the spread of the first chunk.
+        extent_m: metres per unit of the model's frame; 0: automatic, see :mod:`fsm_ros.spatial.epochs`.
+        extent_margin: of an automatic extent, over the spread of the first chunk.
         horizon_s: seconds that the model's time axis spans.
         reservoir: how many old keyframes are remembered as images.
         retention_views: how many of them are rendered after each chunk; 0 measures no retention.
