@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 from spatial_scenes import (
     SIZE,
     SMALL,
+    START_NS,
     S,
     a_chunk,
     a_frame,
+    loaded,
     observe_all,
+    saved,
     scene_of,
     small_memory,
     views_of,
@@ -19,9 +25,12 @@ from spatial_scenes import (
 from tiny_memory import CONFIG, assert_untouched, largest_difference, tiny_model
 
 from fsm_ros.memory.state import MemoryState
+from fsm_ros.spatial.epochs import first_frame
+from fsm_ros.spatial.results import ObserveReport
 from fsm_ros.spatial.settings import MemoryMode
+from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.stream.chunker import Chunk
-from fsm_ros.stream.world import DEFAULT_EXTENT_M, ExtentSource, FrameExit
+from fsm_ros.stream.world import LEAST_EXTENT_M, FrameExit
 
 CHUNK_TOKENS = 2 * (SIZE // CONFIG.patch_size) ** 2
 
@@ -94,19 +103,89 @@ def test_an_epoch_far_from_everything_remembered_starts_empty() -> None:
     assert_same_weights(far.state, alone)
 
 
-def test_an_automatic_extent_that_was_read_off_a_standing_camera_grows_with_the_next_epoch() -> None:
-    memory = small_memory(extent_m=0.0, extent_margin=4.0)
-    standing = Chunk((a_frame(0, x=0.0), a_frame(1, x=0.0)))
-    memory.observe(standing)
-    assert scene_of(memory).frame.extent_source is ExtentSource.FALLBACK
-    assert scene_of(memory).frame.extent_m == DEFAULT_EXTENT_M
-    moving = Chunk((a_frame(2, x=5.0), a_frame(3, x=7.0)))
-    assert memory.observe(moving).epoch_began is FrameExit.EXTENT
-    frame = scene_of(memory).frame
-    assert (frame.extent_source, frame.extent_m) == (ExtentSource.MEASURED, pytest.approx(4.0))
-    slower = Chunk((a_frame(4, x=20.0), a_frame(5, x=20.5)))
-    assert memory.observe(slower).epoch_began is FrameExit.EXTENT
-    assert scene_of(memory).frame.extent_m == pytest.approx(4.0), "it never shrinks"
+# --- an automatic extent ----------------------------------------------------------------------------------------------
+
+AUTOMATIC = {"extent_m": 0.0, "retention_views": 0, "measure_prediction": False}
+HAND_HELD = [0.01 * i for i in range(60)]
+STANDING_THEN_DRIVING = [0.0] * 6 + [0.3 * i for i in range(30)]
+THIRTY_METRES = [0.5 * i for i in range(61)]
+FAST = [2.0 * i for i in range(10)]
+THERE_AND_BACK = [9.0 * np.sin(0.1 * i) for i in range(64)]
+
+
+def driven(memory: SpatialMemory, path_m: Sequence[float], seconds_apart: float = 0.5) -> list[ObserveReport]:
+    """Observe a drive along the x axis, two views a chunk."""
+    views = [a_frame(i, x=x, time_s=seconds_apart * i) for i, x in enumerate(path_m)]
+    return observe_all(memory, [Chunk(tuple(views[i : i + 2])) for i in range(0, len(views), 2)])
+
+
+@pytest.mark.parametrize(
+    ("path_m", "extent_m", "epochs"),
+    [
+        pytest.param(HAND_HELD, LEAST_EXTENT_M, 0, id="hand_held"),
+        pytest.param(STANDING_THEN_DRIVING, 2 * LEAST_EXTENT_M, 1, id="standing_then_driving"),
+        pytest.param(THIRTY_METRES, 8 * LEAST_EXTENT_M, 3, id="thirty_metres"),
+        pytest.param(THERE_AND_BACK, 2 * LEAST_EXTENT_M, 1, id="there_and_back"),
+        pytest.param(FAST, 4 * 8.0, 2, id="fast_from_the_start"),
+    ],
+)
+def test_an_automatic_extent_doubles_where_the_camera_leaves_it_and_keeps_origin_and_time(
+    path_m: list[float], extent_m: float, epochs: int
+) -> None:
+    memory = small_memory(**AUTOMATIC)
+    reports = driven(memory, path_m)
+    scene, first = scene_of(memory), Chunk(reports[0].chunk.frames)
+    assert scene.epoch == epochs
+    assert scene.frame == replace(first_frame(memory.settings, first), extent_m=extent_m)
+    assert {report.epoch_began for report in reports} <= {None, FrameExit.EXTENT}
+    everything = [view for report in reports for view in report.chunk.frames]
+    assert [scene.frame.contains(view) for view in everything] == [None] * len(everything), "nothing fell out"
+
+
+def test_a_grown_epoch_is_seeded_with_all_that_is_remembered() -> None:
+    memory = small_memory(**AUTOMATIC, reservoir=15)
+    reports = driven(memory, THIRTY_METRES[:15])
+    assert [report.epoch for report in reports] == [0, 0, 0, 0, 0, 0, 1, 1]
+    assert sum(place.views for place in scene_of(memory).atlas.places) == 15
+
+
+def test_growth_does_not_shorten_the_horizon() -> None:
+    """The extent is left three times, and the time axis of 100 s ends when it would have."""
+    reports = driven(small_memory(**AUTOMATIC), [1.35 * i for i in range(36)], seconds_apart=3.0)
+    began = {(report.chunk.newest_stamp_ns - START_NS) // S: report.epoch_began for report in reports}
+    assert {at_s: exit_ for at_s, exit_ in began.items() if exit_} == {
+        15: FrameExit.EXTENT,
+        33: FrameExit.EXTENT,
+        57: FrameExit.EXTENT,
+        105: FrameExit.HORIZON_END,
+    }
+
+
+def test_an_automatic_extent_never_shrinks() -> None:
+    memory = small_memory(**AUTOMATIC)
+    driven(memory, [1.35 * i for i in range(36)])
+    memory.observe(a_chunk(0, x=47.0, time_s=110.0))
+    scene = scene_of(memory)
+    assert (scene.epoch, scene.frame.extent_m) == (4, 8 * LEAST_EXTENT_M)
+    assert scene.frame.normalise_time(scene.newest_ns) == pytest.approx(0.0)
+
+
+def test_a_camera_that_jumped_far_is_elsewhere_and_no_reason_to_grow() -> None:
+    memory = small_memory(**AUTOMATIC)
+    for index, x in enumerate((0.0, 1000.0, 0.0, 1000.0)):
+        assert memory.observe(a_chunk(index, x=x)).epoch == index
+        assert scene_of(memory).frame.extent_m == LEAST_EXTENT_M
+
+
+def test_a_loaded_memory_grows_on_as_the_saved_one(tmp_path: Path) -> None:
+    stays, other = (small_memory(**AUTOMATIC, reservoir=99) for _ in range(2))
+    driven(stays, THIRTY_METRES[:32:2])
+    loaded(other, saved(stays, tmp_path / "half.safetensors"))
+    for memory in (stays, other):
+        observe_all(memory, [a_chunk(8 + i, x=16.0 + 3 * i) for i in range(5)])
+    assert scene_of(other).frame == scene_of(stays).frame
+    assert (scene_of(other).epoch, scene_of(other).frame.extent_m) == (3, 8 * LEAST_EXTENT_M)
+    assert_same_weights(scene_of(other).state, scene_of(stays).state)
 
 
 def test_a_given_extent_stays_for_all_epochs() -> None:

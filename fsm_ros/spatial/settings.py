@@ -12,6 +12,7 @@ from fsm_ros.memory.rules.naming import NamedRule, kind_of
 from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.parameter import DAY_S, Checked, one_of, parameter
 from fsm_ros.recall.keyframes import KeyframeLimits
+from fsm_ros.stream.world import LEAST_EXTENT_M
 
 
 class MemoryMode(Enum):
@@ -66,7 +67,8 @@ class MemorySettings(Checked):
         0.0,
         "memory.extent",
         "Metres per unit of the model's frame, in which cameras should stay within about one unit of the first chunk. "
-        "0: memory.extent_margin times the spread of the first chunk.",
+        f"0: memory.extent_margin times the spread of the first chunk, {LEAST_EXTENT_M:g} m at least, and doubled when "
+        "a camera leaves it.",
         "m",
         0.0,
         10_000.0,

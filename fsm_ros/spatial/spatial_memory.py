@@ -26,6 +26,7 @@ from fsm_ros.memory.state import MemoryState
 from fsm_ros.recall.keyframes import Keyframe
 from fsm_ros.recall.net import RecallNet
 from fsm_ros.recall.view import WantedView, useful_keyframes
+from fsm_ros.spatial.epochs import exit_of, first_frame, next_frame
 from fsm_ros.spatial.keeping import kept_after
 from fsm_ros.spatial.rendering import rendered
 from fsm_ros.spatial.results import (
@@ -43,9 +44,7 @@ from fsm_ros.spatial.tensors import views_of
 from fsm_ros.stream.chunker import Chunk
 from fsm_ros.stream.frame import Camera, PosedImage, validate_rigid
 from fsm_ros.stream.reservoir import KeyframeReservoir
-from fsm_ros.stream.world import ExtentSource, FrameExit, MemoryFrame
-
-NANOSECONDS = 1_000_000_000
+from fsm_ros.stream.world import FrameExit, MemoryFrame
 
 
 class SpatialMemory:
@@ -282,30 +281,18 @@ class SpatialMemory:
         """The scene that a chunk is to be written into, and why it is a new epoch if it is one."""
         scene = self._scene
         if scene is None:
-            settings = self._settings
-            frame = MemoryFrame.from_first_chunk(
-                chunk.frames,
-                extent_m=settings.extent_m,
-                horizon_s=settings.horizon_s,
-                margin=settings.extent_margin,
-            )
+            frame = first_frame(self._settings, chunk)
             return self._empty_scene(frame, chunk), None
-        exits = [exit_ for frame in chunk.frames if (exit_ := scene.frame.contains(frame)) is not None]
-        if not exits:
-            return scene, None
-        return self._next_epoch(scene, chunk), exits[0]
+        exit_ = exit_of(scene.frame, chunk)
+        return (scene, None) if exit_ is None else (self._next_epoch(scene, chunk), exit_)
 
     def _empty_scene(self, frame: MemoryFrame, chunk: Chunk) -> Scene:
         blank = self._model.initial_state(1, self._prior)
         return Scene(Atlas(blank), frame, chunk.newest_stamp_ns, chunk.frames[-1].camera)
 
     def _next_epoch(self, scene: Scene, chunk: Chunk) -> Scene:
-        """Lay the frame anew around a chunk that left it, and write into it what the reservoir still holds of there.
-
-        The new time axis begins half a horizon before the chunk, so that what was just seen stays in it and the epoch
-        lasts for another half.
-        """
-        frame = self._next_frame(scene.frame, chunk)
+        """Lay the frame anew for a chunk that left it, and write into it what the reservoir still holds of there."""
+        frame = next_frame(self._settings, scene.frame, chunk)
         fresh = replace(
             self._empty_scene(frame, chunk),
             epoch=scene.epoch + 1,
@@ -321,26 +308,6 @@ class SpatialMemory:
             seeded = self._written(fresh, Chunk(tuple(keep[start : start + views])))
             fresh = replace(seeded, chunks_observed=fresh.chunks_observed, views_observed=fresh.views_observed)
         return fresh
-
-    def _next_frame(self, last: MemoryFrame, chunk: Chunk) -> MemoryFrame:
-        """A frame around a chunk, of the last one's extent.
-
-        An automatic extent may grow: one that was read off a camera that stood and now moves would end every epoch at
-        once.
-        """
-        settings = self._settings
-        measured = MemoryFrame.from_first_chunk(
-            chunk.frames,
-            extent_m=settings.extent_m,
-            horizon_s=settings.horizon_s,
-            start_ns=chunk.newest_stamp_ns - round(settings.horizon_s * NANOSECONDS / 2),
-            margin=settings.extent_margin,
-        )
-        if measured.extent_source is ExtentSource.MEASURED and (
-            last.extent_source is ExtentSource.FALLBACK or measured.extent_m > last.extent_m
-        ):
-            return measured
-        return replace(measured, extent_m=last.extent_m, extent_source=last.extent_source)
 
     def _written(self, scene: Scene, chunk: Chunk) -> Scene:
         settings, mode = self._settings, self._settings.mode

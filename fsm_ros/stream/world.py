@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, overload
@@ -20,19 +20,14 @@ normalises every training sample so that its largest component is exactly 1."""
 TIME_TOLERANCE = 0.02
 """How far beyond [-1, 1] a memory time may lie and still count as inside: the cameras of a rig are not stamped
 alike, and the second one's first frame may be older than the frame that began the memory."""
-MIN_SPREAD_M = 1e-3
-"""Below this spread of the first chunk's cameras, metres, its scale is noise."""
-DEFAULT_EXTENT_M = 1.0
-"""Extent of a memory whose first chunk had no scale to read, metres."""
+EXTENT_TOLERANCE = 1e-6
+"""How far beyond the extent a camera may stand and still count as inside, in extents: which last bits a position has
+depends on how many poses were multiplied at once, and on the processor."""
+LEAST_EXTENT_M = 6.0
+"""The smallest automatic extent, metres. A camera that hardly moved in its first chunk tells how slow it was, not how
+far away things are. Of the extents that the shipped weights were trained on (2 to 8 m), this serves a hand-held clip
+outdoors and a room (docs/evaluation.md)."""
 _VANISHING = 1e-6
-
-
-class ExtentSource(Enum):
-    """Where a memory's scale comes from."""
-
-    GIVEN = "given"
-    MEASURED = "measured"
-    FALLBACK = "fallback"
 
 
 class FrameExit(Enum):
@@ -53,14 +48,12 @@ class MemoryFrame:
         extent_m: metres per memory unit.
         start_ns: the stamp that is memory time -1, nanoseconds.
         horizon_s: seconds from memory time -1 to +1.
-        extent_source: where ``extent_m`` comes from.
     """
 
     world_from_memory: NDArray[np.float64]
     extent_m: float
     start_ns: int
     horizon_s: float
-    extent_source: ExtentSource = ExtentSource.GIVEN
 
     def __post_init__(self) -> None:
         """Refuse a frame that maps nothing.
@@ -83,45 +76,7 @@ class MemoryFrame:
 
     def __hash__(self) -> int:
         """Hash of the scalars; frames that differ in the transform alone are rare."""
-        return hash((self.extent_m, self.start_ns, self.horizon_s, self.extent_source))
-
-    @classmethod
-    def from_first_chunk(
-        cls,
-        frames: Sequence[PosedImage],
-        *,
-        extent_m: float,
-        horizon_s: float,
-        start_ns: int | None = None,
-        margin: float = 8.0,
-    ) -> MemoryFrame:
-        """Lay the memory around the first chunk: origin and axes from its mean pose.
-
-        Args:
-            frames: the chunk's frames, at least one.
-            extent_m: metres per memory unit; 0 reads it from the chunk, as ``margin`` times the largest
-                component of a camera's position in the new frame.
-            horizon_s: seconds the memory can tell apart.
-            start_ns: the stamp of memory time -1, nanoseconds; by default the chunk's oldest.
-            margin: how many times further than the first chunk the robot may go, where the extent is read
-                from it.
-
-        Returns:
-            The frame. Its ``extent_source`` is FALLBACK where the chunk's cameras stood within
-            ``MIN_SPREAD_M``.
-
-        Raises:
-            ValueError: no frames, or an extent, horizon or margin out of range.
-        """
-        if not frames:
-            raise ValueError("a memory frame is laid around at least one frame, got none")
-        return cls.around(
-            np.stack([frame.world_from_camera for frame in frames]),
-            start_ns=min(frame.stamp_ns for frame in frames) if start_ns is None else start_ns,
-            extent_m=extent_m,
-            horizon_s=horizon_s,
-            margin=margin,
-        )
+        return hash((self.extent_m, self.start_ns, self.horizon_s))
 
     @classmethod
     def around(
@@ -132,15 +87,18 @@ class MemoryFrame:
         extent_m: float,
         horizon_s: float,
         margin: float = 8.0,
+        least_m: float = LEAST_EXTENT_M,
     ) -> MemoryFrame:
-        """Lay the memory around the poses of a first chunk, as ``from_first_chunk`` does for its frames.
+        """Lay the memory around the poses of a first chunk: origin and axes are their mean pose.
 
         Args:
             world_from_camera: ``[n, 4, 4]`` rigid, metres, ``n`` at least 1.
             start_ns: the stamp of memory time -1, nanoseconds.
-            extent_m: as there.
-            horizon_s: as there.
-            margin: as there.
+            extent_m: metres per memory unit; 0: automatic, ``margin`` times the largest component of a camera's
+                position in the new frame, and ``least_m`` at least.
+            horizon_s: seconds the memory can tell apart.
+            margin: how many times further than the first chunk the robot may go, where the extent is automatic.
+            least_m: the smallest automatic extent, metres.
 
         Raises:
             ValueError: no poses, or an extent, horizon or margin out of range.
@@ -151,13 +109,10 @@ class MemoryFrame:
             raise ValueError(f"the margin must be at least 1 and finite, got {margin}: less would cut the first chunk")
         poses = np.asarray(world_from_camera, dtype=np.float64)
         world_from_memory = mean_pose(poses)
-        source = ExtentSource.GIVEN
         if extent_m == 0:
             spread_m = float(np.abs(relative_poses(world_from_memory, poses)[:, :3, 3]).max())
-            measurable = spread_m >= MIN_SPREAD_M
-            source = ExtentSource.MEASURED if measurable else ExtentSource.FALLBACK
-            extent_m = margin * spread_m if measurable else DEFAULT_EXTENT_M
-        return cls(world_from_memory, extent_m, start_ns, horizon_s, source)
+            extent_m = max(margin * spread_m, least_m)
+        return cls(world_from_memory, extent_m, start_ns, horizon_s)
 
     def normalise_poses(self, world_from_camera: NDArray[np.float64]) -> NDArray[np.float64]:
         """Poses in the memory's axes and unit.
@@ -203,7 +158,7 @@ class MemoryFrame:
 
         Returns:
             None if it does; else how it lies outside, time before place: a frame out of time is so wherever
-            it is.
+            it is. A camera on the border of the extent is inside.
         """
         time = self.normalise_time(frame.stamp_ns)
         if time < -1.0 - TIME_TOLERANCE:
@@ -211,7 +166,7 @@ class MemoryFrame:
         if time > 1.0 + TIME_TOLERANCE:
             return FrameExit.HORIZON_END
         position = self.normalise_poses(frame.world_from_camera)[:3, 3]
-        return FrameExit.EXTENT if float(np.abs(position).max()) > REACH else None
+        return FrameExit.EXTENT if float(np.abs(position).max()) > REACH + EXTENT_TOLERANCE else None
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values; JSON keeps them to the bit."""
@@ -220,7 +175,6 @@ class MemoryFrame:
             "extent_m": float(self.extent_m),
             "start_ns": int(self.start_ns),
             "horizon_s": float(self.horizon_s),
-            "extent_source": self.extent_source.value,
         }
 
     @classmethod
@@ -237,7 +191,6 @@ class MemoryFrame:
                 extent_m=float(values["extent_m"]),
                 start_ns=_integer(values["start_ns"]),
                 horizon_s=float(values["horizon_s"]),
-                extent_source=ExtentSource(values["extent_source"]),
             )
         except KeyError as missing:
             raise ValueError(f"this is not a saved memory frame: it has no {missing}") from None

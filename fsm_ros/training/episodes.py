@@ -201,8 +201,9 @@ def lay_frame(
     automatic = rng.random() < settings.automatic_extent
     around = world_from_camera[:first_chunk]
     if automatic:
-        frame = MemoryFrame.around(around, start_ns=start_ns, extent_m=0.0, horizon_s=horizon_s)
-        if frame.extent_m >= MIN_AUTOMATIC_EXTENT_M and _reach(frame, world_from_camera) <= REACH:
+        least_m = MIN_AUTOMATIC_EXTENT_M
+        frame = MemoryFrame.around(around, start_ns=start_ns, extent_m=0.0, horizon_s=horizon_s, least_m=least_m)
+        if frame.extent_m > least_m and _reach(frame, world_from_camera) <= REACH:
             return frame
     frame = MemoryFrame.around(around, start_ns=start_ns, extent_m=extent_m, horizon_s=horizon_s)
     return replace(frame, extent_m=extent_m * max(1.0, _reach(frame, world_from_camera) / REACH))
