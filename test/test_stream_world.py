@@ -220,7 +220,7 @@ def test_leaving_the_memory_is_noticed_and_the_border_is_inside(
 ) -> None:
     """However the memory is turned: a position on the border is one ulp beside it in some rotations."""
     memory = replace(A_MEMORY, world_from_memory=random_poses(seed, 1, centre=centre)[0])
-    pose = memory.restore_poses(at(*np.array(position) / memory.extent_m))
+    pose = memory.world_from_memory @ at(*np.array(position))
     assert memory.contains(a_frame(pose, START_NS + seconds * S)) is expected
 
 
