@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         size=options.size,
         memory_size=64,
         scenes=SceneSettings(difficulty=(0.0, 0.7)),
-        atlas=AtlasSettings(places=8),
+        atlas=AtlasSettings(submaps=8),
     )
     weights = Weights(load_checkpoint(options.weights).build(), load_recall(options.recall))
     frames = clip_frames(settings, options.chunks)

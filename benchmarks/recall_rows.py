@@ -17,7 +17,7 @@ from recall_scene import (
     at_another_moment,
     beside_the_path,
     best_plane,
-    in_one_place,
+    in_one_submap,
     knowing_depth,
     seen_by_photographs,
     with_photographs,
@@ -118,7 +118,7 @@ def _evicted(scene: Scene, weights: Weights) -> Rows:
 
 
 def _bytes(scene: Scene, weights: Weights, from_all: Tensor) -> Rows:
-    """Photographs against places: what either makes of the same bytes. Of a photograph its pixels count, 8 bits each.
+    """Photographs against submaps: what either makes of the same bytes. Of a photograph its pixels count, 8 bits each.
 
     Where more photographs fit into the bytes of the memory than there are, all there are is all that is recalled from:
     ``from_all``, which was recalled before.
@@ -126,8 +126,8 @@ def _bytes(scene: Scene, weights: Weights, from_all: Tensor) -> Rows:
     truth, task, known = scene.truth, scene.task, scene.asked.remembered
     there = task.observed.cameras.views
     photograph = task.observed.images[0, 0].numel()
-    one_place, one_place_bytes = in_one_place(scene, weights)
-    places = scene.settings.atlas.places
+    one_submap, one_place_bytes = in_one_submap(scene, weights)
+    submaps = scene.settings.atlas.submaps
 
     def recalled(count: int) -> Mapping[str, float]:
         few = count < there
@@ -137,16 +137,16 @@ def _bytes(scene: Scene, weights: Weights, from_all: Tensor) -> Rows:
         return min(there, size_bytes // photograph)
 
     return {
-        "at equal bytes: memory of one place": _picture(one_place, truth),
-        "at equal bytes: photographs that fit into one place": recalled(fitting(one_place_bytes)),
-        f"at equal bytes: memory of {places} places": _picture(scene.asked.memory, truth),
-        f"at equal bytes: photographs that fit into {places} places": recalled(fitting(known.size_bytes)),
+        "at equal bytes: memory of one submap": _picture(one_submap, truth),
+        "at equal bytes: photographs that fit into one submap": recalled(fitting(one_place_bytes)),
+        f"at equal bytes: memory of {submaps} submaps": _picture(scene.asked.memory, truth),
+        f"at equal bytes: photographs that fit into {submaps} submaps": recalled(fitting(known.size_bytes)),
         **{f"without the memory, {count} photographs kept": recalled(count) for count in FEW if count < there},
-        "MiB of one place": {VALUE: one_place_bytes / MIB},
-        f"MiB of {places} places, as many as were opened": {VALUE: known.size_bytes / MIB},
+        "MiB of one submap": {VALUE: one_place_bytes / MIB},
+        f"MiB of {submaps} submaps, as many as were opened": {VALUE: known.size_bytes / MIB},
         "MiB of a photograph": {VALUE: photograph / MIB},
-        "photographs that would fit into one place": {VALUE: float(one_place_bytes // photograph)},
-        f"photographs that would fit into {places} places": {VALUE: float(known.size_bytes // photograph)},
+        "photographs that would fit into one submap": {VALUE: float(one_place_bytes // photograph)},
+        f"photographs that would fit into {submaps} submaps": {VALUE: float(known.size_bytes // photograph)},
         "photographs that there are": {VALUE: float(there)},
     }
 

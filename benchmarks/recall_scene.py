@@ -185,9 +185,9 @@ def with_photographs(task: RecallTask, count: int) -> RecallTask:
     return replace(task, observed=task.observed[torch.from_numpy(spread(np.arange(views), count))])
 
 
-def in_one_place(scene: Scene, weights: Weights) -> tuple[Tensor, int]:
-    """``[1, T, 3, H, W]`` what a memory of one place answers that observed the same, and its bytes."""
-    known = remembered(weights.memory, scene.asked.chunks, RULE, AtlasSettings(places=1))
+def in_one_submap(scene: Scene, weights: Weights) -> tuple[Tensor, int]:
+    """``[1, T, 3, H, W]`` what a memory of one submap answers that observed the same, and its bytes."""
+    known = remembered(weights.memory, scene.asked.chunks, RULE, AtlasSettings(submaps=1))
     small = resized(scene.asked.wanted, scene.settings.factor)
     return enlarged(known(small.cameras, small.times).images, scene.asked.wanted), known.size_bytes
 

@@ -91,7 +91,7 @@ def main() -> int:
         count=options.count,
         size=options.size,
         chunk_counts=(CHUNKS,),
-        atlas=AtlasSettings(places=8),
+        atlas=AtlasSettings(submaps=8),
     )
     clips = held_out_clips(settings, clip_frames(settings, CHUNKS), memory.device)
     rows = {condition.name: _scores(memory, recall, clips, settings, condition) for condition in CONDITIONS}

@@ -1,6 +1,6 @@
 """Peak memory and time per chunk against the length of the stream, in streaming and in batch order.
 
-Streaming is what a node does by default: consolidation, eight places, a camera that turns once in 64 chunks. Batch
+Streaming is what a node does by default: consolidation, eight submaps, a camera that turns once in 64 chunks. Batch
 order is the release's, under its elastic prior.
 
     python benchmarks/stream_memory.py [--chunks 4 16 64 256] [--device cpu] [--checkpoint shipped] [--json FILE]
@@ -45,7 +45,7 @@ _Memory = TypeVar("_Memory", MemoryState, Atlas)
 TIMED_CHUNKS = 256
 REFERENCE_CHUNKS = 4
 CHUNKS_PER_TURN = 64
-PLACES = AtlasSettings(places=8)
+SUBMAPS = AtlasSettings(submaps=8)
 
 
 def main() -> int:
@@ -99,9 +99,9 @@ def _stream(model: FsmModel, chunks: int, options: argparse.Namespace) -> tuple[
         if index % REFERENCE_CHUNKS == 0:
             short = Atlas(model.initial_state())
         views = _views(model, options.views, options.size, turn=index / CHUNKS_PER_TURN)
-        atlas, spent = _timed(model.device, observe, model, atlas, views, Consolidation(), PLACES)
+        atlas, spent = _timed(model.device, observe, model, atlas, views, Consolidation(), SUBMAPS)
         seconds.append(spent)
-        short, spent = _timed(model.device, observe, model, short, views, Consolidation(), PLACES)
+        short, spent = _timed(model.device, observe, model, short, views, Consolidation(), SUBMAPS)
         reference.append(spent)
     return atlas, seconds, reference
 

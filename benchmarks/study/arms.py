@@ -49,13 +49,13 @@ class Arm:
             "name": self.name,
             "title": self.title,
             "rule": rule_as_plain(self.rule),
-            "places": self.atlas.places,
+            "places": self.atlas.submaps,
             "apart": self.atlas.apart,
             "order": self.order.value,
         }
 
 
-EIGHT_PLACES = AtlasSettings(places=8)
+EIGHT_PLACES = AtlasSettings(submaps=8)
 PLASTIC = Arm("plastic", "plastic (LaCT)", Plastic())
 PLASTIC_PLACES = Arm("plastic_places", "plastic, 8 places", Plastic(), EIGHT_PLACES)
 CONSOLIDATION = Arm("consolidation", "consolidation", Consolidation())

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fsm_ros.memory.atlas import Atlas, Place, addresses_of, observe, render
+from fsm_ros.memory.atlas import Atlas, Submap, addresses_of, observe, render
 from fsm_ros.memory.model import FsmModel
 from fsm_ros.memory.views import Views
 from fsm_ros.training.episodes import joined
@@ -68,7 +68,7 @@ def measure(model: FsmModel, arm: Arm, stream: Stream, settings: StreamSettings)
         ):
             values.append(float(_scored(model, atlas, views).mean()))
         scores.pull_ratio.append([float(layer.elastic_ratio.mean()) for layer in atlas.state.statistics])
-        scores.places.append(len(atlas.places))
+        scores.places.append(len(atlas.submaps))
         if count == settings.probe_chunks:
             scores.probes.extend(_scored(model, atlas, stream.probe_views)[0].tolist())
     return scores
@@ -109,7 +109,7 @@ def _at_once(model: FsmModel, arm: Arm, chunks: Sequence[Views]) -> Atlas:
     size = views.cameras.views if arm.order is Order.ONE_CHUNK else chunks[0].cameras.views
     state = model.observe_batch(model.initial_state(1), views, size * tokens, arm.rule)
     address = addresses_of(views.cameras).mean(dim=0)
-    return Atlas(model.initial_state(1), (Place(state, address, views.cameras.views),))
+    return Atlas(model.initial_state(1), (Submap(state, address, views.cameras.views),))
 
 
 def _scored(model: FsmModel, atlas: Atlas, views: Views) -> Tensor:

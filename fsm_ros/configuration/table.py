@@ -12,6 +12,13 @@ from fsm_ros.parameter import Checked, Parameter, Value, parameter_at
 
 S = TypeVar("S", bound=Checked)
 
+RENAMED: Mapping[str, str] = {
+    "memory.places": "memory.submaps",
+    "memory.place_distance": "memory.submap_distance",
+    "memory.measure_surprise": "memory.measure_prediction",
+}
+"""What parameters were called before."""
+
 _ORDER = (
     *("autostart", "storage_dir", "model", "memory", "consolidation", "elastic", "memory.anchor_sharing", "recall"),
     *("cameras", "input", "tf", "keyframes", "chunk", "render.max_pixels", "render.timeout", "render", "diagnostics"),
@@ -31,7 +38,7 @@ def settings_from(values: Mapping[str, object]) -> Settings:
     """
     for name in values:
         if name not in BY_NAME:
-            near = difflib.get_close_matches(name, BY_NAME, n=1)
+            near = [RENAMED[name]] if name in RENAMED else difflib.get_close_matches(name, BY_NAME, n=1)
             hint = f": did you mean {near[0]}?" if near else ": config/fsm.yaml lists all there are"
             raise ValueError(f"there is no parameter {name}{hint}")
     return changed(Settings(), values)

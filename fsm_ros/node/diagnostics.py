@@ -125,7 +125,7 @@ def memory_message(
     message = MemoryDiagnostics(
         mode=settings.mode.value,
         rule=kind_of(settings.rule).value,
-        places=report.places,
+        submaps=report.submaps,
         epoch=report.epoch,
         chunks_observed=report.chunks_observed,
         views_observed=report.views_observed,
@@ -288,7 +288,7 @@ def _memory(health: Health) -> DiagnosticStatus:
             "chunks_observed": known.chunks_observed,
             "views_observed": known.views_observed,
             "epoch": known.epoch,
-            "places": known.places if isinstance(known, ObserveReport) else len(known.atlas.places),
+            "submaps": known.submaps if isinstance(known, ObserveReport) else len(known.atlas.submaps),
         }
     if report is not None:
         values |= {

@@ -50,7 +50,7 @@ def _depths(model: FsmModel, settings: MemorySettings, scene: Scene, chunk: Chun
         device=model.device,
     )
     times = times_of(scene.frame, [frame.stamp_ns for frame in chunk.frames], model.device)
-    # Of the place that has just observed them, whichever is nearest.
+    # Of the submap that has just observed them, whichever is nearest.
     geometry = model.render_all(scene.atlas.state, cameras, times).geometry
     if geometry is None:
         return [None] * len(chunk.frames)

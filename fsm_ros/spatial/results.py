@@ -125,8 +125,8 @@ class ObserveReport:
         retention_psnr: PSNR of remembered keyframes rendered now, dB; NaN where not measured.
         retention_views: how many keyframes that is the mean over.
         observe_s: seconds to write the chunk, measurements not counted.
-        state_bytes: size of all places of the memory and of the kept photographs together.
-        places: how many there are after the chunk.
+        state_bytes: size of all submaps of the memory and of the kept photographs together.
+        submaps: how many there are after the chunk.
         keyframes: the remembered old keyframes, this chunk's not yet among them.
         kept: photographs that are kept after the chunk.
         kept_bytes: bytes that they take.
@@ -144,7 +144,7 @@ class ObserveReport:
     retention_views: int = 0
     observe_s: float = float("nan")
     state_bytes: int = 0
-    places: int = 0
+    submaps: int = 0
     keyframes: tuple[PosedImage, ...] = ()
     kept: int = 0
     kept_bytes: int = 0

@@ -18,7 +18,7 @@ class Scene:
     """All that has been observed, as a value.
 
     Attributes:
-        atlas: the fast weights, place by place.
+        atlas: the fast weights, submap by submap.
         frame: where and when they live.
         newest_ns: newest observed moment.
         camera: intrinsics of the newest observed view: the live camera at the memory's resolution.
@@ -41,12 +41,12 @@ class Scene:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the fast weights of all places, and of the kept photographs."""
+        """Bytes of the fast weights of all submaps, and of the kept photographs."""
         return self.atlas.size_bytes + self.keyframes.size_bytes
 
     @property
     def state(self) -> MemoryState:
-        """The fast weights of the place that was written last."""
+        """The fast weights of the submap that was written last."""
         return self.atlas.state
 
 
@@ -59,5 +59,5 @@ def failed_report(chunk: Chunk, scene: Scene | None, failure: Failure) -> Observ
         epoch_began=None,
         chunks_observed=scene.chunks_observed if scene else 0,
         views_observed=scene.views_observed if scene else 0,
-        places=len(scene.atlas.places) if scene else 0,
+        submaps=len(scene.atlas.submaps) if scene else 0,
     )

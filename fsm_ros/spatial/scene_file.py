@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from fsm_ros.memory.atlas import ADDRESS, Atlas, Place
+from fsm_ros.memory.atlas import ADDRESS, Atlas, Submap
 from fsm_ros.memory.fast_weights import FastWeights
 from fsm_ros.memory.rules.naming import keep_alike, rule_as_plain, rule_from
 from fsm_ros.memory.state import (
@@ -31,7 +31,7 @@ from fsm_ros.stream.frame import Camera, PosedImage
 from fsm_ros.stream.world import MemoryFrame
 
 NOTES_VERSION = 3
-"""Of what is kept beside the weights. 1, which had no number yet, knew one place only; 2 kept no photographs."""
+"""Of what is kept beside the weights. 1, which had no number yet, knew one submap only; 2 kept no photographs."""
 READABLE_VERSIONS = (2, 3)
 _SHARED_PARTS = (".anchor.", ".importance.")
 T = TypeVar("T")
@@ -64,12 +64,12 @@ def save_scene(
         "camera": {name: getattr(scene.camera, name) for name in ("width", "height", "fx", "fy", "cx", "cy")},
         "mode": settings.mode.value,
         "rule": rule_as_plain(settings.rule),
-        "places": [_note_on(place) for place in scene.atlas.places],
+        "places": [_note_on(submap) for submap in scene.atlas.submaps],
         "newest_place": scene.atlas.newest,
         "window_chunks": [len(chunk.frames) for chunk in scene.window],
         "keyframes": keyframes,
     }
-    attachments = photographs | _pack_places(scene.atlas) | _pack("reservoir", reservoir) | _pack("window", window)
+    attachments = photographs | _pack_submaps(scene.atlas) | _pack("reservoir", reservoir) | _pack("window", window)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return save_memory(path, SavedMemory(scene.state, notes, attachments), fingerprint)
@@ -84,9 +84,9 @@ def load_scene(
 
     Args:
         path: the file.
-        blank: what places of this memory begin as.
+        blank: what submaps of this memory begin as.
         settings: what the scene is to go on with. Where it was written under a rule that keeps something else in
-            it, every place is anchored where its weights are.
+            it, every submap is anchored where its weights are.
         fingerprint: of the model.
 
     Returns:
@@ -108,7 +108,7 @@ def load_scene(
         for length in _as(list, notes["window_chunks"]):
             window.append(Chunk(tuple(frames[:length])))
             del frames[:length]
-        atlas = _unpack_places(saved, blank)
+        atlas = _unpack_submaps(saved, blank)
         rule = notes["rule"]
         written_under = rule_from(None if rule is None else _as(dict, rule))
         scene = Scene(
@@ -137,7 +137,7 @@ def _check_settings(path: Path, notes: Mapping[str, object], camera: Camera, set
     Raises:
         MemoryFileError: it cannot, and which parameter says so.
     """
-    mode, places = notes["mode"], len(_as(list, notes["places"]))
+    mode, submaps = notes["mode"], len(_as(list, notes["places"]))
     if mode != settings.mode.value:
         raise MemoryFileError(
             f"{path} was saved in the {mode} memory mode, this memory runs {settings.mode.value}: set mode accordingly"
@@ -147,48 +147,48 @@ def _check_settings(path: Path, notes: Mapping[str, object], camera: Camera, set
             f"{path} holds views of {camera.width}x{camera.height} pixels, this memory observes "
             f"{settings.width}x{settings.height}: set width and height accordingly"
         )
-    if places > settings.atlas.places:
+    if submaps > settings.atlas.submaps:
         raise MemoryFileError(
-            f"{path} holds {places} places, this memory keeps {settings.atlas.places} at most: set places to "
-            f"{places} or more"
+            f"{path} holds {submaps} submaps, this memory keeps {settings.atlas.submaps} at most: set submaps to "
+            f"{submaps} or more"
         )
 
 
-def _pack_places(atlas: Atlas) -> dict[str, Tensor]:
-    """The tensors of all places but the newest, which is the file's own state.
+def _pack_submaps(atlas: Atlas) -> dict[str, Tensor]:
+    """The tensors of all submaps but the newest, which is the file's own state.
 
-    Anchors and importance that a place shares with the newest one are left out.
+    Anchors and importance that a submap shares with the newest one are left out.
     """
     newest = atlas.state.tensors()
     return {
         f"places.{i}.{name}": tensor
-        for i, place in enumerate(atlas.places)
+        for i, submap in enumerate(atlas.submaps)
         if i != atlas.newest
-        for name, tensor in place.state.tensors().items()
+        for name, tensor in submap.state.tensors().items()
         if not (_may_be_shared(name) and tensor is newest[name])
     }
 
 
-def _note_on(place: Place) -> dict[str, object]:
+def _note_on(submap: Submap) -> dict[str, object]:
     return {
-        "address": place.address.tolist(),
-        "views": place.views,
-        "chunks_observed": place.state.chunks_observed,
-        "views_observed": place.state.views_observed,
+        "address": submap.address.tolist(),
+        "views": submap.views,
+        "chunks_observed": submap.state.chunks_observed,
+        "views_observed": submap.state.views_observed,
     }
 
 
-def _unpack_places(saved: SavedMemory, blank: MemoryState) -> Atlas:
-    """The atlas that :func:`_pack_places` packed.
+def _unpack_submaps(saved: SavedMemory, blank: MemoryState) -> Atlas:
+    """The atlas that :func:`_pack_submaps` packed.
 
     Raises:
         KeyError: a note is missing.
         TypeError: a note of another kind.
-        ValueError: tensors that do not make the noted places, or places that make no atlas.
+        ValueError: tensors that do not make the noted submaps, or submaps that make no atlas.
     """
     notes, newest = _as(list, saved.notes["places"]), _as(int, saved.notes["newest_place"])
     if not 0 <= newest < len(notes):
-        raise ValueError(f"there is no newest place {newest} among {len(notes)}")
+        raise ValueError(f"there is no newest submap {newest} among {len(notes)}")
     shared = {name: tensor for name, tensor in saved.state.tensors().items() if _may_be_shared(name)}
     found = {str(i): dict(shared) for i in range(len(notes)) if i != newest}
     device = blank.layers[0].weights.w0.device
@@ -197,28 +197,28 @@ def _unpack_places(saved: SavedMemory, blank: MemoryState) -> Atlas:
         if kind == "places":
             number, _, name = rest.partition(".")
             if number not in found:
-                raise ValueError(f"there is no place that {key} belongs to")
+                raise ValueError(f"there is no submap that {key} belongs to")
             found[number][name] = tensor.to(device)
-    places = []
+    submaps = []
     for i, note in enumerate(notes):
         try:
             state = saved.state if i == newest else state_from_tensors(found[str(i)], blank)
         except ValueError as error:
-            raise ValueError(f"place {i} {error}") from error
-        places.append(_noted_place(_as(dict, note), _as_before_saving(state, blank)))
-    return Atlas(blank, tuple(places), newest)
+            raise ValueError(f"submap {i} {error}") from error
+        submaps.append(_noted_submap(_as(dict, note), _as_before_saving(state, blank)))
+    return Atlas(blank, tuple(submaps), newest)
 
 
-def _noted_place(note: Mapping[str, object], state: MemoryState) -> Place:
+def _noted_submap(note: Mapping[str, object], state: MemoryState) -> Submap:
     address = torch.tensor(_as(list, note["address"]), dtype=torch.float64)
     if address.shape != (ADDRESS,) or not address.isfinite().all():
-        raise ValueError(f"the address of a place must be {ADDRESS} finite numbers, found {note['address']}")
+        raise ValueError(f"the address of a submap must be {ADDRESS} finite numbers, found {note['address']}")
     views, chunks_observed, views_observed = (
         _as(int, note[name]) for name in ("views", "chunks_observed", "views_observed")
     )
     if min(views, chunks_observed, views_observed) < 1:
-        raise ValueError("a place was written at least once, with at least one view")
-    return Place(replace(state, chunks_observed=chunks_observed, views_observed=views_observed), address, views)
+        raise ValueError("a submap was written at least once, with at least one view")
+    return Submap(replace(state, chunks_observed=chunks_observed, views_observed=views_observed), address, views)
 
 
 def _as_before_saving(state: MemoryState, blank: MemoryState) -> MemoryState:

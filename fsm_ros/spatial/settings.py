@@ -49,7 +49,7 @@ _RULES: tuple[NamedRule, ...] = (Consolidation(), ElasticRule(), Plastic())
 class MemorySettings(Checked):
     """How the memory is kept.
 
-    The windowed mode has one place. Anchors are shared in the windowed mode and for the elastic prior only.
+    The windowed mode has one submap. Anchors are shared in the windowed mode and for the elastic prior only.
     """
 
     mode: MemoryMode = parameter(
@@ -100,10 +100,10 @@ class MemorySettings(Checked):
         "memory.rule",
         {kind_of(rule).value: rule for rule in _RULES},
         "How a chunk is written: consolidation together with all that came before it (ours), elastic under the elastic "
-        "prior (published), plastic as LaCT does. Weights of the FSM release want elastic, and memory.places 1.",
+        "prior (published), plastic as LaCT does. Weights of the FSM release want elastic, and memory.submaps 1.",
         at_run_time=True,
     )
-    atlas: AtlasSettings = AtlasSettings(places=8)
+    atlas: AtlasSettings = AtlasSettings(submaps=8)
     sharing: AnchorSharing = parameter(
         AnchorSharing.PER_LAYER,
         "memory.anchor_sharing",

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from fsm_ros.memory import atlas as bank
-from fsm_ros.memory.atlas import Atlas, Place, addresses_of
+from fsm_ros.memory.atlas import Atlas, Submap, addresses_of
 from fsm_ros.memory.model import FsmModel, NonFiniteUpdateError
 from fsm_ros.memory.rules.base import LayerMemory
 from fsm_ros.memory.rules.naming import NamedRule, keep_alike
@@ -104,7 +104,7 @@ class SpatialMemory:
         """Change how chunks are written.
 
         Under a rule that keeps something else in the memory (another kind, another importance, another share), every
-        place goes on anchored where it stands: what it remembers stays, what is kept about it begins anew.
+        submap goes on anchored where it stands: what it remembers stays, what is kept about it begins anew.
 
         Raises:
             ValueError: the other settings do not go with it; nothing has changed.
@@ -161,7 +161,7 @@ class SpatialMemory:
             retention_views=retention_views,
             observe_s=observe_s,
             state_bytes=scene.size_bytes,
-            places=len(scene.atlas.places),
+            submaps=len(scene.atlas.submaps),
             keyframes=keyframes,
             kept=len(scene.keyframes),
             kept_bytes=scene.keyframes.size_bytes,
@@ -324,7 +324,7 @@ class SpatialMemory:
             chunk_tokens = settings.chunk_views * tokens_per_view
             blank = scene.atlas.blank
             state = self._model.observe_batch(blank, views, chunk_tokens, settings.rule, settings.sharing)
-            atlas = Atlas(blank, (Place(state, addresses_of(views.cameras).mean(dim=0), len(frames)),))
+            atlas = Atlas(blank, (Submap(state, addresses_of(views.cameras).mean(dim=0), len(frames)),))
         else:
             raise ValueError(f"unknown memory mode {mode!r}")
         return replace(

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             size=options.size,
             chunk_counts=tuple(options.chunks),
             extent_m=options.extent,
-            atlas=AtlasSettings(options.places),
+            atlas=AtlasSettings(options.submaps),
             memory_size=options.memory_size,
             photographs=options.photographs,
         )
@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         help="an entry of the rule, such as strength=0.5 or anchor=global of elastic; may be repeated",
     )
     parser.add_argument(
-        "--places", type=int, default=8, help="places of the memory; 1: one for everywhere (%(default)s)"
+        "--submaps", type=int, default=8, help="submaps of the memory; 1: one for everywhere (%(default)s)"
     )
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--threads", type=int, default=0)

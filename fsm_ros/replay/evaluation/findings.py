@@ -126,10 +126,10 @@ def _untouched(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         chunks = observed_chunks(run)
         last = [chunk for chunk in chunks if chunk.epoch == chunks[-1].epoch]
-        if len(chunks) >= _FEWEST_CHUNKS and last[-1].places == len(last):
+        if len(chunks) >= _FEWEST_CHUNKS and last[-1].submaps == len(last):
             told.append(
-                f"With {run.setting} each of the {len(last)} chunks had a place of its own: none was written over, and "
-                "forgetting could not show; a longer recording, or fewer memory.places, would tell."
+                f"With {run.setting} each of the {len(last)} chunks had a submap of its own: none was written over, and "
+                "forgetting could not show; a longer recording, or fewer memory.submaps, would tell."
             )
     return told
 

@@ -131,7 +131,7 @@ class ChunkResult:
         observed_psnr: dB, of its own keyframes right after it.
         observe_s: seconds that writing it took.
         state_bytes: size of the memory's state.
-        places: how many places there are.
+        submaps: how many submaps there are.
         host_bytes: resident memory of the process after it.
         host_peak_bytes: its peak so far.
         device_peak_bytes: peak of the accelerator's memory so far; 0 on a CPU.
@@ -150,7 +150,7 @@ class ChunkResult:
     observed_psnr: float
     observe_s: float
     state_bytes: int
-    places: int
+    submaps: int
     host_bytes: int
     host_peak_bytes: int
     device_peak_bytes: int

@@ -225,7 +225,7 @@ class _Evaluation:
                 observed_psnr=float(np.mean(seen)) if seen else _NAN,
                 observe_s=report.observe_s,
                 state_bytes=report.state_bytes,
-                places=report.places,
+                submaps=report.submaps,
                 host_bytes=used.host,
                 host_peak_bytes=used.host_peak,
                 device_peak_bytes=used.device_peak,

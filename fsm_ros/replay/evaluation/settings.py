@@ -16,7 +16,7 @@ from fsm_ros.spatial.settings import MemoryMode
 CONFIGURED = "configured"
 """The parameters as they are given, and nothing else."""
 
-_ONE_PLACE = {"memory.mode": MemoryMode.STREAMING.value, "memory.places": 1}
+_ONE_PLACE = {"memory.mode": MemoryMode.STREAMING.value, "memory.submaps": 1}
 
 NAMED: Mapping[str, Mapping[str, object]] = {
     CONFIGURED: {},
@@ -25,14 +25,14 @@ NAMED: Mapping[str, Mapping[str, object]] = {
     "plastic": {**_ONE_PLACE, "memory.rule": RuleKind.PLASTIC.value},
     "windowed": {"memory.mode": MemoryMode.WINDOWED.value},
 }
-"""What a name changes about the parameters: the rules alone, in one place each, so that they differ in nothing else;
+"""What a name changes about the parameters: the rules alone, in one submap each, so that they differ in nothing else;
 `windowed` encodes the last chunks again, in batch order."""
 
 TOLD: Mapping[str, str] = {
     CONFIGURED: "the parameters as they are",
-    "consolidation": "one place, every chunk written together with all before it",
-    "elastic": "one place, the published elastic prior",
-    "plastic": "one place, plain LaCT",
+    "consolidation": "one submap, every chunk written together with all before it",
+    "elastic": "one submap, the published elastic prior",
+    "plastic": "one submap, plain LaCT",
     "windowed": "the last chunks encoded again each time",
 }
 """The same in words."""

@@ -70,7 +70,7 @@ class SummaryRow:
         keyframes_per_s: observed views likewise.
         host_peak_mib: peak resident memory of the process.
         device_peak_mib: peak of the accelerator's memory; 0 on a CPU.
-        places: memories in use at the end.
+        submaps: memories in use at the end.
         state_mib: size of the memory's state at the end.
         chunks: observed.
         chunks_failed: that could not be observed.
@@ -97,7 +97,7 @@ class SummaryRow:
     keyframes_per_s: float = NAN
     host_peak_mib: float = NAN
     device_peak_mib: float = NAN
-    places: int = 0
+    submaps: int = 0
     state_mib: float = NAN
     chunks: int = 0
     chunks_failed: int = 0
@@ -245,7 +245,7 @@ def _row(run: Run) -> SummaryRow:
         keyframes_per_s=run.keyframes * rate,
         host_peak_mib=max((chunk.host_peak_bytes for chunk in run.chunks), default=NAN) / MIB,
         device_peak_mib=max((chunk.device_peak_bytes for chunk in run.chunks), default=NAN) / MIB,
-        places=chunks[-1].places if chunks else 0,
+        submaps=chunks[-1].submaps if chunks else 0,
         state_mib=chunks[-1].state_bytes / MIB if chunks else NAN,
         chunks=len(chunks),
         chunks_failed=len(run.chunks) - len(chunks),

@@ -21,8 +21,8 @@ class Remembered:
 
     Attributes:
         model: the weights.
-        state: of all scenes together, where each has one place.
-        atlases: one a scene, where there may be several places.
+        state: of all scenes together, where each has one submap.
+        atlases: one a scene, where there may be several submaps.
     """
 
     model: FsmModel
@@ -45,7 +45,7 @@ class Remembered:
 def remembered(memory: FsmModel, chunks: Sequence[Views], rule: WriteRule, settings: AtlasSettings) -> Remembered:
     """Observe chunks of ``B`` scenes."""
     scenes = chunks[0].cameras.batch
-    if settings.places == 1:
+    if settings.submaps == 1:
         state = memory.initial_state(scenes)
         for chunk in chunks:
             state = memory.observe(state, chunk, rule)

@@ -26,7 +26,7 @@ class EvaluationSettings:
         horizon_s: seconds of the memory's time axis.
         extent_m: metres of a memory unit, 0: read from the first chunk, as a node does by default.
         batch: scenes at once.
-        atlas: how many places a memory has.
+        atlas: how many submaps a memory has.
         memory_size: edge of the views that the memory observes and renders, a whole part of ``size``; 0: the same.
         photographs: keyframes that a view is recalled from, at most.
     """
@@ -71,7 +71,7 @@ class EvaluationSettings:
 def conditions(settings: EvaluationSettings, rule: WriteRule) -> str:
     """What the scores are of, in a line."""
     written = ", ".join(str(value) for value in rule_as_plain(rule).values())
-    places = settings.atlas.places
+    submaps = settings.atlas.submaps
     extent = f"{settings.extent_m:g} m" if settings.extent_m else "automatic"
     total = sum(weight for _, weight in settings.scenes.families)
     shares = [(family.value, weight / total) for family, weight in settings.scenes.families if weight > 0]
@@ -80,5 +80,5 @@ def conditions(settings: EvaluationSettings, rule: WriteRule) -> str:
     return (
         f"{settings.count} scenes of the split {settings.split.value} ({families}; difficulty {low:g} to {high:g}; "
         f"seed {settings.seed}), {settings.size}x{settings.size} pixels, chunks of {settings.chunk_views} views, "
-        f"extent {extent}; streaming order, {places} place{'s' * (places > 1)}, rule: {written}"
+        f"extent {extent}; streaming order, {submaps} submap{'s' * (submaps > 1)}, rule: {written}"
     )
