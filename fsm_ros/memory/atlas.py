@@ -47,7 +47,7 @@ class AtlasSettings(Checked):
     apart: float = parameter(
         0.1,
         "memory.submap_distance",
-        "A chunk nearer to a submap than this is written there: units of the model's frame for the position and radians "
+        "A chunk nearer to a submap than this is written there: units of the model's frame for the position, radians "
         "for the direction, root of the sum of squares.",
         "",
         0.0,

@@ -179,7 +179,7 @@ class TransformTree:
                     f"there is no transform to frame '{frame}' in the recording: choose one of its frames "
                     f"({known}), or record /tf and /tf_static"
                 )
-        above_target, above_source = self._ancestry(target), self._ancestry(source)
+        above_target, above_source = self.above(target), self.above(source)
         shared = next((frame for frame in above_source if frame in above_target), None)
         if shared is None:
             torn = next((why for top in (above_source[-1], above_target[-1]) if (why := self.why_torn(top))), None)
@@ -196,7 +196,11 @@ class TransformTree:
                 raise TransformError(f"the transforms form a loop through '{child}': TF must be a tree")
         return relative_poses(self._descend(from_target, stamp_ns), self._descend(from_source, stamp_ns))
 
-    def _ancestry(self, frame: str) -> list[str]:
+    def parent_of(self, child: str) -> str:
+        """The frame that a moving or mounted frame is in."""
+        return self._links[child].parent
+
+    def above(self, frame: str) -> list[str]:
         """`frame` and every frame above it, nearest first, up to a root, a torn frame or the end of a loop."""
         names = [frame]
         while names[-1] in self._links and (parent := self._links[names[-1]].parent) not in names:
@@ -204,7 +208,7 @@ class TransformTree:
         return names
 
     def _is_in_loop(self, frame: str) -> bool:
-        last = self._links.get(self._ancestry(frame)[-1])
+        last = self._links.get(self.above(frame)[-1])
         return last is not None and last.parent == frame
 
     def _descend(self, children: list[str], stamp_ns: int) -> NDArray[np.float64]:

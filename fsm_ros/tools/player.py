@@ -20,6 +20,7 @@ from rosgraph_msgs.msg import Clock
 from tqdm import tqdm
 
 from fsm_ros.sources.bags.messages import BagError
+from fsm_ros.stream.held_out import is_held_out
 from fsm_ros.tools.recording import (
     IMAGE_TYPES,
     INFO_TYPE,
@@ -240,8 +241,8 @@ class Player:
         if topic not in self._publishers:
             return
         if is_image:
-            counts[topic] = counts.get(topic, 0) + 1
-            if self._options.hold_out and counts[topic] % self._options.hold_out == 0:
+            index = counts[topic] = counts.get(topic, -1) + 1
+            if is_held_out(index, self._options.hold_out):
                 self.played.frames_held_out.add(header_stamp_ns(raw))
                 return
         elif connection.msgtype == INFO_TYPE and self._options.hold_out:

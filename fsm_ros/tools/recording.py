@@ -12,6 +12,7 @@ from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability
 
 from fsm_ros.sources.bags.messages import BagError
 from fsm_ros.sources.bags.reading import damaged, open_bag
+from fsm_ros.stream.held_out import is_held_out
 from fsm_ros.tools.recording_ros1 import Ros1AsRos2
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
@@ -62,8 +63,8 @@ class Recording:
         counts: dict[str, int] = {}
         stamps: set[int] = set()
         for connection, _, raw in self.messages(images):
-            counts[connection.topic] = counts.get(connection.topic, 0) + 1
-            if counts[connection.topic] % every == 0:
+            index = counts[connection.topic] = counts.get(connection.topic, -1) + 1
+            if is_held_out(index, every):
                 stamps.add(header_stamp_ns(raw))
         return frozenset(stamps)
 

@@ -35,6 +35,7 @@ from fsm_ros.replay.evaluation.psnr import psnr
 from fsm_ros.sources.opening import open_rig
 from fsm_ros.sources.recorded import RecordedCamera, RecordedFrame
 from fsm_ros.stream.frame import Camera, Photograph, PosedImage
+from fsm_ros.stream.held_out import is_held_out
 from fsm_ros.stream.keyframes import KeyframePolicy, KeyframeSelector
 from fsm_ros.stream.rectify import Rectifier
 from fsm_ros.stream.rigid import nearest_camera
@@ -96,8 +97,8 @@ def _run(bag_path: Path, options: argparse.Namespace) -> int:
     if not camera.image_topic:
         raise DemoError(f"{bag_path} is no rosbag: make one of it with make_bag")
     count = len(camera.frames)
-    withheld = [frame for frame in camera.posed if (frame.index + 1) % options.hold_out == 0]
-    seen = [frame for frame in camera.posed if (frame.index + 1) % options.hold_out]
+    withheld = [frame for frame in camera.posed if is_held_out(frame.index, options.hold_out)]
+    seen = [frame for frame in camera.posed if not is_held_out(frame.index, options.hold_out)]
     if not withheld:
         raise DemoError(f"{bag_path} has {count} frames: --hold-out {options.hold_out} withholds none of them")
     parameters = _parameters(camera, own=options.bag is None) | overrides

@@ -128,8 +128,8 @@ def _untouched(runs: Sequence[Run]) -> list[str]:
         last = [chunk for chunk in chunks if chunk.epoch == chunks[-1].epoch]
         if len(chunks) >= _FEWEST_CHUNKS and last[-1].submaps == len(last):
             told.append(
-                f"With {run.setting} each of the {len(last)} chunks had a submap of its own: none was written over, and "
-                "forgetting could not show; a longer recording, or fewer memory.submaps, would tell."
+                f"With {run.setting} each of the {len(last)} chunks had a submap of its own: none was written over, "
+                "and forgetting could not show; a longer recording, or fewer memory.submaps, would tell."
             )
     return told
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fsm_ros.sources.recorded import RecordedFrame
+from fsm_ros.stream.held_out import is_held_out
 
 FORMS = "every:N, block:START-END (seconds since the first image) or camera:NAME"
 """What a hold-out may be, in words."""
@@ -38,7 +39,7 @@ class EveryNth:
         """See `HoldOut`."""
         first: dict[tuple[str, int], int] = {}
         numbers = (first.setdefault((frame.camera, frame.stamp_ns), frame.index) for frame in frames)
-        return {place for place, number in enumerate(numbers) if (number + 1) % self.n == 0}
+        return {place for place, number in enumerate(numbers) if is_held_out(number, self.n)}
 
 
 @dataclass(frozen=True)

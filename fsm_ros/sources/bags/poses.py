@@ -68,9 +68,6 @@ class BagPoses:
         """Gather them. Args: all, in the order that they were said."""
         self._tree = TransformTree.of(transforms)
         valid = [transform for transform in transforms if transform.is_valid]
-        self._parents = {
-            transform.child: transform.parent for transform in valid if self._tree.why_torn(transform.child) is None
-        }
         moving: dict[str, set[int]] = {}
         for transform in valid:
             if not transform.is_static:
@@ -85,9 +82,10 @@ class BagPoses:
 
     def gap(self, world_frame: str, camera_frame: str, stamp_ns: int) -> TransformGap | None:
         """The stretch without transforms that a moment lies in; None where there is none, or frames are not linked."""
-        if self._root(world_frame) != self._root(camera_frame):
+        *above_world, world_root = self._tree.above(world_frame)
+        *above_camera, camera_root = self._tree.above(camera_frame)
+        if world_root != camera_root:
             return None
-        above_world, above_camera = self._above(world_frame), self._above(camera_frame)
         for child in (*above_camera, *above_world):
             stamps_ns = self._stamps_ns.get(child)
             if stamps_ns is None or (child in above_camera and child in above_world):
@@ -99,7 +97,7 @@ class BagPoses:
                 since is not None and until is not None and until - since <= self._longest_ns[child]
             ):
                 continue
-            return TransformGap(self._parents[child], child, since, until)
+            return TransformGap(self._tree.parent_of(child), child, since, until)
         return None
 
     def world_from_camera(
@@ -133,7 +131,7 @@ class BagPoses:
         Raises:
             BagError: TF knows none of the cameras, or only how they are mounted.
         """
-        roots = [self._root(frame) for frame in camera_frames if frame in self._tree.frames]
+        roots = [self._tree.above(frame)[-1] for frame in camera_frames if frame in self._tree.frames]
         if not roots:
             known = ", ".join(sorted(self._tree.frames)) or "none at all"
             raise BagError(
@@ -144,10 +142,10 @@ class BagPoses:
         if len(torn) == len(set(roots)):
             raise BagError(f"the transforms of {path} lead nowhere from the camera: {torn[0]}")
         candidates = [*(frame for frame in WORLD_FRAMES if frame in self._tree.frames), *roots]
-        everywhere = [frame for frame in candidates if all(self._root(frame) == root for root in roots)]
-        somewhere = [frame for frame in candidates if self._root(frame) in roots]
+        everywhere = [frame for frame in candidates if all(self._tree.above(frame)[-1] == root for root in roots)]
+        somewhere = [frame for frame in candidates if self._tree.above(frame)[-1] in roots]
         chosen = [*everywhere, *somewhere][0]
-        links = [child for frame in camera_frames for child in self._above(frame)]
+        links = [child for frame in camera_frames for child in self._tree.above(frame)[:-1]]
         if chosen not in WORLD_FRAMES and not any(child in self._stamps_ns for child in links):
             raise BagError(
                 f"{path} says how the camera is mounted on '{chosen}', and never where that is: record /tf of the "
@@ -165,18 +163,6 @@ class BagPoses:
         if world_frame not in self._tree.frames:
             known = ", ".join(sorted(self._tree.frames)) or "none at all: record /tf and /tf_static"
             raise BagError(f"{path} has no frame '{world_frame}': choose one of its frames ({known})", "world_frame")
-
-    def _above(self, frame: str) -> dict[str, None]:
-        """A frame and those above it that have a parent, nearest first."""
-        chain: dict[str, None] = {}
-        while frame in self._parents and frame not in chain:
-            chain[frame] = None
-            frame = self._parents[frame]
-        return chain
-
-    def _root(self, frame: str) -> str:
-        chain = self._above(frame)
-        return self._parents[[*chain][-1]] if chain else frame
 
 
 def _longest_gap_ns(stamps_ns: NDArray[np.int64]) -> float:
