@@ -62,7 +62,7 @@ class TestTransforms:
     @pytest.mark.parametrize("stamp_ns", [9, 21])
     def test_nothing_is_extrapolated(self, stamp_ns: int) -> None:
         tree = TransformTree.of([link("map", "base", 10), link("map", "base", 20)])
-        with pytest.raises(TransformError, match="'map' -> 'base' was recorded from 10 to 20 ns"):
+        with pytest.raises(TransformError, match="'map' -> 'base' is known from 10 to 20 ns"):
             tree.target_from_source("map", "base", stamp_ns)
 
     def test_links_above_both_frames_need_not_be_known_at_that_time(self) -> None:
@@ -99,7 +99,7 @@ class TestTransforms:
                 [("map", "base"), ("odom", "base")],
                 "map",
                 "base",
-                "'base' was recorded under several parents .map, odom",
+                "'base' has several parents .map, odom",
             ),
             ([("map", "base"), ("odom", "base"), ("base", "camera")], "map", "camera", "several parents"),
             ([("a", "b"), ("b", "a")], "a", "b", "loop"),

@@ -20,12 +20,12 @@ _logger = logging.getLogger(__name__)
 
 
 class TransformError(FsmError, LookupError):
-    """A pose that the recorded transforms cannot give; the message says which link is missing."""
+    """A pose that the transforms cannot give; the message says which link is missing."""
 
 
 @dataclass(frozen=True)
 class StampedTransform:
-    """One recorded transform, ``parent_from_child``.
+    """One transform as it was said, ``parent_from_child``.
 
     Attributes:
         parent: frame the child's pose is expressed in.
@@ -52,7 +52,7 @@ class StampedTransform:
 
 @dataclass(frozen=True, eq=False)
 class Link:
-    """All that was recorded of one frame relative to its parent.
+    """All that was said of one frame relative to its parent.
 
     Attributes:
         parent: frame above.
@@ -91,7 +91,7 @@ class Link:
         """``[4, 4]`` pose of the child at `stamp_ns`: linear in translation, slerp in rotation.
 
         Raises:
-            TransformError: `stamp_ns` lies outside the recording.
+            TransformError: `stamp_ns` lies before all that was said, or after.
         """
         if self.is_static:
             return _matrix(self.translations[0], self.rotations[0])
@@ -102,8 +102,8 @@ class Link:
             first, last = int(self.stamps_ns[0]), int(self.stamps_ns[-1])
             distance_s = max(first - stamp_ns, stamp_ns - last) / 1e9
             raise TransformError(
-                f"'{self.parent}' -> '{self.child}' was recorded from {first} to {last} ns, and {stamp_ns} "
-                f"lies {distance_s:.3f} s outside: leave that frame out, or record TF longer than the camera"
+                f"'{self.parent}' -> '{self.child}' is known from {first} to {last} ns, and {stamp_ns} "
+                f"lies {distance_s:.3f} s outside: TF has to speak before and after every image"
             )
         # In integers, because a float64 cannot hold nanoseconds since 1970.
         span_ns = int(self.stamps_ns[after] - self.stamps_ns[after - 1])
@@ -113,7 +113,7 @@ class Link:
 
 
 class TransformTree:
-    """Answers "where was this frame, seen from that one, at that time" from recorded transforms."""
+    """Answers "where was this frame, seen from that one, at that time" from transforms."""
 
     def __init__(self, links: Mapping[str, Link], torn: Mapping[str, tuple[str, ...]] | None = None) -> None:
         """Take the links.
@@ -161,8 +161,8 @@ class TransformTree:
         if parents is None:
             return None
         return (
-            f"frame '{frame}' was recorded under several parents ({', '.join(parents)}): TF must be a tree, find the "
-            "second publisher of that frame and record again without it"
+            f"frame '{frame}' has several parents ({', '.join(parents)}): TF must be a tree, find the "
+            "second publisher of that frame, and leave it out"
         )
 
     def target_from_source(self, target: str, source: str, stamp_ns: int) -> NDArray[np.float64]:
@@ -170,14 +170,14 @@ class TransformTree:
 
         Raises:
             TransformError: a frame is unknown, the two are not connected, or a link on the way between them
-                was not recorded at that time.
+                was not known at that time.
         """
         for frame in (target, source):
             if frame not in self.frames:
                 known = ", ".join(sorted(self.frames)) or "none at all"
                 raise TransformError(
-                    f"there is no transform to frame '{frame}' in the recording: choose one of its frames "
-                    f"({known}), or record /tf and /tf_static"
+                    f"there is no transform to frame '{frame}': choose one of the frames there are "
+                    f"({known}), or find out why /tf or /tf_static does not say"
                 )
         above_target, above_source = self.above(target), self.above(source)
         shared = next((frame for frame in above_source if frame in above_target), None)
@@ -186,7 +186,7 @@ class TransformTree:
             raise TransformError(
                 torn
                 or f"no transform connects '{target}' and '{source}' (their trees end in '{above_target[-1]}' "
-                f"and '{above_source[-1]}'): choose a world frame above the camera, or record what links them"
+                f"and '{above_source[-1]}'): choose a world frame above the camera, or find out what should link them"
             )
         # Only the links below the frame they share: what lies above cancels, and may be missing at that time.
         from_source = above_source[: above_source.index(shared)]
