@@ -123,7 +123,7 @@ def test_only_the_cache_before_the_newest_sample_is_kept() -> None:
     buffer = filled(*(link("map", "base", i, x=float(i)) for i in range(21)), cache_s=5.0)
     assert x_of(buffer.target_from_source("map", "base", at_s(15.0))) == 15.0
     assert x_of(buffer.target_from_source("map", "base", at_s(20.0))) == 20.0
-    with pytest.raises(TransformError, match=r"recorded from 1700000015\d+ to 1700000020"):
+    with pytest.raises(TransformError, match=r"known from 1700000015\d+ to 1700000020"):
         buffer.target_from_source("map", "base", at_s(14.9))
 
 
