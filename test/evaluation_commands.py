@@ -7,17 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from deadline import DEADLINE_S
 from evaluation_bags import QUICK
 
 QUICKLY = [word for name, value in QUICK.items() for word in ("--set", f"{name}={value}")]
 COMMAND = [sys.executable, "-m", "fsm_ros.replay.evaluation.evaluate_bag"]
-DEADLINE_S = 200.0
 
 
 def evaluate(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run it to its end."""
     words = [str(argument) for argument in arguments]
-    return subprocess.run([*COMMAND, *words, *QUICKLY], capture_output=True, text=True, timeout=DEADLINE_S)
+    return subprocess.run([*COMMAND, *words, *QUICKLY], capture_output=True, text=True, timeout=2 * DEADLINE_S)
 
 
 def names(out: Path) -> list[tuple[str, str, bool]]:

@@ -262,7 +262,7 @@ def _chunk(number: int, chunks: int, skill: float, device: bool, noise: np.rando
         observed_psnr=own + 1.0 + 0.1 * number,
         observe_s=float(noise.uniform(0.2, 0.3)),
         state_bytes=3 * 2**20,
-        places=1 + int(late),
+        submaps=1 + int(late),
         host_bytes=500 * 2**20 + 2**19 * number,
         host_peak_bytes=520 * 2**20 + 2**19 * number,
         device_peak_bytes=(900 + number) * 2**20 if device else 0,

@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
+from deadline import DEADLINE_S, POLL_S
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, TransformStamped
 from lifecycle_msgs.msg import Transition
@@ -42,8 +42,6 @@ from fsm_ros.replay.demo import ros_domain
 from fsm_ros_msgs.msg import MemoryDiagnostics
 from fsm_ros_msgs.srv import LoadMemory, RenderView, SaveMemory
 
-DEADLINE_S = 60.0
-POLL_S = 0.01
 CHUNK_VIEWS = 2
 
 # Small and quick, and nothing in it depends on how fast the machine is.
@@ -63,8 +61,9 @@ QUICK: Mapping[str, object] = {
     "keyframes.max_turn": 1000.0,
     "input.queue_size": 100,
     "input.reliability": "reliable",
-    "input.info_timeout": 0.2,
-    "tf.timeout": 0.2,
+    # As long as they may be: what was sent does come, however late.
+    "input.info_timeout": 60.0,
+    "tf.timeout": 60.0,
     "tf.cache": 600.0,
     "render.timeout": DEADLINE_S,
     "diagnostics.period": 0.05,
@@ -100,9 +99,6 @@ class NodeProcess:
         for name, value in (dict(defaults) | dict(parameters or {})).items():
             command += ["-p", f"{name}:={_yaml(value)}"]
         environment = os.environ | {"ROS_DOMAIN_ID": str(domain_id), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
-        if environment.pop("PYTHONDONTWRITEBYTECODE", ""):
-            # Nothing is left behind all the same, and not every node compiles PyTorch's Python anew.
-            environment["PYTHONPYCACHEPREFIX"] = _bytecode.name
         self._log = log
         with open(log, "wb") as file:
             self._process = subprocess.Popen(
@@ -367,7 +363,6 @@ def active_node(folder: Path, parameters: Mapping[str, object] | None = None, **
         yield robot
 
 
-_bytecode = TemporaryDirectory(prefix="fsm-ros-bytecode-")
 _domains = count(int(os.environ["ROS_DOMAIN_ID"]))
 
 

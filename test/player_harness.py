@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from itertools import count
 from typing import Any
 
 import pytest
 import rclpy
+from deadline import DEADLINE_S
+from node_harness import free_domain
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 START_NS = 1_748_779_200_000_000_000
-HOLD_ON_S = 30.0
 IMAGE, INFO, CHATTER = "/camera/image_raw", "/camera/camera_info", "/chatter"
-PORTS_IN_USE = count(os.getpid() % 80 + 10)
 
 Recorded = dict[str, list[bytes]]
 
@@ -62,12 +59,6 @@ class Listener:
     def topics(self) -> set[str]:
         return {name for name, _ in self._node.get_topic_names_and_types()}
 
-    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + HOLD_ON_S
-        while not condition():
-            assert time.monotonic() < deadline, f"never came: {what}"
-            time.sleep(0.02)
-
     def close(self) -> None:
         self._closing.set()
         self._thread.join()
@@ -79,7 +70,7 @@ class Listener:
 @pytest.fixture
 def domain_id(monkeypatch: pytest.MonkeyPatch) -> int:
     """A DDS domain that no other test is in."""
-    domain = next(PORTS_IN_USE)
+    domain = free_domain()
     monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     return domain
@@ -97,7 +88,7 @@ def command(*arguments: object) -> list[str]:
 
 
 def play(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=90, check=False)
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=DEADLINE_S, check=False)
 
 
 @pytest.fixture

@@ -137,13 +137,13 @@ def loaded(memory: SpatialMemory, path: Path) -> Scene:
 def refusal(memory: SpatialMemory, path: Path) -> str:
     """Loading fails, says so, and leaves the memory alone; returns the message."""
     before = memory.scene
-    weights = [] if before is None else [snapshot(place.state) for place in before.atlas.places]
+    weights = [] if before is None else [snapshot(submap.state) for submap in before.atlas.submaps]
     answer = memory.load(path)
     assert isinstance(answer, Failure) and answer.kind is FailureKind.FILE, answer
     assert memory.scene is before
     if before is not None:
-        for place, kept in zip(before.atlas.places, weights, strict=True):
-            assert_untouched(place.state, kept)
+        for submap, kept in zip(before.atlas.submaps, weights, strict=True):
+            assert_untouched(submap.state, kept)
     return answer.message
 
 

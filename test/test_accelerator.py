@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from deadline import DEADLINE_S
+
 from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.recall.checkpoint import load_recall
 
@@ -33,7 +35,7 @@ def test_its_checks_and_a_few_steps_of_every_training_leave_what_they_should(tmp
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=3 * DEADLINE_S,
         check=False,
     )
     logs = "\n".join(f"{path.name}:\n{path.read_text()[-2000:]}" for path in sorted(out.glob("*.log")))

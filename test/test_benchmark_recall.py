@@ -70,13 +70,13 @@ def test_bytes_are_said_and_the_photographs_that_fit_into_them(
         return told[row]["value"]["mean"]
 
     assert value("MiB of a photograph") == pytest.approx(3 * 64 * 64 / 2**20)
-    assert value("photographs that would fit into one place") == value("MiB of one place") // value(
+    assert value("photographs that would fit into one submap") == value("MiB of one submap") // value(
         "MiB of a photograph"
     )
     assert value("photographs that there are") == 8
-    assert value("MiB of 8 places, as many as were opened") >= value("MiB of one place")
+    assert value("MiB of 8 submaps, as many as were opened") >= value("MiB of one submap")
     # There are fewer photographs than fit, and so they are all that is recalled from.
-    fitting = told["at equal bytes: photographs that fit into one place"]
+    fitting = told["at equal bytes: photographs that fit into one submap"]
     assert fitting == told["without the memory, 4 photographs a view"]
     assert told["without the memory, 2 photographs kept"]["psnr"]["mean"] < fitting["psnr"]["mean"]
 

@@ -41,7 +41,7 @@ def test_changes_replace_defaults_and_nothing_else() -> None:
     [
         {},
         {"memory.rule": "elastic", "elastic.strength": 2.0, "elastic.anchor": "global"},
-        {"memory.rule": "plastic", "memory.places": 1, "cameras": ["left", "right"]},
+        {"memory.rule": "plastic", "memory.submaps": 1, "cameras": ["left", "right"]},
         {"input.transport": "raw", "keyframes.translation": 0.5, "recall.width": 64, "autostart": False},
     ],
 )
@@ -73,9 +73,9 @@ def test_settings_that_are_made_in_python_are_checked_alike(make: Callable[[], o
         ({"memory.rul": "plastic"}, "did you mean memory.rule"),
         ({"qqq": 1}, "config/fsm.yaml"),
         ({"memory.rule": "off"}, "one of consolidation, elastic, plastic"),
-        ({"memory.places": 1.5}, "of type int"),
-        ({"memory.places": True}, "of type int"),
-        ({"memory.places": 0}, "from 1 to 64"),
+        ({"memory.submaps": 1.5}, "of type int"),
+        ({"memory.submaps": True}, "of type int"),
+        ({"memory.submaps": 0}, "from 1 to 64"),
         ({"memory.extent": -1.0}, "from 0 to"),
         ({"memory.extent": math.nan}, "from 0 to"),
         ({"memory.measure_prediction": 1}, "of type bool"),

@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from deadline import DEADLINE_S
 from numpy.typing import NDArray
 from recordings import open_camera
 
@@ -34,7 +35,7 @@ KEYS = {
 def run_demo(out: Path, *arguments: str) -> dict[str, Any]:
     """Run it as its script does; returns its metrics."""
     command = [sys.executable, "-m", "fsm_ros.replay.demo", "--out", str(out), "--rate", "2", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3 * DEADLINE_S)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{logs(out)}"
     metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text())
     for name in metrics:

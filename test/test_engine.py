@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TypeVar, cast
 
 import pytest
+from deadline import DEADLINE_S
 from spatial_scenes import a_chunk, at, small_memory
 
 from fsm_ros.engine import REPORTS_KEPT, MemoryEngine
@@ -18,7 +19,6 @@ from fsm_ros.spatial.scene import Scene, failed_report
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.stream.chunker import Chunk
 
-DEADLINE_S = 30.0
 T = TypeVar("T")
 
 

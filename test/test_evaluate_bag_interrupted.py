@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from deadline import DEADLINE_S, wait_until
 from evaluation_bags import drive
-from evaluation_commands import COMMAND, DEADLINE_S, QUICKLY, evaluate, names
+from evaluation_commands import COMMAND, QUICKLY, evaluate, names
 
 from fsm_ros.replay.evaluation import evaluate_bag
 from fsm_ros.replay.evaluation.evaluate_bag import FAILED, GOOD, INTERRUPTED, main
@@ -123,9 +124,7 @@ def test_a_process_whose_parent_was_killed_ends_early(tmp_path: Path) -> None:
     worker = worker_of(process.pid)
     process.kill()
     process.communicate(timeout=DEADLINE_S)
-    deadline = time.monotonic() + DEADLINE_S
-    while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: not Path(f"/proc/{worker}").exists(), "the end of the worker")
     stored = load_run(out / "runs" / "long" / "configured")
     assert stored is not None
     assert not stored.run.complete

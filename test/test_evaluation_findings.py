@@ -104,9 +104,9 @@ def test_forgetting_that_could_not_show_is_not_told_as_none() -> None:
     few = make_run(setting="few", chunks=3)
     assert any("3 chunks are too few to judge the forgetting of few" in sentence for sentence in findings([few]))
     run = make_run(setting="atlas", chunks=6)
-    apart = replace(run, chunks=tuple(replace(c, epoch=0, places=c.number + 1) for c in run.chunks))
+    apart = replace(run, chunks=tuple(replace(c, epoch=0, submaps=c.number + 1) for c in run.chunks))
     assert any("each of the 6 chunks had a place of its own" in sentence for sentence in findings([apart]))
-    shared = replace(run, chunks=tuple(replace(c, epoch=0, places=2) for c in run.chunks))
+    shared = replace(run, chunks=tuple(replace(c, epoch=0, submaps=2) for c in run.chunks))
     assert not any("place of its own" in sentence for sentence in findings([shared]))
 
 

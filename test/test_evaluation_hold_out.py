@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fsm_ros.configuration.settings import Settings
 from fsm_ros.memory.rules.elastic import ElasticRule
+from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.replay.evaluation.hold_out import choose, parse_hold_out
 from fsm_ros.replay.evaluation.settings import CONFIGURED, NAMED, TOLD, settings_of
 from fsm_ros.sources.recorded import RecordedFrame
@@ -127,11 +128,11 @@ def test_every_name_has_words_and_settings_that_the_node_would_take() -> None:
         assert isinstance(setting.parameters, Settings)
 
 
-def test_rules_are_compared_in_one_place_and_the_windowed_mode_as_it_is() -> None:
+def test_rules_are_compared_in_one_submap_and_the_windowed_mode_as_it_is() -> None:
     compared = settings_of(["elastic", "plastic", "windowed", CONFIGURED], {})
     elastic, plastic, windowed, configured = (setting.parameters for setting in compared)
-    assert (elastic.memory.rule, plastic.memory.rule) == (ElasticRule(), None)
-    assert elastic.memory.atlas.places == plastic.memory.atlas.places == 1
+    assert (elastic.memory.rule, plastic.memory.rule) == (ElasticRule(), Plastic())
+    assert elastic.memory.atlas.submaps == plastic.memory.atlas.submaps == 1
     assert windowed.memory.mode is MemoryMode.WINDOWED
     assert configured == Settings()
 
@@ -144,7 +145,7 @@ def test_shared_parameters_hold_for_all_and_a_settings_own_go_before(tmp_path: P
     )
     assert (plastic.name, slow.name, named.name) == ("plastic", "slow", "other")
     assert [s.parameters.memory.extent_m for s in (plastic, slow, named)] == [2.0] * 3
-    assert [s.parameters.memory.rule for s in (plastic, slow, named)] == [None, ElasticRule(), ElasticRule()]
+    assert [s.parameters.memory.rule for s in (plastic, slow, named)] == [Plastic(), ElasticRule(), ElasticRule()]
     assert slow.parameters.memory.chunk_views == 8
 
 

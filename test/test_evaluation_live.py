@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from deadline import DEADLINE_S
 from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader
 
@@ -45,9 +46,8 @@ PARAMETERS = {
     "memory.retention_views": 2,
     "keyframes.rotation": 0.2,
     "keyframes.translation": 0.07,
-    "tf.timeout": 20.0,
-    "input.info_timeout": 20.0,
 }
+REMAPS = ["-r", "image_raw:=/camera/image_raw", "-r", "camera_info:=/camera/camera_info"]
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +72,19 @@ def replayed(bag: Path) -> Iterator[tuple[list[Step], MemoryEngine]]:
         engine.stop()
 
 
+@pytest.fixture(scope="module")
+def reference(bag: Path) -> Iterator[tuple[list[Step], MemoryEngine]]:
+    """The recording in process, and the memory that it leaves."""
+    with replayed(bag) as found:
+        yield found
+
+
 def play(bag: Path, robot: Robot) -> None:
-    """The recording over DDS, twice as fast as it was."""
+    """The recording over DDS, faster than it was."""
     command = [sys.executable, "-m", "fsm_ros.tools.play_bag", str(bag), "--rate", "2", "--hold-out", str(N)]
-    command += ["--wait-for-subscribers", "30", "--no-progress"]
+    command += ["--wait-for-subscribers", str(DEADLINE_S), "--no-progress"]
     environment = os.environ | {"ROS_DOMAIN_ID": str(robot.domain_id)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=DEADLINE_S)
     assert done.returncode == 0, done.stderr
 
 
@@ -107,40 +114,40 @@ def tensors(path: Path) -> dict[str, NDArray[np.generic]]:
         return {name: file.get_tensor(name) for name in file.keys()}
 
 
-def test_live_replay_and_evaluation_give_the_same_chunks_and_the_same_views(bag: Path, tmp_path: Path) -> None:
-    with replayed(bag) as (steps, engine):
-        chunks = [(step.report.chunk.newest_stamp_ns, len(step.keyframes)) for step in steps]
-        assert len(chunks) >= 4
-        assert chunks[-1][1] < PARAMETERS["chunk.views"], "the last chunk is one that waited long enough"
-        size = engine.ask(lambda memory: memory.save(tmp_path / "replayed.safetensors")).result()
-        assert isinstance(size, int)
-        moments = [steps[0].report.chunk.oldest_stamp_ns, steps[-1].report.chunk.newest_stamp_ns]
-        views = []
-        for moment, pose in zip(moments, map(wanted_view, (0.5, 3.0)), strict=True):
-            camera = Camera(64, 48, 40.0, 40.0, 32.0, 24.0)
-            wanted = pose_to_matrix(pose.pose)
-            answer = engine.ask(lambda memory, p=wanted, m=moment, c=camera: memory.render(p, m, c)).result()
-            assert isinstance(answer, Rendered), answer
-            views.append(answer.image)
+def test_live_replay_and_evaluation_give_the_same_chunks_and_the_same_views(
+    bag: Path, reference: tuple[list[Step], MemoryEngine], tmp_path: Path
+) -> None:
+    steps, engine = reference
+    chunks = [(step.report.chunk.newest_stamp_ns, len(step.keyframes)) for step in steps]
+    assert len(chunks) >= 4
+    assert chunks[-1][1] < PARAMETERS["chunk.views"], "the last chunk is one that waited long enough"
+    size = engine.ask(lambda memory: memory.save(tmp_path / "replayed.safetensors")).result()
+    assert isinstance(size, int)
+    moments = [steps[0].report.chunk.oldest_stamp_ns, steps[-1].report.chunk.newest_stamp_ns]
+    views = []
+    for moment, pose in zip(moments, map(wanted_view, (0.5, 3.0)), strict=True):
+        camera = Camera(64, 48, 40.0, 40.0, 32.0, 24.0)
+        wanted = pose_to_matrix(pose.pose)
+        answer = engine.ask(lambda memory, p=wanted, m=moment, c=camera: memory.render(p, m, c)).result()
+        assert isinstance(answer, Rendered), answer
+        views.append(answer.image)
 
-        remaps = ["-r", "image_raw:=/camera/image_raw", "-r", "camera_info:=/camera/camera_info"]
-        parameters = PARAMETERS | {"storage_dir": str(tmp_path)}
-        with active_node(tmp_path / "node", parameters, arguments=remaps) as robot:
-            play(bag, robot)
-            robot.wait_until(lambda: len(robot.heard.memory) >= len(chunks), "every chunk")
-            live = [(m.header.stamp.sec * 10**9 + m.header.stamp.nanosec, m) for m in robot.heard.memory]
-            assert [stamp for stamp, _ in live] == [stamp for stamp, _ in chunks]
-            saved = robot.save("live.safetensors")
-            assert saved.success, saved.message
-            for (stamp, message), step in zip(live, steps, strict=True):
-                report = step.report
-                assert message.views_observed == report.views_observed, stamp
-                assert np.array_equal(message.prediction_psnr, report.prediction_psnr, equal_nan=True)
-                assert np.array_equal(message.retention_psnr, report.retention_psnr, equal_nan=True)
-            for moment, pose, image in zip(moments, map(wanted_view, (0.5, 3.0)), views, strict=True):
-                answer = robot.render(pose, camera_info=pinhole(), scene_time=ns_to_stamp(moment))
-                assert answer.success, answer.message
-                assert np.array_equal(pixels(answer.image), image)
+    with active_node(tmp_path / "node", PARAMETERS | {"storage_dir": str(tmp_path)}, arguments=REMAPS) as robot:
+        play(bag, robot)
+        robot.wait_until(lambda: len(robot.heard.memory) >= len(chunks), "every chunk")
+        live = [(m.header.stamp.sec * 10**9 + m.header.stamp.nanosec, m) for m in robot.heard.memory]
+        assert [stamp for stamp, _ in live] == [stamp for stamp, _ in chunks]
+        saved = robot.save("live.safetensors")
+        assert saved.success, saved.message
+        for (stamp, message), step in zip(live, steps, strict=True):
+            report = step.report
+            assert message.views_observed == report.views_observed, stamp
+            assert np.array_equal(message.prediction_psnr, report.prediction_psnr, equal_nan=True)
+            assert np.array_equal(message.retention_psnr, report.retention_psnr, equal_nan=True)
+        for moment, pose, image in zip(moments, map(wanted_view, (0.5, 3.0)), views, strict=True):
+            answer = robot.render(pose, camera_info=pinhole(), scene_time=ns_to_stamp(moment))
+            assert answer.success, answer.message
+            assert np.array_equal(pixels(answer.image), image)
 
     replay, alive = tensors(tmp_path / "replayed.safetensors"), tensors(tmp_path / "live.safetensors")
     assert replay.keys() == alive.keys()
@@ -172,16 +179,16 @@ def with_calibrations(bag: Path, manner: str, path: Path) -> Path:
 
 
 @pytest.mark.parametrize("manner", ["latched", "at 1 Hz", "without stamps", "half a second late"])
-def test_a_calibration_may_be_said_in_any_manner_live_and_recorded(bag: Path, tmp_path: Path, manner: str) -> None:
+def test_a_calibration_may_be_said_in_any_manner_live_and_recorded(
+    bag: Path, reference: tuple[list[Step], MemoryEngine], tmp_path: Path, manner: str
+) -> None:
     """The same frames, in the same chunks, as where every image comes with a calibration of its own."""
     other = with_calibrations(bag, manner, tmp_path / "bag")
-    with replayed(bag) as (steps, _):
-        chunks = [(step.report.chunk.newest_stamp_ns, step.report.prediction_psnr) for step in steps]
+    chunks = [(step.report.chunk.newest_stamp_ns, step.report.prediction_psnr) for step in reference[0]]
     with replayed(other) as (steps, _):
         found = [(step.report.chunk.newest_stamp_ns, step.report.prediction_psnr) for step in steps]
     np.testing.assert_array_equal(found, chunks)
-    remaps = ["-r", "image_raw:=/camera/image_raw", "-r", "camera_info:=/camera/camera_info"]
-    with active_node(tmp_path / "node", PARAMETERS | {"input.info_timeout": 0.5}, arguments=remaps) as robot:
+    with active_node(tmp_path / "node", PARAMETERS | {"input.info_timeout": 0.5}, arguments=REMAPS) as robot:
         play(other, robot)
         robot.wait_until(lambda: len(robot.heard.memory) >= len(chunks), "every chunk")
         live = [
@@ -193,10 +200,12 @@ def test_a_calibration_may_be_said_in_any_manner_live_and_recorded(bag: Path, tm
     assert not [key for key in values if key.startswith("refused.") and key != "refused.not_moved"]
 
 
-def test_equal_replays_give_equal_memories(bag: Path, tmp_path: Path) -> None:
+def test_equal_replays_give_equal_memories(
+    bag: Path, reference: tuple[list[Step], MemoryEngine], tmp_path: Path
+) -> None:
     saved = []
-    for number in range(2):
-        with replayed(bag) as (_, engine):
+    with replayed(bag) as (_, again):
+        for number, engine in enumerate((reference[1], again)):
             path = tmp_path / f"{number}.safetensors"
             engine.ask(lambda memory, p=path: memory.save(p)).result()
             saved.append(tensors(path))

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from deadline import DEADLINE_S
 from evaluation_runs import make_empty_run, make_run, make_runs, worsened
 
 from fsm_ros.replay.evaluation.plots import plots
@@ -140,7 +141,7 @@ class Opened:
             ],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=DEADLINE_S,
             check=True,
         )
         told = [

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from evaluation_bags import QUICK, changed, drive
-from test_sources_folders import frame_of, write
+from recordings_folders import frame_of, write
 
 from fsm_ros.memory.model import FsmModel
 from fsm_ros.replay.demo.bag import START_NS

@@ -20,8 +20,9 @@ import numpy as np
 import pytest
 import rclpy
 from ament_index_python.packages import get_package_prefix
+from deadline import DEADLINE_S
 from lifecycle_msgs.srv import GetState
-from node_harness import DEADLINE_S, Robot, active_node, free_domain
+from node_harness import Robot, active_node, free_domain
 
 from fsm_ros.replay.demo.bag import write_demo_bag
 from fsm_ros.stream.frame import Camera

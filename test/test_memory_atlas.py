@@ -27,7 +27,7 @@ from tiny_memory import (
 )
 from torch import Tensor
 
-from fsm_ros.memory.atlas import Atlas, AtlasSettings, Place, addresses_of, observe, render
+from fsm_ros.memory.atlas import Atlas, AtlasSettings, Submap, addresses_of, observe, render
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.model import FsmModel, NonFiniteUpdateError
 from fsm_ros.memory.rules.base import WriteRule
@@ -47,7 +47,7 @@ A_RULE_OF_EVERY_KIND: list[WriteRule] = [
     StepRule(0.7, momentum=0.5),
 ]
 THAT_CANNOT_MERGE: list[WriteRule] = [*EVERY_PUBLISHED_RULE, StepRule(), StepRule(momentum=0.5)]
-THREE_PLACES = AtlasSettings(places=3, apart=0.1)
+THREE_SUBMAPS = AtlasSettings(submaps=3, apart=0.1)
 NAN, INF = float("nan"), float("inf")
 
 
@@ -57,7 +57,7 @@ def model() -> FsmModel:
 
 
 def _seen_from(views: Views, *positions: float, yaw: float = 0.0) -> Views:
-    """The same views from elsewhere: each from a place on the x axis, or all from the same, turned about y."""
+    """The same views from elsewhere: each from a submap on the x axis, or all from the same, turned about y."""
     poses = torch.eye(4).repeat(1, views.cameras.views, 1, 1)
     poses[..., 0, 3] = torch.tensor(positions)
     cosine, sine = math.cos(yaw), math.sin(yaw)
@@ -73,7 +73,7 @@ def _explored(
     model: FsmModel,
     positions: list[float],
     rule: WriteRule,
-    bank: AtlasSettings = THREE_PLACES,
+    bank: AtlasSettings = THREE_SUBMAPS,
     atlas: Atlas | None = None,
 ) -> Atlas:
     """An atlas that has seen one chunk after another."""
@@ -84,10 +84,10 @@ def _explored(
 
 
 def _positions(atlas: Atlas) -> list[float]:
-    return [round(float(place.address[0]), 6) for place in atlas.places]
+    return [round(float(submap.address[0]), 6) for submap in atlas.submaps]
 
 
-# --- one place is the plain memory -------------------------------------------------------------------------
+# --- one submap is the plain memory -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rule", EVERY_WRITE_RULE, ids=rule_name)
@@ -97,7 +97,7 @@ def test_one_place_is_the_plain_memory_bit_for_bit(model: FsmModel, rule: WriteR
     for chunk in chunks:
         atlas = observe(model, atlas, chunk, rule, AtlasSettings())
     plain = stream(model, model.initial_state(), chunks, rule)
-    assert len(atlas.places) == 1
+    assert len(atlas.submaps) == 1
     assert atlas.state.equals(plain)
     assert len(atlas.state.statistics) == len(plain.statistics) == 2
     assert atlas.size_bytes == plain.size_bytes
@@ -105,10 +105,10 @@ def test_one_place_is_the_plain_memory_bit_for_bit(model: FsmModel, rule: WriteR
     assert torch.equal(render(model, atlas, wanted.cameras, wanted.times), image)
 
 
-def test_before_the_first_chunk_there_is_a_blank_memory_and_no_place(model: FsmModel) -> None:
+def test_before_the_first_chunk_there_is_a_blank_memory_and_no_submap(model: FsmModel) -> None:
     blank, wanted = model.initial_state(), random_views(3, 2)
     atlas = Atlas(blank)
-    assert atlas.places == ()
+    assert atlas.submaps == ()
     assert atlas.state is blank
     assert atlas.states == (blank,)
     assert atlas.size_bytes == blank.size_bytes
@@ -122,12 +122,12 @@ def test_before_the_first_chunk_there_is_a_blank_memory_and_no_place(model: FsmM
 @pytest.mark.parametrize("rule", A_RULE_OF_EVERY_KIND, ids=rule_name)
 def test_a_chunk_from_elsewhere_opens_a_place_and_leaves_the_others_alone(model: FsmModel, rule: WriteRule) -> None:
     before = _explored(model, [0.0, 0.5], rule)
-    kept = [snapshot(place.state) for place in before.places]
+    kept = [snapshot(submap.state) for submap in before.submaps]
     chunk = _chunk(7, 1.0)
-    after = observe(model, before, chunk, rule, THREE_PLACES)
+    after = observe(model, before, chunk, rule, THREE_SUBMAPS)
     assert _positions(after) == [0.0, 0.5, 1.0]
     assert after.newest == 2
-    for old, new, tensors in zip(before.places, after.places, kept, strict=False):
+    for old, new, tensors in zip(before.submaps, after.submaps, kept, strict=False):
         assert new is old
         assert_untouched(new.state, tensors)
     assert after.state.equals(model.observe(model.initial_state(), chunk, rule))
@@ -138,34 +138,34 @@ def test_a_chunk_from_elsewhere_opens_a_place_and_leaves_the_others_alone(model:
 
 
 @pytest.mark.parametrize("rule", A_RULE_OF_EVERY_KIND, ids=rule_name)
-def test_a_chunk_from_near_goes_to_its_place(model: FsmModel, rule: WriteRule) -> None:
+def test_a_chunk_from_near_goes_to_its_submap(model: FsmModel, rule: WriteRule) -> None:
     before = _explored(model, [0.0, 0.5, 1.0], rule)
     chunk = _chunk(7, 0.56, 0.62, views=2)
-    after = observe(model, before, chunk, rule, THREE_PLACES)
+    after = observe(model, before, chunk, rule, THREE_SUBMAPS)
     assert after.newest == 1
-    assert after.places[0] is before.places[0]
-    assert after.places[2] is before.places[2]
-    assert after.places[1].views == 4
+    assert after.submaps[0] is before.submaps[0]
+    assert after.submaps[2] is before.submaps[2]
+    assert after.submaps[1].views == 4
     # The mean of all views that were seen there: two at 0.5, and the new ones.
     assert _positions(after) == [0.0, 0.545, 1.0]
-    assert after.state.equals(model.observe(before.places[1].state, chunk, rule))
+    assert after.state.equals(model.observe(before.submaps[1].state, chunk, rule))
     assert (after.state.chunks_observed, after.state.views_observed) == (2, 4)
 
 
-def test_a_chunk_is_near_up_to_and_including_the_distance_between_places(model: FsmModel) -> None:
-    for position, places in ((0.25, 1), (0.2500001, 2)):
-        assert len(_explored(model, [0.0, position], Plastic(), AtlasSettings(3, apart=0.25)).places) == places
-    # With no distance at all only the very same place is near.
-    assert len(_explored(model, [0.5, 0.5], Plastic(), AtlasSettings(3, apart=0.0)).places) == 1
-    assert len(_explored(model, [0.5, 0.5000001], Plastic(), AtlasSettings(3, apart=0.0)).places) == 2
+def test_a_chunk_is_near_up_to_and_including_the_distance_between_submaps(model: FsmModel) -> None:
+    for position, submaps in ((0.25, 1), (0.2500001, 2)):
+        assert len(_explored(model, [0.0, position], Plastic(), AtlasSettings(3, apart=0.25)).submaps) == submaps
+    # With no distance at all only the very same submap is near.
+    assert len(_explored(model, [0.5, 0.5], Plastic(), AtlasSettings(3, apart=0.0)).submaps) == 1
+    assert len(_explored(model, [0.5, 0.5000001], Plastic(), AtlasSettings(3, apart=0.0)).submaps) == 2
 
 
 def test_looking_elsewhere_is_being_elsewhere(model: FsmModel) -> None:
     atlas = Atlas(model.initial_state())
     # Optical axes that are ``2 sin(yaw / 2)`` apart.
-    for yaw, places in ((0.0, 1), (0.09, 1), (0.5, 2), (math.pi, 3)):
-        atlas = observe(model, atlas, _chunk(1, 0.3, yaw=yaw), Plastic(), THREE_PLACES)
-        assert len(atlas.places) == places
+    for yaw, submaps in ((0.0, 1), (0.09, 1), (0.5, 2), (math.pi, 3)):
+        atlas = observe(model, atlas, _chunk(1, 0.3, yaw=yaw), Plastic(), THREE_SUBMAPS)
+        assert len(atlas.submaps) == submaps
 
 
 def test_rolling_about_the_optical_axis_is_not_being_elsewhere(model: FsmModel) -> None:
@@ -173,8 +173,8 @@ def test_rolling_about_the_optical_axis_is_not_being_elsewhere(model: FsmModel) 
     poses = upright.cameras.memory_from_camera.clone()
     poses[..., :2, :2] *= -1
     rolled = replace(upright, cameras=replace(upright.cameras, memory_from_camera=poses))
-    atlas = observe(model, Atlas(model.initial_state()), upright, Plastic(), THREE_PLACES)
-    assert len(observe(model, atlas, rolled, Plastic(), THREE_PLACES).places) == 1
+    atlas = observe(model, Atlas(model.initial_state()), upright, Plastic(), THREE_SUBMAPS)
+    assert len(observe(model, atlas, rolled, Plastic(), THREE_SUBMAPS).submaps) == 1
 
 
 def test_an_address_is_position_and_optical_axis(model: FsmModel) -> None:
@@ -189,9 +189,9 @@ def test_an_address_is_position_and_optical_axis(model: FsmModel) -> None:
 
 def test_going_back_goes_on_with_the_place_that_is_there(model: FsmModel) -> None:
     there_and_back = _explored(model, [0.0, 1.0, 0.0, 1.0, 0.0], Plastic())
-    assert [place.state.chunks_observed for place in there_and_back.places] == [3, 2]
+    assert [submap.state.chunks_observed for submap in there_and_back.submaps] == [3, 2]
     alone = stream(model, model.initial_state(), [_chunk(seed, 0.0) for seed in (0, 2, 4)])
-    assert there_and_back.places[0].state.equals(alone)
+    assert there_and_back.submaps[0].state.equals(alone)
     assert there_and_back.newest == 0
 
 
@@ -202,11 +202,11 @@ def test_going_back_goes_on_with_the_place_that_is_there(model: FsmModel) -> Non
 def test_under_consolidation_the_two_nearest_places_are_merged_for_a_new_one(share: ChunkShare) -> None:
     model, rule = tiny_model(config=ONE_LAYER), Consolidation(share)
     before = _explored(model, [0.0, 1.0, 1.3, 1.0], rule)
-    kept = [snapshot(place.state) for place in before.places]
+    kept = [snapshot(submap.state) for submap in before.submaps]
     chunk = _chunk(7, 3.0)
-    after = observe(model, before, chunk, rule, THREE_PLACES)
-    first, merged, newest = after.places
-    assert first is before.places[0]
+    after = observe(model, before, chunk, rule, THREE_SUBMAPS)
+    first, merged, newest = after.submaps
+    assert first is before.submaps[0]
     # Four views at 1, two at 1.3.
     assert _positions(after) == [0.0, 1.1, 3.0]
     assert (merged.views, merged.state.views_observed, merged.state.chunks_observed) == (6, 6, 3)
@@ -214,14 +214,14 @@ def test_under_consolidation_the_two_nearest_places_are_merged_for_a_new_one(sha
     assert_states_close(merged.state, both, atol=5e-3)
     assert after.newest == 2
     assert newest.state.equals(model.observe(model.initial_state(), chunk, rule))
-    for place, tensors in zip(before.places, kept, strict=True):
-        assert_untouched(place.state, tensors)
+    for submap, tensors in zip(before.submaps, kept, strict=True):
+        assert_untouched(submap.state, tensors)
 
 
 def test_in_a_model_of_several_layers_merging_adds_up_the_evidence_of_each(model: FsmModel) -> None:
     before = _explored(model, [0.0, 1.0, 1.3], Consolidation())
-    merged = observe(model, before, _chunk(7, 3.0), Consolidation(), THREE_PLACES).places[1]
-    _, one, other = before.places
+    merged = observe(model, before, _chunk(7, 3.0), Consolidation(), THREE_SUBMAPS).submaps[1]
+    _, one, other = before.submaps
     for found, mine, theirs in zip(merged.state.layers, one.state.layers, other.state.layers, strict=True):
         assert found.evidence is not None
         assert mine.evidence is not None
@@ -234,10 +234,10 @@ def test_in_a_model_of_several_layers_merging_adds_up_the_evidence_of_each(model
 def test_a_chunk_that_is_nearer_than_the_two_nearest_are_to_each_other_goes_to_its_nearest() -> None:
     model, rule = tiny_model(config=ONE_LAYER), Consolidation()
     before = _explored(model, [0.0, 1.0, 2.0], rule)
-    after = observe(model, before, _chunk(7, 2.9), rule, THREE_PLACES)
+    after = observe(model, before, _chunk(7, 2.9), rule, THREE_SUBMAPS)
     assert _positions(after) == [0.0, 1.0, 2.45]
     assert after.newest == 2
-    assert [new is old for new, old in zip(after.places, before.places, strict=True)] == [True, True, False]
+    assert [new is old for new, old in zip(after.submaps, before.submaps, strict=True)] == [True, True, False]
 
 
 @pytest.mark.parametrize("rule", THAT_CANNOT_MERGE, ids=rule_name)
@@ -245,31 +245,31 @@ def test_under_other_rules_the_nearest_place_is_written(rule: WriteRule) -> None
     model = tiny_model(config=ONE_LAYER)
     before = _explored(model, [0.0, 1.0, 1.3], rule)
     chunk = _chunk(7, 3.3)
-    after = observe(model, before, chunk, rule, THREE_PLACES)
+    after = observe(model, before, chunk, rule, THREE_SUBMAPS)
     assert _positions(after) == [0.0, 1.0, 2.3]
     assert after.newest == 2
-    assert after.places[:2] == before.places[:2]
-    assert after.state.equals(model.observe(before.places[2].state, chunk, rule))
+    assert after.submaps[:2] == before.submaps[:2]
+    assert after.state.equals(model.observe(before.submaps[2].state, chunk, rule))
 
 
 @pytest.mark.parametrize("other", [Plastic(), ElasticRule(), StepRule()], ids=rule_name)
 def test_places_that_cannot_be_added_up_are_not_merged(other: WriteRule) -> None:
-    """Written by another rule, or anchored elsewhere: the nearest place is written instead."""
+    """Written by another rule, or anchored elsewhere: the nearest submap is written instead."""
     model, rule = tiny_model(config=ONE_LAYER), Consolidation()
     written = _explored(model, [0.0, 1.0, 1.3], other)
-    # Each place anchored in weights of its own.
+    # Each submap anchored in weights of its own.
     apart = _explored(model, [0.0, 1.0, 1.3], rule, atlas=written)
     for before in (written, apart, _explored(model, [0.0, 1.0, 1.3], rule).reanchored()):
-        after = observe(model, before, _chunk(7, 3.3), rule, THREE_PLACES)
+        after = observe(model, before, _chunk(7, 3.3), rule, THREE_SUBMAPS)
         assert after.newest == 2
-        assert after.places[:2] == before.places[:2]
-        assert after.places[2].views == before.places[2].views + 2
+        assert after.submaps[:2] == before.submaps[:2]
+        assert after.submaps[2].views == before.submaps[2].views + 2
 
 
 @settings(max_examples=12, deadline=None)
 @given(
     seed=seeds,
-    places=st.integers(1, 5),
+    submaps=st.integers(1, 5),
     apart=st.sampled_from([0.0, 0.1, 0.5]),
     rule=st.sampled_from(A_RULE_OF_EVERY_KIND),
     walk=st.lists(
@@ -279,9 +279,9 @@ def test_places_that_cannot_be_added_up_are_not_merged(other: WriteRule) -> None
     ),
 )
 def test_there_are_never_more_places_than_there_may_be_and_nothing_is_lost(
-    seed: int, places: int, apart: float, rule: WriteRule, walk: list[tuple[float, float, int]]
+    seed: int, submaps: int, apart: float, rule: WriteRule, walk: list[tuple[float, float, int]]
 ) -> None:
-    model, bank = tiny_model(config=ONE_LAYER), AtlasSettings(places, apart)
+    model, bank = tiny_model(config=ONE_LAYER), AtlasSettings(submaps, apart)
     views = _random_small_views(seed)
     atlas = Atlas(model.initial_state())
     chunks_seen, views_seen = 0, 0
@@ -292,14 +292,14 @@ def test_there_are_never_more_places_than_there_may_be_and_nothing_is_lost(
         chunks_seen, views_seen = chunks_seen + 1, views_seen + count
         seen.append(addresses_of(chunk.cameras))
         sizes.append(atlas.size_bytes)
-        assert 1 <= len(atlas.places) <= places
-        assert sum(place.state.chunks_observed for place in atlas.places) == chunks_seen
-        assert sum(place.state.views_observed for place in atlas.places) == views_seen
-        assert all(place.views == place.state.views_observed for place in atlas.places)
-    total = torch.stack([place.views * place.address for place in atlas.places]).sum(dim=0)
+        assert 1 <= len(atlas.submaps) <= submaps
+        assert sum(submap.state.chunks_observed for submap in atlas.submaps) == chunks_seen
+        assert sum(submap.state.views_observed for submap in atlas.submaps) == views_seen
+        assert all(submap.views == submap.state.views_observed for submap in atlas.submaps)
+    total = torch.stack([submap.views * submap.address for submap in atlas.submaps]).sum(dim=0)
     torch.testing.assert_close(total, torch.cat(seen).sum(dim=0), atol=1e-9, rtol=1e-9)
-    assert all(place.state.is_finite() for place in atlas.places)
-    assert max(sizes) <= places * sizes[0]
+    assert all(submap.state.is_finite() for submap in atlas.submaps)
+    assert max(sizes) <= submaps * sizes[0]
 
 
 def _random_small_views(seed: int) -> Views:
@@ -327,14 +327,14 @@ def test_every_view_is_rendered_from_the_place_nearest_to_its_camera(
     positions = _positions(atlas)
     for i, position in enumerate(where):
         nearest = min(range(3), key=lambda number, here=position: abs(positions[number] - here))  # type: ignore[misc]
-        expected = _rendered_by(model, atlas.places[nearest], views, i)
+        expected = _rendered_by(model, atlas.submaps[nearest], views, i)
         torch.testing.assert_close(found[:, i : i + 1], expected, atol=1e-5, rtol=0)
         for other in {0, 1, 2} - {nearest}:
-            assert (found[:, i : i + 1] - _rendered_by(model, atlas.places[other], views, i)).abs().max() > 1e-3
+            assert (found[:, i : i + 1] - _rendered_by(model, atlas.submaps[other], views, i)).abs().max() > 1e-3
 
 
-def _rendered_by(model: FsmModel, place: Place, views: Views, i: int) -> Tensor:
-    return model.render(place.state, views.cameras[i : i + 1], views.times[:, i : i + 1])
+def _rendered_by(model: FsmModel, submap: Submap, views: Views, i: int) -> Tensor:
+    return model.render(submap.state, views.cameras[i : i + 1], views.times[:, i : i + 1])
 
 
 @few
@@ -355,11 +355,11 @@ def test_the_order_of_rendered_views_does_not_matter(seed: int, order: list[int]
 @pytest.mark.parametrize("rule", A_RULE_OF_EVERY_KIND, ids=rule_name)
 def test_rendering_changes_nothing(model: FsmModel, rule: WriteRule) -> None:
     atlas = _explored(model, [0.0, 1.0, 0.0], rule)
-    kept = [(place, snapshot(place.state), place.address.clone()) for place in atlas.places]
+    kept = [(submap, snapshot(submap.state), submap.address.clone()) for submap in atlas.submaps]
     views = _chunk(8, 0.1, 0.9)
     first = render(model, atlas, views.cameras, views.times)
     assert torch.equal(render(model, atlas, views.cameras, views.times), first)
-    for now, (then, tensors, address) in zip(atlas.places, kept, strict=True):
+    for now, (then, tensors, address) in zip(atlas.submaps, kept, strict=True):
         assert now is then
         assert_untouched(now.state, tensors)
         assert torch.equal(now.address, address)
@@ -388,7 +388,7 @@ def test_the_size_is_that_of_all_places_what_they_share_once(model: FsmModel) ->
     assert three.size_bytes == 2 * one.size_bytes
     assert one.size_bytes == one.state.size_bytes
     apart = _explored(model, [0.0, 1.0, 2.0], ElasticRule(anchor=AnchorPolicy.STREAMING_EMA))
-    assert apart.size_bytes == sum(place.state.size_bytes for place in apart.places)
+    assert apart.size_bytes == sum(submap.state.size_bytes for submap in apart.submaps)
 
 
 def test_a_reanchored_atlas_is_anchored_where_its_places_stand(model: FsmModel) -> None:
@@ -396,12 +396,12 @@ def test_a_reanchored_atlas_is_anchored_where_its_places_stand(model: FsmModel) 
     anchored = atlas.reanchored()
     assert anchored.newest == atlas.newest == 0
     assert anchored.blank is atlas.blank
-    for old, new in zip(atlas.places, anchored.places, strict=True):
+    for old, new in zip(atlas.submaps, anchored.submaps, strict=True):
         assert new.address is old.address
         assert new.views == old.views
         assert new.state.equals(old.state.reanchored())
         assert all(layer.evidence is not None for layer in old.state.layers)
-    assert Atlas(atlas.blank).reanchored().places == ()
+    assert Atlas(atlas.blank).reanchored().submaps == ()
 
 
 def test_distances_are_over_position_and_direction(model: FsmModel) -> None:
@@ -409,13 +409,13 @@ def test_distances_are_over_position_and_direction(model: FsmModel) -> None:
     addresses = torch.tensor(
         [[0, 0, 0, 0, 0, 1], [3, 0, 0, 0, 0, 1], [3, 0.5, 0, 0, 0, 1], [0, 0, 0, 0, 0, -1]], dtype=torch.float64
     )
-    atlas = Atlas(blank, tuple(Place(blank, address, 1) for address in addresses))
+    atlas = Atlas(blank, tuple(Submap(blank, address, 1) for address in addresses))
     assert atlas.closest_pair() == (1, 2, 0.5)
     assert atlas.distance_to(torch.tensor([3, 4, 0, 0, 0, 1], dtype=torch.float64)) == (2, 3.5)
     assert atlas.distance_to(torch.tensor([0, 0, 0, 0, 0, -0.5], dtype=torch.float64)) == (3, 0.5)
     assert atlas.nearest(addresses.flip(0)).tolist() == [3, 2, 1, 0]
     # However far apart the only two are.
-    far = tuple(Place(blank, scale * addresses[1], 1) for scale in (1.0, 1e6))
+    far = tuple(Submap(blank, scale * addresses[1], 1) for scale in (1.0, 1e6))
     one, other, gap = Atlas(blank, far).closest_pair()
     assert (one, other) == (0, 1)
     assert gap > 1e6
@@ -448,17 +448,17 @@ def test_a_chunk_that_would_poison_the_memory_leaves_the_old_one_whole(
     model: FsmModel, positions: list[float], broken: Callable[[Views], Views], rule: WriteRule
 ) -> None:
     before = _explored(model, positions, rule)
-    places = before.places
-    kept = [snapshot(place.state) for place in places]
+    submaps = before.submaps
+    kept = [snapshot(submap.state) for submap in submaps]
     for position in (0.05, 5.0):  # near, and elsewhere
         good = _chunk(7, position)
         with pytest.raises(NonFiniteUpdateError, match="not finite"):
-            observe(model, before, broken(good), rule, THREE_PLACES)
-        assert before.places is places
-        for place, tensors in zip(places, kept, strict=True):
-            assert_untouched(place.state, tensors)
-            assert place.address.isfinite().all()
-        assert observe(model, before, good, rule, THREE_PLACES).state.is_finite()
+            observe(model, before, broken(good), rule, THREE_SUBMAPS)
+        assert before.submaps is submaps
+        for submap, tensors in zip(submaps, kept, strict=True):
+            assert_untouched(submap.state, tensors)
+            assert submap.address.isfinite().all()
+        assert observe(model, before, good, rule, THREE_SUBMAPS).state.is_finite()
 
 
 def test_several_scenes(model: FsmModel) -> None:
@@ -470,7 +470,7 @@ def test_several_scenes(model: FsmModel) -> None:
     for positions in ([], [0.0], [0.0, 1.0]):
         atlas = _explored(model, positions, Plastic())
         with pytest.raises(ValueError, match="an atlas is of one scene, the cameras are of 2"):
-            observe(model, atlas, scenes, Plastic(), THREE_PLACES)
+            observe(model, atlas, scenes, Plastic(), THREE_SUBMAPS)
         with pytest.raises(ValueError, match="of 2"):
             render(model, atlas, scenes.cameras, scenes.times)
 
@@ -487,7 +487,7 @@ def test_times_that_do_not_belong_to_their_cameras(model: FsmModel, positions: l
 def test_a_memory_of_another_model(model: FsmModel, positions: list[float]) -> None:
     atlas, views = _explored(tiny_model(config=ONE_LAYER), positions, Plastic()), _chunk(1, 0.0)
     with pytest.raises(ValueError, match="the memory is of another model"):
-        observe(model, atlas, views, Plastic(), THREE_PLACES)
+        observe(model, atlas, views, Plastic(), THREE_SUBMAPS)
     with pytest.raises(ValueError, match="the memory is of another model"):
         render(model, atlas, views.cameras, views.times)
 
@@ -495,33 +495,33 @@ def test_a_memory_of_another_model(model: FsmModel, positions: list[float]) -> N
 def test_views_that_are_not_of_whole_patches(model: FsmModel) -> None:
     atlas, views = _explored(model, [0.0, 1.0], Plastic()), _seen_from(random_views(1, 2, (8, 10)), 0.0)
     with pytest.raises(ValueError, match="10x8 pixels"):
-        observe(model, atlas, views, Plastic(), THREE_PLACES)
+        observe(model, atlas, views, Plastic(), THREE_SUBMAPS)
     with pytest.raises(ValueError, match="10x8 pixels"):
         render(model, atlas, views.cameras, views.times)
 
 
 @pytest.mark.parametrize("newest", [-1, 1, 2])
 def test_a_newest_place_that_is_not_there(model: FsmModel, newest: int) -> None:
-    place = _explored(model, [0.0], Plastic()).places[0]
-    for places in ((), (place,)):
-        with pytest.raises(ValueError, match=rf"there is no place {newest} among {len(places)}"):
-            Atlas(model.initial_state(), places, newest)
-    assert Atlas(model.initial_state(), (place, place), 1).newest == 1
+    submap = _explored(model, [0.0], Plastic()).submaps[0]
+    for submaps in ((), (submap,)):
+        with pytest.raises(ValueError, match=rf"there is no submap {newest} among {len(submaps)}"):
+            Atlas(model.initial_state(), submaps, newest)
+    assert Atlas(model.initial_state(), (submap, submap), 1).newest == 1
 
 
-@pytest.mark.parametrize("places", [0, -1, 1.5, NAN, True])
-def test_no_place(places: float) -> None:
-    with pytest.raises(ValueError, match=rf"memory.places must be (from 1 to 64|of type int), got {places}"):
-        AtlasSettings(places=places)  # type: ignore[arg-type]
+@pytest.mark.parametrize("submaps", [0, -1, 1.5, NAN, True])
+def test_no_submap(submaps: float) -> None:
+    with pytest.raises(ValueError, match=rf"memory.submaps must be (from 1 to 64|of type int), got {submaps}"):
+        AtlasSettings(submaps=submaps)  # type: ignore[arg-type]
 
 
 def test_a_blank_memory_has_seen_nothing(model: FsmModel) -> None:
-    with pytest.raises(ValueError, match="places begin blank"):
+    with pytest.raises(ValueError, match="submaps begin blank"):
         Atlas(observed_state(model, 1))
 
 
 @pytest.mark.parametrize("apart", [-1e-9, NAN, INF])
 def test_a_distance_that_is_none(apart: float) -> None:
-    with pytest.raises(ValueError, match=rf"memory.place_distance .apart. must be from 0 to 10, got {apart}"):
+    with pytest.raises(ValueError, match=rf"memory.submap_distance .apart. must be from 0 to 10, got {apart}"):
         AtlasSettings(apart=apart)
     assert AtlasSettings(apart=0.0).apart == 0.0

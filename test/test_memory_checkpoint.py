@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from deadline import DEADLINE_S
 from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny_memory import (
@@ -246,7 +247,7 @@ def test_hugging_face_names_are_answered_from_the_cache(tmp_path: Path) -> None:
         [sys.executable, "-c", FROM_CACHE, json.dumps(list(sources))],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=DEADLINE_S,
         env=environment,
     )
     assert done.returncode == 0, done.stderr

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import pytest
 import torch
+from deadline import DEADLINE_S
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError
@@ -271,7 +272,7 @@ def test_a_process_killed_while_it_saves_leaves_a_whole_file(tmp_path: Path) -> 
         [sys.executable, "-c", KILLED, str(tmp_path / "kitchen.fsm")],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=DEADLINE_S,
         cwd=Path(__file__).resolve().parent.parent,
     )
     assert done.returncode == 0, done.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Iterator
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 rclpy = pytest.importorskip("rclpy", reason="needs ROS")
+from deadline import DEADLINE_S, wait_until  # noqa: E402
 from node_camera import Camera, camera_info, pose_in, raw_image  # noqa: E402
 from node_harness import Robot, active_node, free_domain  # noqa: E402
 from rclpy.callback_groups import ReentrantCallbackGroup  # noqa: E402
@@ -29,7 +29,7 @@ from fsm_ros.stream.ledger import FrameLedger, Refusal  # noqa: E402
 from fsm_ros_msgs.srv import Recall, RenderView  # noqa: E402
 
 BURST = 100
-PATIENT = {"render.timeout": 120.0}
+PATIENT = {"render.timeout": DEADLINE_S}
 
 
 @pytest.fixture(scope="module")
@@ -109,13 +109,12 @@ class Intake:
         return image
 
     def wait_until_settled(self) -> None:
-        for _ in range(10_000):
-            if self.ingest.status().frames_waiting == 0 and self.ledger.snapshot().pending == 0:
-                return
-            if not self.ingest.status().alive:
-                raise AssertionError("the thread has ended")
-            time.sleep(0.005)
-        raise AssertionError("never settled")
+        def is_settled() -> bool:
+            status = self.ingest.status()
+            assert status.alive, "the thread has ended"
+            return status.frames_waiting == 0 and self.ledger.snapshot().pending == 0
+
+        wait_until(is_settled, "all frames settled")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +177,7 @@ def test_a_service_that_meets_a_fault_answers_with_it_and_goes_on(is_coroutine: 
         client = node.create_client(Trigger, "faulty")
         for expected in (False, True):
             future = client.call_async(Trigger.Request())
-            executor.spin_until_future_complete(future, timeout_sec=30.0)
+            executor.spin_until_future_complete(future, timeout_sec=DEADLINE_S)
             answer = future.result()
             assert answer is not None and answer.success is expected
             assert ("RuntimeError: what nobody has thought of" in answer.message) is not expected

@@ -50,7 +50,7 @@ REPORT = ObserveReport(
     retention_views=4,
     observe_s=0.125,
     state_bytes=4096,
-    places=3,
+    submaps=3,
 )
 FAILED = failed_report(a_chunk(1), None, Failure(FailureKind.NON_FINITE, "weights would not be finite"))
 IDLE = EngineStatus(alive=True, chunks_waiting=0, chunks_dropped=0, busy_s=0.0)
@@ -220,7 +220,7 @@ def test_tf_memory_and_device_tell_their_figures() -> None:
     assert (tf["transforms_received"], tf["transforms_refused"], tf["frames_without_transform"]) == ("100", "7", "3")
     assert (memory["chunks_waiting"], memory["chunks_dropped"]) == ("2", "5")
     assert (memory["chunks_observed"], memory["views_observed"], memory["epoch"]) == ("11", "44", "2")
-    assert memory["places"] == "3"
+    assert memory["submaps"] == "3"
     assert (memory["prediction_psnr"], memory["retention_psnr"], memory["state_size"]) == ("21.5", "19.25", "4096")
     assert (device["device"], device["checkpoint"], device["busy_s"]) == ("cpu", "shipped", "0.25")
 
@@ -231,7 +231,7 @@ def test_a_memory_that_was_loaded_tells_what_it_holds_before_any_chunk() -> None
     memory = statuses(last_report=None, scene=loaded.scene)["memory"]
     values = values_of(memory)
     assert (memory.level, memory.message) == (OK, "2 chunks observed")
-    assert (values["chunks_observed"], values["views_observed"], values["places"]) == ("2", "4", "2")
+    assert (values["chunks_observed"], values["views_observed"], values["submaps"]) == ("2", "4", "2")
 
 
 def test_before_anything_came_figures_are_words_and_not_an_error() -> None:
@@ -263,7 +263,7 @@ def test_the_message_on_a_chunk_copies_every_figure() -> None:
     assert (message.mode, message.epoch, message.chunks_observed, message.views_observed) == ("windowed", 2, 11, 44)
     assert (message.frames_received, message.frames_keyframed, message.frames_pending) == (20, 4, 8)
     assert {item.reason: item.count for item in message.refused} == {"not_moved": 6, "unreadable_image": 2}
-    assert (message.rule, message.places) == ("elastic", 3)
+    assert (message.rule, message.submaps) == ("elastic", 3)
     assert (message.importance, message.anchor, message.strength) == ("ewc", "global", 2.5)
     assert (message.prediction_psnr, message.retention_psnr, message.retention_views) == (21.5, 19.25, 4)
     assert (message.observe_time, message.render_time) == (0.125, 0.5)

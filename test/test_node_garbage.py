@@ -1,4 +1,4 @@
-"""A minute of garbage: the node lives on, says what was wrong with every single frame, and still answers."""
+"""Rounds of garbage: the node lives on, says what was wrong with every single frame, and still answers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from node_harness import Robot, active_node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
-GARBAGE_S = 60.0
+ROUNDS = 8
 NAN = math.nan
 BATCH = 10
 JPEG = "jpeg"
 BLIND = "blind"
 PARAMETERS = {
     "cameras": ["", JPEG, BLIND],
-    "input.info_timeout": 0.5,
-    "tf.timeout": 0.5,
+    # Every round waits for both; a good frame has to find its calibration and its transform within them.
+    "input.info_timeout": 1.0,
+    "tf.timeout": 1.0,
     "memory.retention_views": 0,
     "memory.measure_prediction": False,
 }
@@ -233,12 +234,9 @@ def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robot]:
         yield robot
 
 
-@pytest.mark.timeout(240)
-def test_a_node_that_is_fed_garbage_for_a_minute_counts_all_of_it_and_still_answers(robot: Robot) -> None:
+def test_a_node_that_is_fed_garbage_counts_all_of_it_and_still_answers(robot: Robot) -> None:
     feed, expected, order = Feed(robot), Counter[str](), random.Random(0)
-    end_s = time.monotonic() + GARBAGE_S
-    rounds = 0
-    while time.monotonic() < end_s or rounds < 2:
+    for _ in range(ROUNDS):
         for index, name in enumerate(order.sample(sorted(KINDS), len(KINDS))):
             feed.good()
             expected += KINDS[name](feed)
@@ -249,17 +247,17 @@ def test_a_node_that_is_fed_garbage_for_a_minute_counts_all_of_it_and_still_answ
         robot.wait_until(lambda: is_idle(robot, feed.sent), "all frames of a round settled")
         expected += loop(feed)
         robot.wait_until(lambda: is_idle(robot, feed.sent), "all frames of a loop settled")
-        rounds += 1
 
     assert robot.refused() == expected
     assert len(expected) == 10
     counts = robot.counts()
     assert counts["received"] == feed.sent == counts["keyframed"] + sum(expected.values())
+    chunks = counts["keyframed"] // 2
+    robot.wait_until(lambda: robot.heard.memory[-1].chunks_observed == chunks, "the report of the last chunk")
     for report in robot.heard.memory:
         refused = sum(entry.count for entry in report.refused)
         assert report.frames_received == report.frames_keyframed + report.frames_pending + refused
     last = robot.heard.memory[-1]
-    assert last.chunks_observed == counts["keyframed"] // 2
     assert last.epoch == 0
     for layer in last.layers:
         assert all(math.isfinite(getattr(layer, name)) for name in layer.get_fields_and_field_types())

@@ -23,7 +23,7 @@ LEFT_IMAGE, LEFT_INFO = "/rig/left/image", "/rig/left/info"
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robot]:
     """A node for two cameras, with the QoS that it has on a robot."""
-    parameters = {"cameras": ["left", "right"], "input.reliability": "best_effort"}
+    parameters = {"cameras": ["left", "right"], "input.reliability": "best_effort", "input.info_timeout": 0.2}
     remaps = []
     for name, topic in (
         ("left/image_raw", LEFT_IMAGE),
@@ -96,7 +96,7 @@ QUEUE = 100
 @pytest.fixture(scope="module")
 def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robot]:
     """A node that waits long for TF."""
-    parameters = {"tf.timeout": 60.0, "input.queue_size": QUEUE}
+    parameters = {"input.queue_size": QUEUE}
     with active_node(tmp_path_factory.mktemp("patient"), parameters) as robot:
         yield robot
 
@@ -206,7 +206,7 @@ class SimulatedTime:
 
 
 def test_time_may_be_simulated_and_start_again_as_a_bag_does(tmp_path: Path) -> None:
-    with active_node(tmp_path, {"use_sim_time": True}) as robot:
+    with active_node(tmp_path, {"use_sim_time": True, "tf.timeout": 2.0}) as robot:
         # Before there is a clock, and while it stands, the node tells how it does all the same.
         assert "no image yet" in robot.status("input").message
         time = SimulatedTime(robot, start_s=100.0)

@@ -123,9 +123,9 @@ def test_one_message_for_every_chunk_with_all_frames_accounted_for(robot: Robot,
     assert last.state_size > 0
     assert last.chunks_dropped == 0
     assert (last.rule, last.importance, last.anchor, last.strength) == ("consolidation", "", "", 0.0)
-    assert 1 <= last.places <= 8
+    assert 1 <= last.submaps <= 8
     again = reports[1]  # came to the place of the first: there was something to pull back
-    assert (again.places, len(again.layers)) == (1, len(last.layers))
+    assert (again.submaps, len(again.layers)) == (1, len(last.layers))
     for layer in again.layers:
         assert layer.weight_rms > 0
         assert layer.update_rms > 0
@@ -157,7 +157,7 @@ def test_keyframes_are_latched(robot: Robot, camera: Camera) -> None:
 
 def test_a_camera_that_moves_away_within_the_extent_opens_a_place(robot: Robot, camera: Camera) -> None:
     first, second = camera.stream(2)
-    assert (first.places, second.places) == (1, 1)
+    assert (first.submaps, second.submaps) == (1, 1)
     before = len(robot.heard.memory)
     for _ in range(CHUNK_VIEWS):
         frame = camera.frame()
@@ -165,9 +165,9 @@ def test_a_camera_that_moves_away_within_the_extent_opens_a_place(robot: Robot, 
         camera.publish(frame)
     robot.wait_until(lambda: len(robot.heard.memory) > before, "the chunk from over there")
     report = robot.heard.memory[-1]
-    assert (report.places, report.epoch, report.chunks_observed) == (2, 0, 3)
+    assert (report.submaps, report.epoch, report.chunks_observed) == (2, 0, 3)
     assert report.state_size > second.state_size
-    robot.wait_until(lambda: value(robot.status("memory"), "places") == "2", "two places in the diagnostics")
+    robot.wait_until(lambda: value(robot.status("memory"), "submaps") == "2", "two submaps in the diagnostics")
 
 
 def test_leaving_the_extent_begins_a_new_epoch(robot: Robot, camera: Camera) -> None:
@@ -338,7 +338,7 @@ def test_the_rule_can_be_changed_while_it_runs(robot: Robot, camera: Camera) -> 
 REFUSED: dict[str, tuple[str, object, str]] = {
     "frozen": ("memory.width", 128, "clean it up"),
     "frozen word": ("memory.mode", "windowed", "clean it up"),
-    "frozen places": ("memory.places", 2, "clean it up"),
+    "frozen submaps": ("memory.submaps", 2, "clean it up"),
     "too small": ("elastic.strength", -1.0, "range"),
     "too large": ("elastic.importance_decay", 1.5, "range"),
     "not a number": ("elastic.strength", math.nan, "elastic"),
@@ -357,7 +357,7 @@ def test_a_change_that_makes_no_sense_is_refused_with_a_reason(robot: Robot, cam
     assert not result.successful
     assert reason in result.reason
     report = camera.stream(1)[0]
-    assert (report.rule, report.places) == ("consolidation", 1)
+    assert (report.rule, report.submaps) == ("consolidation", 1)
     try:
         assert robot.set_parameters({"memory.rule": "elastic"})[0].successful
         report = camera.stream(1)[0]

@@ -37,7 +37,7 @@ DEFAULTS = values_of(Settings())
 NUMBERS = [spec for spec in PARAMETERS if isinstance(spec.value, int | float) and not isinstance(spec.value, bool)]
 COUNTS_AND_SHARES = {
     *("model.threads", "memory.window_chunks", "memory.extent_margin", "memory.reservoir", "memory.retention_views"),
-    *("memory.seed", "memory.places", "memory.place_distance", "consolidation.retention"),
+    *("memory.seed", "memory.submaps", "memory.submap_distance", "consolidation.retention"),
     *("recall.keyframes", "recall.photographs"),
     *("elastic.strength", "elastic.importance_decay", "elastic.anchor_decay"),
 }
@@ -244,7 +244,7 @@ def test_the_rule_is_the_one_that_is_asked_for_with_its_own_numbers() -> None:
 
 
 def test_places_are_counted_and_kept_apart_as_asked() -> None:
-    assert memory(memory__places=3, memory__place_distance=0.5).atlas == AtlasSettings(places=3, apart=0.5)
+    assert memory(memory__submaps=3, memory__place_distance=0.5).atlas == AtlasSettings(submaps=3, apart=0.5)
 
 
 @pytest.mark.parametrize(
@@ -317,8 +317,8 @@ def test_an_unknown_word_is_refused_with_the_choices(configured: bool) -> None:
     [
         ({"memory.anchor_sharing": "shared"}, "windowed"),
         ({"memory.anchor_sharing": "shared", "memory.mode": "windowed"}, "memory rule to elastic"),
-        ({"memory.places": 0}, "from 1 to 64"),
-        ({"memory.place_distance": float("nan")}, "distance"),
+        ({"memory.submaps": 0}, "from 1 to 64"),
+        ({"memory.submap_distance": float("nan")}, "distance"),
         ({"consolidation.retention": 1.5}, "retention"),
         ({"elastic.strength": -1.0}, "strength"),
         ({"elastic.strength": float("nan")}, "strength"),

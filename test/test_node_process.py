@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from action_msgs.msg import GoalStatus
+from deadline import DEADLINE_S, POLL_S
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from node_camera import Camera, camera_info, pose_in
-from node_harness import CHUNK_VIEWS, DEADLINE_S, POLL_S, NodeProcess, Robot, active_node, free_domain, running_node
+from node_harness import CHUNK_VIEWS, NodeProcess, Robot, active_node, free_domain, running_node
 from rclpy.action import ActionClient
 from rclpy.node import Node
 

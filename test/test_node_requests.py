@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from deadline import DEADLINE_S
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -170,7 +171,7 @@ def executor() -> Iterator[SingleThreadedExecutor]:
 def awaited(executor: SingleThreadedExecutor, bridge: Bridge, worker: WorkerFuture[object]) -> object:
     task = executor.create_task(bridge.wait, worker)
     deadline = executor.get_nodes()[0].create_timer(0.01, bridge.expire)
-    executor.spin_until_future_complete(task, timeout_sec=30)
+    executor.spin_until_future_complete(task, timeout_sec=DEADLINE_S)
     deadline.cancel()
     assert task.done()
     return task.result()
@@ -180,7 +181,7 @@ def awaited(executor: SingleThreadedExecutor, bridge: Bridge, worker: WorkerFutu
 @pytest.mark.parametrize("early", [True, False], ids=["answered before", "answered later"])
 def test_whatever_the_worker_answers_comes_back(answer: object, early: bool, executor: SingleThreadedExecutor) -> None:
     worker: WorkerFuture[object] = WorkerFuture()
-    bridge = Bridge(executor.get_nodes()[0], timeout_s=30.0)
+    bridge = Bridge(executor.get_nodes()[0], timeout_s=DEADLINE_S)
     if early:
         worker.set_result(answer)
     else:

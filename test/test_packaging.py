@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import rclpy
 from ament_index_python.packages import get_package_share_directory
+from deadline import DEADLINE_S
 from geometry_msgs.msg import TransformStamped
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -290,7 +291,7 @@ def test_a_transform_travels_from_publisher_to_subscriber(
     sent.header.frame_id, sent.child_frame_id = "map", "camera"
     sent.transform.translation.x = 1.25
     left.create_publisher(TFMessage, "packaging/tf", latched).publish(TFMessage(transforms=[sent]))
-    deadline_s = time.monotonic() + 60.0
+    deadline_s = time.monotonic() + DEADLINE_S
     while not received and time.monotonic() < deadline_s:
         executor.spin_once(timeout_sec=0.1)
     assert [message.transforms for message in received] == [[sent]]
@@ -311,11 +312,11 @@ def test_a_render_request_travels_to_its_service_and_back(
     client = left.create_client(RenderView, "packaging/render")
     request = RenderView.Request(omit_image=True)
     request.pose.header.frame_id = "camera_optical"
-    deadline_s = time.monotonic() + 60.0
+    deadline_s = time.monotonic() + DEADLINE_S
     while not client.service_is_ready() and time.monotonic() < deadline_s:
         executor.spin_once(timeout_sec=0.1)
     future = client.call_async(request)
-    executor.spin_until_future_complete(future, timeout_sec=60.0)
+    executor.spin_until_future_complete(future, timeout_sec=DEADLINE_S)
     response = future.result()
     assert response is not None
     assert (response.success, response.message, response.chunks_observed) == (True, "camera_optical", 7)

@@ -12,7 +12,8 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
 import numpy as np  # noqa: E402
-from player_harness import CHATTER, HOLD_ON_S, IMAGE, INFO, START_NS, Listener, Recorded, play  # noqa: E402
+from deadline import DEADLINE_S, wait_until  # noqa: E402
+from player_harness import CHATTER, IMAGE, INFO, START_NS, Listener, Recorded, play  # noqa: E402
 from recordings import Message, camera_info, colours, raw_image, transform, write_bag  # noqa: E402
 from recordings_ros1 import NOETIC, OLD_TF_TYPE, write_ros1_bag  # noqa: E402
 from rosbags.rosbag1 import Writer  # noqa: E402
@@ -39,9 +40,9 @@ def drive() -> list[Message]:
 
 def play_to(listener: Listener, bag: Path, expected: int) -> Recorded:
     """What arrives of a recording of a drive, of which the listener has heard nothing yet."""
-    done = play(bag, "--hold-out", 3, "--wait-for-subscribers", HOLD_ON_S)
+    done = play(bag, "--hold-out", 3, "--wait-for-subscribers", DEADLINE_S)
     assert (done.returncode, done.stderr) == (0, "")
-    listener.wait_for(lambda: sum(map(len, listener.heard.values())) >= expected, f"{expected} messages of {bag.name}")
+    wait_until(lambda: sum(map(len, listener.heard.values())) >= expected, f"{expected} messages of {bag.name}")
     heard = {topic: list(messages) for topic, messages in listener.heard.items()}
     for messages in listener.heard.values():
         messages.clear()
@@ -75,12 +76,12 @@ def test_of_a_ros_1_recording_what_was_latched_stays_so_and_what_ros_2_lacks_is_
             writer.write(words, START_NS + second * 10**9, said)
     listener.subscribe(CHATTER, String)
     process = start(tmp_path / "old.bag")
-    listener.wait_for(lambda: len(listener.heard[CHATTER]) > 0, "the first words")
+    wait_until(lambda: len(listener.heard[CHATTER]) > 0, "the first words")
     listener.subscribe("/map_name", String, latched=True)
-    listener.wait_for(lambda: len(listener.heard["/map_name"]) > 0, "the latched message")
+    wait_until(lambda: len(listener.heard["/map_name"]) > 0, "the latched message")
     assert listener.heard["/map_name"] == [b"\0\1\0\0\x08\0\0\0kitchen\0"]
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=HOLD_ON_S)
+    _, errors = process.communicate(timeout=DEADLINE_S)
     assert errors == "play_bag: left out, as their types are not known here: /rosout (rosgraph_msgs/msg/Log)\n"
 
 

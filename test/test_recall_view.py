@@ -125,7 +125,7 @@ def test_a_view_that_nobody_saw_is_not_recalled(kept: list[Keyframe]) -> None:
         [keyframe(posed((1e-9 * i, 0, 0)), stamp_ns=i) for i in range(5)],
         [keyframe(posed((0.1, 0, 0)), depth_m=None)],
     ],
-    ids=["one", "of other sizes", "a camera that only turns", "from one place", "without depth"],
+    ids=["one", "of other sizes", "a camera that only turns", "from one submap", "without depth"],
 )
 @pytest.mark.parametrize("knows_depth", [True, False])
 def test_whatever_is_kept_the_answer_is_a_view(kept: list[Keyframe], knows_depth: bool) -> None:

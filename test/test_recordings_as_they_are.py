@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from deadline import DEADLINE_S
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
@@ -103,7 +104,7 @@ def test_a_recording_is_read_and_played_as_it_is(drive: Path, tmp_path: Path, na
     assert np.array_equal(found.read(found.frames[5]).image, whole.read(whole.frames[5]).image)
     pytest.importorskip("rclpy", reason="needs ROS")
     command = [sys.executable, "-m", "fsm_ros.tools.play_bag", str(bag), "--rate", "10", "--no-progress"]
-    done = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, timeout=DEADLINE_S)
     assert done.returncode == 0, done.stderr
     if "vendor" in name:
         assert "left out, as their types are not known here: /thing (acme_msgs/msg/Thing)" in done.stderr

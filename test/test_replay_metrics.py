@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from deadline import DEADLINE_S
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -179,9 +180,9 @@ def test_what_cannot_be_played_ends_it_before_anything_is_started(
 
 def test_it_ends_so_as_a_program_too(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "fsm_ros.replay.demo", "--out", str(tmp_path / "out")]
-    wrong = subprocess.run([*command, "--hold-out", "1"], capture_output=True, text=True, timeout=120)
+    wrong = subprocess.run([*command, "--hold-out", "1"], capture_output=True, text=True, timeout=DEADLINE_S)
     assert wrong.returncode == 2 and "--hold-out must be at least 2" in wrong.stderr
-    missing = subprocess.run([*command, "--bag", "/no/such/bag"], capture_output=True, text=True, timeout=120)
+    missing = subprocess.run([*command, "--bag", "/no/such/bag"], capture_output=True, text=True, timeout=DEADLINE_S)
     assert missing.returncode == 1
     assert missing.stderr.splitlines()[-1].startswith("demo: there is no recording at /no/such/bag")
     assert "Traceback" not in missing.stderr

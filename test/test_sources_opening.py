@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from recordings import camera_info, colours, open_camera, raw_image, transform, write_bag
+from recordings_colmap import write as write_colmap
+from recordings_folders import a_folder, frame_of, write
+from recordings_videos import a_scene
 from rosbags.rosbag2 import StoragePlugin
-from test_sources_colmap import write as write_colmap
-from test_sources_folders import frame_of, write
-from test_sources_videos import numbered, scene_of, write_scene, write_video
 
 from fsm_ros.sources.errors import SourceError
 from fsm_ros.sources.opening import SourceKind, open_cameras, source_kind
@@ -29,15 +29,6 @@ def a_bag(folder: Path, storage: StoragePlugin = StoragePlugin.MCAP) -> Path:
     frames = [transform("map", "camera", 100 * n, x=float(n)) for n in range(6)]
     images = [raw_image(colours() + np.uint8(n), stamp_ns=100 * n) for n in range(6)]
     return write_bag(folder / "bag", [camera_info(16, 12), *frames, *images], storage)
-
-
-def a_folder(folder: Path) -> Path:
-    return write(folder / "folder", [frame_of(n, timestamp=n / 10) for n in range(6)])
-
-
-def a_scene(folder: Path) -> Path:
-    video = write_video(folder / "clip.mp4", [numbered(n) for n in range(9)])
-    return write_scene(folder / "scene", video, scene_of(0, 1, 3, 4, 6, 8))
 
 
 def a_model(folder: Path) -> Path:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from recordings import colours, compressed_image, transform, write_bag
+from recordings_folders import a_folder
 from recordings_rig import (
     LATENCY_NS,
     SECOND,
@@ -24,8 +25,8 @@ from recordings_rig import (
     one_camera,
 )
 from recordings_ros1 import write_ros1_bag
+from recordings_videos import a_scene
 from rosbags.rosbag2 import StoragePlugin
-from test_sources_opening import a_folder, a_scene
 
 from fsm_ros.sources.bags.messages import BagError
 from fsm_ros.sources.bags.poses import LONGEST_GAP_PERIODS, LONGEST_GAP_S, BagPoses

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
+from recordings_videos import BITS, HEIGHT, RATE_HZ, WIDTH, frame_of, numbered, scene_of, w2c, write_scene, write_video
 
 from fsm_ros.sources.errors import SourceError
 from fsm_ros.sources.video_frames import NEAR, VideoFrames
 from fsm_ros.sources.videos import read_scenes
 from fsm_ros.stream.frame import Camera
 
-WIDTH, HEIGHT, RATE_HZ, LENGTH = 96, 64, 24.0, 300
-BITS = 9
+LENGTH = 300
 POINT = np.array([0.3, 0.8, 4.0])
-
-
-def numbered(index: int) -> NDArray[np.uint8]:
-    """A picture whose columns of blocks spell its number, black and white."""
-    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    for bit in range(BITS):
-        if index >> bit & 1:
-            image[:, 10 * bit : 10 * bit + 10] = 255
-    return image
 
 
 def number_in(image: NDArray[np.uint8]) -> int:
@@ -37,45 +25,9 @@ def number_in(image: NDArray[np.uint8]) -> int:
     return sum(1 << bit for bit, value in enumerate(middles) if value > 127)
 
 
-def write_video(path: Path, images: list[NDArray[np.uint8]]) -> Path:
-    height, width = images[0].shape[:2]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), RATE_HZ, (width, height))
-    assert writer.isOpened()
-    for image in images:
-        writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    writer.release()
-    return path
-
-
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("videos") / "clip.mp4", [numbered(index) for index in range(LENGTH)])
-
-
-def w2c(number: int) -> NDArray[np.float64]:
-    pose = np.eye(4)
-    pose[:3, :3] = Rotation.from_rotvec([0.02 * number, 0.01, -0.03 * number]).as_matrix()
-    pose[:3, 3] = (0.1 * number, -0.2, 0.05 * number)
-    return pose
-
-
-def frame_of(number: int, **more: object) -> dict[str, Any]:
-    intrinsics = {"fx": 80.0, "fy": 82.0, "cx": 47.0, "cy": 33.0, "w": WIDTH, "h": HEIGHT}
-    return {"frame_idx": number, "w2c": w2c(number).tolist(), **intrinsics, **more}
-
-
-def scene_of(*numbers: int, **more: object) -> dict[str, Any]:
-    frames = [frame_of(number) for number in numbers or range(5)]
-    return {"scene_name": "a walk", "video_path": "clip.mp4", "frames": frames, **more}
-
-
-def write_scene(folder: Path, video: Path, *scenes: dict[str, Any]) -> Path:
-    """Beside its video; one scene over many lines as the release has it, several with a line each."""
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(video, folder / "clip.mp4")
-    path = folder / "clip.jsonl"
-    path.write_text("\n".join(json.dumps(scene, indent=None if len(scenes) > 1 else 2) for scene in scenes))
-    return path
 
 
 class TestScenes:

@@ -146,7 +146,7 @@ def test_a_grown_epoch_is_seeded_with_all_that_is_remembered() -> None:
     memory = small_memory(**AUTOMATIC, reservoir=15)
     reports = driven(memory, THIRTY_METRES[:15])
     assert [report.epoch for report in reports] == [0, 0, 0, 0, 0, 0, 1, 1]
-    assert sum(place.views for place in scene_of(memory).atlas.places) == 15
+    assert sum(submap.views for submap in scene_of(memory).atlas.submaps) == 15
 
 
 def test_growth_does_not_shorten_the_horizon() -> None:

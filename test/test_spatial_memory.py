@@ -65,7 +65,7 @@ def test_every_chunk_is_counted_and_reported() -> None:
     assert len(second.layers) == CONFIG.num_layers
     assert all(layer.update_rms > 0 and math.isfinite(layer.elastic_ratio) for layer in second.layers)
     assert second.state_bytes == scene_of(memory).size_bytes > scene_of(memory).atlas.size_bytes > 0
-    assert (first.places, second.places) == (1, 1)
+    assert (first.submaps, second.submaps) == (1, 1)
     assert second.observe_s > 0
     scene = scene_of(memory)
     assert (scene.chunks_observed, scene.views_observed) == (2, 5)
@@ -322,9 +322,9 @@ def test_a_report_names_the_old_keyframes_and_not_its_own() -> None:
 @pytest.mark.parametrize("mode", MemoryMode, ids=lambda mode: mode.value)
 def test_a_long_stream_does_not_let_anything_grow(mode: MemoryMode) -> None:
     camera = Camera(8, 8, 7.0, 7.0, 4.0, 4.0)
-    one_place = AtlasSettings(places=1)
+    one_submap = AtlasSettings(submaps=1)
     memory = small_memory(
-        width=8, height=8, chunk_views=1, mode=mode, atlas=one_place, retention_views=1, horizon_s=1000.0
+        width=8, height=8, chunk_views=1, mode=mode, atlas=one_submap, retention_views=1, horizon_s=1000.0
     )
     reports = observe_all(memory, [a_chunk(i, views=1, camera=camera) for i in range(200)])
     assert {report.state_bytes for report in reports} == {reports[0].state_bytes}

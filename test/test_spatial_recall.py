@@ -283,6 +283,6 @@ def test_a_stream_gives_the_same_memory_with_and_without_recall() -> None:
     one, other = a_memory(), a_memory(recall=False, keyframes=KeyframeLimits(0, 0))
     observe_all(one, chunks[:3])
     observe_all(other, chunks[:3])
-    for mine, theirs in zip(scene_of(one).atlas.places, scene_of(other).atlas.places, strict=True):
+    for mine, theirs in zip(scene_of(one).atlas.submaps, scene_of(other).atlas.submaps, strict=True):
         for name, tensor in mine.state.tensors().items():
             assert torch.equal(tensor, theirs.state.tensors()[name])

@@ -145,9 +145,9 @@ def test_the_command_prints_the_table_and_writes_what_it_is_told_to(
 def test_one_place_is_the_plain_memory_and_several_are_another() -> None:
     model = tiny_model()
     one = evaluate(model, SETTINGS, Consolidation())
-    # So far apart that all is one place, whatever the settings allow.
-    same = evaluate(model, replace(SETTINGS, atlas=AtlasSettings(places=4, apart=10.0)), Consolidation())
-    several = evaluate(model, replace(SETTINGS, atlas=AtlasSettings(places=4, apart=0.0)), Consolidation())
+    # So far apart that all is one submap, whatever the settings allow.
+    same = evaluate(model, replace(SETTINGS, atlas=AtlasSettings(submaps=4, apart=10.0)), Consolidation())
+    several = evaluate(model, replace(SETTINGS, atlas=AtlasSettings(submaps=4, apart=0.0)), Consolidation())
     for mine, theirs in zip(one.scores, same.scores, strict=True):
         assert asdict(mine) == pytest.approx(asdict(theirs), abs=1e-3, nan_ok=True)
     assert one.score(1).rendered == pytest.approx(several.score(1).rendered, abs=1e-3)
@@ -159,7 +159,7 @@ def test_one_place_is_the_plain_memory_and_several_are_another() -> None:
     [
         (["--rule", "elastic", "--rule-entry", "strength=much"], "strength must be a number"),
         (["--rule", "elastic", "--rule-entry", "force=1"], "has no force"),
-        (["--places", "0"], "from 1 to 64"),
+        (["--submaps", "0"], "from 1 to 64"),
         (["--rule", "plastic", "--rule-entry", "strength=1"], "plastic has no strength: it has no entries"),
         (["--rule-entry", "kind=elastic"], "that --rule names"),
     ],

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from deadline import DEADLINE_S
 
 from fsm_ros.training.settings import TrainSettings
 from fsm_ros.training.settings_file import settings_from
@@ -71,14 +72,14 @@ def start_training(*arguments: object, processes: int = 1) -> subprocess.Popen[s
     )
 
 
-def finish(process: subprocess.Popen[str], timeout_s: float = 130.0) -> str:
+def finish(process: subprocess.Popen[str]) -> str:
     """Wait for its end, and that of the processes it has started; returns what it printed.
 
     Raises:
         AssertionError: it failed.
     """
     try:
-        printed, _ = process.communicate(timeout=timeout_s)
+        printed, _ = process.communicate(timeout=2 * DEADLINE_S)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -95,7 +96,7 @@ def run_script(script: Path, *arguments: object) -> subprocess.CompletedProcess[
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=130,
+        timeout=2 * DEADLINE_S,
         check=False,
         cwd=Path(__file__).parents[1],
     )

@@ -1,4 +1,4 @@
-"""Spatial memory, places: a camera that turns away writes elsewhere, what it saw stays, and the size is bounded."""
+"""Spatial memory, submaps: a camera that turns away writes elsewhere, what it saw stays, and the size is bounded."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def view_of(memory: SpatialMemory, yaw_rad: float) -> np.ndarray:
     return image_of(memory, world_from_camera=looking(yaw_rad), stamp_ns=START_NS)
 
 
-# --- which place -----------------------------------------------------------------------------------------------------
+# --- which submap -----------------------------------------------------------------------------------------------------
 
 
 @EVERY_KIND
@@ -50,21 +50,21 @@ def test_a_camera_that_turns_away_opens_a_place_and_one_that_comes_back_finds_it
     memory = small_memory(rule=rule)
     directions = [AHEAD, AHEAD, RIGHT, AHEAD, BEHIND, RIGHT]
     reports = observe_all(memory, [a_turned_chunk(i, yaw) for i, yaw in enumerate(directions)])
-    assert [report.places for report in reports] == [1, 1, 2, 2, 3, 3]
+    assert [report.submaps for report in reports] == [1, 1, 2, 2, 3, 3]
     atlas = scene_of(memory).atlas
-    assert [place.state.chunks_observed for place in atlas.places] == [3, 2, 1]
+    assert [submap.state.chunks_observed for submap in atlas.submaps] == [3, 2, 1]
     assert atlas.newest == 1
-    assert scene_of(memory).state is atlas.places[1].state
+    assert scene_of(memory).state is atlas.submaps[1].state
     assert all(layer.update_rms > 0 for layer in reports[-1].layers)
     assert reports[-1].state_bytes - reports[-1].kept_bytes == atlas.size_bytes > reports[0].state_bytes
 
 
 def test_a_camera_that_moves_away_opens_a_place_at_the_distance_that_is_set() -> None:
     """The extent is 2 m: 0.3 m are 0.15 units."""
-    for apart, places in ((0.1, 2), (0.14, 2), (0.16, 1)):
-        memory = small_memory(atlas=AtlasSettings(places=8, apart=apart))
+    for apart, submaps in ((0.1, 2), (0.14, 2), (0.16, 1)):
+        memory = small_memory(atlas=AtlasSettings(submaps=8, apart=apart))
         reports = observe_all(memory, [a_chunk(0, x=0.0), a_chunk(1, x=0.3)])
-        assert reports[-1].places == places, apart
+        assert reports[-1].submaps == submaps, apart
 
 
 @EVERY_KIND
@@ -74,13 +74,13 @@ def test_what_one_place_holds_is_what_the_model_alone_would_hold_of_its_chunks(r
     chunks = [a_turned_chunk(i, yaw) for i, yaw in enumerate(directions)]
     observe_all(memory, chunks)
     scene = scene_of(memory)
-    for place, direction in zip(scene.atlas.places, (AHEAD, RIGHT), strict=True):
+    for submap, direction in zip(scene.atlas.submaps, (AHEAD, RIGHT), strict=True):
         alone = model.initial_state()
         for chunk, yaw in zip(chunks, directions, strict=True):
             if yaw == direction:
                 alone = model.observe(alone, views_of(chunk.frames, scene.frame), rule)
-        assert place.state.equals(alone)
-        assert place.views == alone.views_observed
+        assert submap.state.equals(alone)
+        assert submap.views == alone.views_observed
 
 
 def test_a_view_is_rendered_from_the_place_nearest_to_its_camera() -> None:
@@ -88,9 +88,9 @@ def test_a_view_is_rendered_from_the_place_nearest_to_its_camera() -> None:
     observe_all(memory, [a_turned_chunk(0, AHEAD), a_turned_chunk(1, RIGHT)])
     frame = replace(a_chunk(0).frames[0], stamp_ns=START_NS)
     scene = scene_of(memory)
-    for yaw, place in ((AHEAD + 0.3, 0), (RIGHT - 0.3, 1)):
+    for yaw, submap in ((AHEAD + 0.3, 0), (RIGHT - 0.3, 1)):
         wanted = views_of([replace(frame, world_from_camera=looking(yaw))], scene.frame)
-        truth = tiny_model().render(scene.atlas.places[place].state, wanted.cameras, wanted.times)[0, 0]
+        truth = tiny_model().render(scene.atlas.submaps[submap].state, wanted.cameras, wanted.times)[0, 0]
         expected = (truth.permute(1, 2, 0) * 255).round().numpy().astype(np.uint8)
         assert np.array_equal(view_of(memory, yaw), expected)
 
@@ -100,7 +100,7 @@ def test_a_view_is_rendered_from_the_place_nearest_to_its_camera() -> None:
 
 @EVERY_KIND
 def test_what_was_seen_elsewhere_is_not_touched_by_what_is_seen_here(rule: NamedRule) -> None:
-    bank, one = small_memory(rule=rule), small_memory(rule=rule, atlas=AtlasSettings(places=1))
+    bank, one = small_memory(rule=rule), small_memory(rule=rule, atlas=AtlasSettings(submaps=1))
     for memory in (bank, one):
         observe_all(memory, [a_turned_chunk(0, AHEAD)])
     before = view_of(bank, AHEAD)
@@ -108,11 +108,11 @@ def test_what_was_seen_elsewhere_is_not_touched_by_what_is_seen_here(rule: Named
     for memory in (bank, one):
         observe_all(memory, [a_turned_chunk(i, BEHIND) for i in range(1, 4)])
     assert np.array_equal(view_of(bank, AHEAD), before)
-    assert not np.array_equal(view_of(one, AHEAD), before), "a single place is written over"
+    assert not np.array_equal(view_of(one, AHEAD), before), "a single submap is written over"
 
 
 def test_retention_is_measured_in_the_place_where_the_view_was_seen() -> None:
-    """The two remembered views are those of the first chunk, and nothing has come to their place since."""
+    """The two remembered views are those of the first chunk, and nothing has come to their submap since."""
     memory = small_memory(retention_views=2)
     first = a_turned_chunk(0, AHEAD)
     observe_all(memory, [first])
@@ -125,13 +125,13 @@ def test_retention_is_measured_in_the_place_where_the_view_was_seen() -> None:
 
 
 def test_an_observed_atlas_is_a_value_that_later_chunks_leave_alone() -> None:
-    memory = small_memory(atlas=AtlasSettings(places=2))
+    memory = small_memory(atlas=AtlasSettings(submaps=2))
     observe_all(memory, CIRCLE[:2])
     atlas = scene_of(memory).atlas
-    before = [snapshot(place.state) for place in atlas.places]
+    before = [snapshot(submap.state) for submap in atlas.submaps]
     observe_all(memory, CIRCLE[2:8])
-    for place, kept in zip(atlas.places, before, strict=True):
-        assert_untouched(place.state, kept)
+    for submap, kept in zip(atlas.submaps, before, strict=True):
+        assert_untouched(submap.state, kept)
 
 
 # --- how much ---------------------------------------------------------------------------------------------------------
@@ -139,38 +139,38 @@ def test_an_observed_atlas_is_a_value_that_later_chunks_leave_alone() -> None:
 
 @EVERY_KIND
 def test_there_are_never_more_places_than_are_allowed_and_every_view_is_in_one_of_them(rule: NamedRule) -> None:
-    memory = small_memory(rule=rule, atlas=AtlasSettings(places=3))
+    memory = small_memory(rule=rule, atlas=AtlasSettings(submaps=3))
     reports = observe_all(memory, [*CIRCLE, *CIRCLE[::-1]])
-    assert [report.places for report in reports] == [min(i + 1, 3) for i in range(24)]
+    assert [report.submaps for report in reports] == [min(i + 1, 3) for i in range(24)]
     sizes = {report.state_bytes - report.kept_bytes for report in reports[2:]}
     assert len(sizes) == 1, "full, it does not grow any more"
     scene = scene_of(memory)
-    assert sum(place.views for place in scene.atlas.places) == scene.views_observed == 48
-    assert all(place.state.is_finite() for place in scene.atlas.places)
+    assert sum(submap.views for submap in scene.atlas.submaps) == scene.views_observed == 48
+    assert all(submap.state.is_finite() for submap in scene.atlas.submaps)
 
 
 def test_the_windowed_memory_has_one_place_that_is_made_anew_with_every_chunk() -> None:
     memory = small_memory(mode=MemoryMode.WINDOWED, window_chunks=2)
     reports = observe_all(memory, CIRCLE[:4])
-    assert [report.places for report in reports] == [1, 1, 1, 1]
+    assert [report.submaps for report in reports] == [1, 1, 1, 1]
     scene = scene_of(memory)
-    (place,) = scene.atlas.places
-    assert (place.views, place.state.views_observed) == (4, 4), "two chunks of two views"
+    (submap,) = scene.atlas.submaps
+    assert (submap.views, submap.state.views_observed) == (4, 4), "two chunks of two views"
     poses = [frame.world_from_camera for chunk in CIRCLE[2:4] for frame in chunk.frames]
     in_memory = [scene.frame.normalise_poses(pose) for pose in poses]
     address = np.mean([np.concatenate([pose[:3, 3], pose[:3, 2]]) for pose in in_memory], axis=0)
-    np.testing.assert_allclose(place.address.numpy(), address, atol=1e-6)
+    np.testing.assert_allclose(submap.address.numpy(), address, atol=1e-6)
 
 
 # --- epochs -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_new_epoch_far_away_begins_with_no_places() -> None:
+def test_a_new_epoch_far_away_begins_with_no_submaps() -> None:
     memory = small_memory()
     observe_all(memory, CIRCLE[:5])
     far = a_chunk(5, x=1000.0)
     (report,) = observe_all(memory, [far])
-    assert (report.epoch_began, report.places) == (FrameExit.EXTENT, 1)
+    assert (report.epoch_began, report.submaps) == (FrameExit.EXTENT, 1)
     scene, model = scene_of(memory), tiny_model()
     alone = model.observe(model.initial_state(), views_of(far.frames, scene.frame), MemorySettings().rule)
     assert scene.state.equals(alone)
@@ -182,8 +182,8 @@ def test_a_new_epoch_lays_the_places_of_the_remembered_views_anew() -> None:
     observe_all(memory, [a_turned_chunk(i, yaw, time_s=at_s) for i, (yaw, at_s) in enumerate(times.items())])
     (report,) = observe_all(memory, [a_turned_chunk(3, AHEAD, time_s=103.0)])
     assert report.epoch_began is FrameExit.HORIZON_END
-    assert report.places == 3, "the two directions whose views lie in the new frame, and its own"
-    assert [place.views for place in scene_of(memory).atlas.places] == [2, 2, 2]
+    assert report.submaps == 3, "the two directions whose views lie in the new frame, and its own"
+    assert [submap.views for submap in scene_of(memory).atlas.submaps] == [2, 2, 2]
 
 
 # --- other rules in mid-stream ----------------------------------------------------------------------------------------
@@ -201,9 +201,9 @@ def test_another_kind_of_rule_in_mid_stream_changes_no_view_and_forgets_nothing(
     for seen, yaw in zip(before, (AHEAD, RIGHT, BEHIND), strict=True):
         assert np.array_equal(view_of(memory, yaw), seen)
     atlas = scene_of(memory).atlas
-    for place, earlier in zip(atlas.places, old.places, strict=True):
-        assert torch.equal(place.address, earlier.address) and place.views == earlier.views
-        for layer, kept in zip(place.state.layers, earlier.state.layers, strict=True):
+    for submap, earlier in zip(atlas.submaps, old.submaps, strict=True):
+        assert torch.equal(submap.address, earlier.address) and submap.views == earlier.views
+        for layer, kept in zip(submap.state.layers, earlier.state.layers, strict=True):
             assert all(map(torch.equal, layer.weights, kept.weights))
             assert all(map(torch.equal, layer.anchor, kept.weights)), "anchored where it stands"
             assert layer.evidence is None
@@ -243,8 +243,8 @@ def test_what_is_kept_in_other_units_begins_anew(first: NamedRule, second: Named
     observe_all(memory, CIRCLE[:3])
     before = [view_of(memory, yaw) for yaw in (AHEAD, RIGHT)]
     memory.set_rule(second)
-    for place in scene_of(memory).atlas.places:
-        for layer in place.state.layers:
+    for submap in scene_of(memory).atlas.submaps:
+        for layer in submap.state.layers:
             assert layer.evidence is None
             assert all(map(torch.equal, layer.anchor, layer.weights))
             assert all(bool((f == INITIAL_IMPORTANCE).all()) for f in layer.importance)
@@ -271,11 +271,11 @@ def test_a_rule_can_be_changed_before_anything_was_observed() -> None:
 
 
 def test_after_a_change_of_rule_the_bank_stays_as_small_as_it_is_allowed_to_be() -> None:
-    """Places that began from different weights cannot be merged: the nearest one is written instead."""
-    memory = small_memory(rule=ElasticRule(), atlas=AtlasSettings(places=3))
+    """Submaps that began from different weights cannot be merged: the nearest one is written instead."""
+    memory = small_memory(rule=ElasticRule(), atlas=AtlasSettings(submaps=3))
     observe_all(memory, CIRCLE[:6])
     memory.set_rule(Consolidation())
     reports = observe_all(memory, CIRCLE[6:])
-    assert {report.places for report in reports} == {3}
+    assert {report.submaps for report in reports} == {3}
     scene = scene_of(memory)
-    assert sum(place.views for place in scene.atlas.places) == scene.views_observed == 24
+    assert sum(submap.views for submap in scene.atlas.submaps) == scene.views_observed == 24

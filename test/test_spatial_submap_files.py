@@ -1,4 +1,4 @@
-"""Spatial memory, files of several places: all of them come back to the bit, or none and the old ones stay."""
+"""Spatial memory, files of several submaps: all of them come back to the bit, or none and the old ones stay."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from fsm_ros.memory.rules.steps import StepRule
 from fsm_ros.memory.state import load_memory, save_memory
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 
-THREE = AtlasSettings(places=3)
+THREE = AtlasSettings(submaps=3)
 DIRECTIONS = (0.0, 1.5, 3.0, 0.1, 4.5, 1.4)
 KINDS: list[NamedRule] = [
     Consolidation(),
@@ -57,11 +57,11 @@ def turning(rule: NamedRule = KINDS[0], chunks: int = 6, atlas: AtlasSettings = 
 
 
 def assert_same_atlas(found: Atlas, expected: Atlas) -> None:
-    """The same places to the bit, in the same order, sharing the same tensors."""
-    assert len(found.places) == len(expected.places)
+    """The same submaps to the bit, in the same order, sharing the same tensors."""
+    assert len(found.submaps) == len(expected.submaps)
     assert found.newest == expected.newest
     assert found.size_bytes == expected.size_bytes
-    for mine, theirs in zip(found.places, expected.places, strict=True):
+    for mine, theirs in zip(found.submaps, expected.submaps, strict=True):
         assert mine.state.equals(theirs.state)
         assert torch.equal(mine.address, theirs.address) and mine.address.dtype == theirs.address.dtype
         assert mine.views == theirs.views
@@ -89,13 +89,13 @@ def test_loaded_places_are_the_saved_ones_to_the_bit_and_go_on_as_if_never_saved
 
 @pytest.mark.parametrize("other_rule", KINDS, ids=rule_name)
 def test_places_that_another_kind_of_rule_has_left_behind_come_back_too(other_rule: NamedRule, tmp_path: Path) -> None:
-    """After a change in mid-stream some places have evidence and others have none yet."""
+    """After a change in mid-stream some submaps have evidence and others have none yet."""
     memory = turning(chunks=3)
     memory.set_rule(other_rule)
     memory.set_rule(ElasticRule())
     memory.set_rule(Consolidation())
     observe_all(memory, [a_turned_chunk(3, 0.0)])
-    evidence = [place.state.layers[0].evidence is not None for place in scene_of(memory).atlas.places]
+    evidence = [submap.state.layers[0].evidence is not None for submap in scene_of(memory).atlas.submaps]
     assert evidence == [True, False, False]
     other = small_memory(atlas=THREE, reservoir=20)
     loaded(other, saved(memory, tmp_path / "memory.safetensors"))
@@ -103,7 +103,7 @@ def test_places_that_another_kind_of_rule_has_left_behind_come_back_too(other_ru
 
 
 def test_what_places_share_is_in_the_file_once(tmp_path: Path) -> None:
-    """Under consolidation anchors and importance are those that every place began with."""
+    """Under consolidation anchors and importance are those that every submap began with."""
     path = saved(turning(), tmp_path / "memory.safetensors")
     with safe_open(path, framework="pt") as file:
         parts = {name.split(".")[-2] for name in file.keys() if name.startswith("attachments.places.")}
@@ -113,9 +113,9 @@ def test_what_places_share_is_in_the_file_once(tmp_path: Path) -> None:
 def test_places_observed_under_another_kind_of_rule_are_anchored_where_they_stand(tmp_path: Path) -> None:
     memory, elastic = turning(), small_memory(rule=ElasticRule(), atlas=THREE)
     loaded(elastic, saved(memory, tmp_path / "memory.safetensors"))
-    assert len(scene_of(elastic).atlas.places) == 3
-    for place, written in zip(scene_of(elastic).atlas.places, scene_of(memory).atlas.places, strict=True):
-        for layer, kept in zip(place.state.layers, written.state.layers, strict=True):
+    assert len(scene_of(elastic).atlas.submaps) == 3
+    for submap, written in zip(scene_of(elastic).atlas.submaps, scene_of(memory).atlas.submaps, strict=True):
+        for layer, kept in zip(submap.state.layers, written.state.layers, strict=True):
             assert all(map(torch.equal, layer.weights, kept.weights))
             assert all(map(torch.equal, layer.anchor, kept.weights))
             assert layer.evidence is None
@@ -134,15 +134,15 @@ def test_other_numbers_of_the_same_kind_load_the_places_as_they_are(tmp_path: Pa
 @pytest.fixture
 def memory() -> SpatialMemory:
     """A memory with something to lose."""
-    return turning(chunks=2, atlas=AtlasSettings(places=4))
+    return turning(chunks=2, atlas=AtlasSettings(submaps=4))
 
 
 def test_more_places_than_are_kept_are_refused_and_as_many_are_not(memory: SpatialMemory, tmp_path: Path) -> None:
     path = saved(turning(), tmp_path / "memory.safetensors")
-    small = small_memory(atlas=AtlasSettings(places=2))
+    small = small_memory(atlas=AtlasSettings(submaps=2))
     observe_all(small, [a_chunk(0)])
     message = refusal(small, path)
-    assert "3 places" in message and "2 at most" in message and "set places to 3" in message
+    assert "3 submaps" in message and "2 at most" in message and "set submaps to 3" in message
     assert loaded(memory, path).atlas.size_bytes > 0
 
 
@@ -183,7 +183,7 @@ Change = Callable[[dict[str, Any], dict[str, Tensor]], object]
 
 
 def rewritten(folder: Path, change: Change, rule: NamedRule = KINDS[0]) -> Path:
-    """A sound file of three places, the last one the newest, whose notes and attachments somebody has changed."""
+    """A sound file of three submaps, the last one the newest, whose notes and attachments somebody has changed."""
     model, path = tiny_model(), folder / "rewritten.safetensors"
     content = load_memory(saved(turning(rule, chunks=3), path), model.initial_state(), model.fingerprint())
     notes, attachments = json.loads(json.dumps(content.notes)), dict(content.attachments)
@@ -194,28 +194,31 @@ def rewritten(folder: Path, change: Change, rule: NamedRule = KINDS[0]) -> Path:
 
 WEIGHTS = "places.0.layers.0.weights.w0"
 WRONG: dict[str, tuple[Change, str]] = {
-    "no places": (lambda notes, _: notes.update(places=[]), "newest place"),
-    "a place too few": (lambda notes, _: notes.update(places=notes["places"][1:], newest_place=1), "no place that"),
-    "a place too many": (
-        lambda notes, _: notes["places"].append(notes["places"][0]),
-        "place 3 does not fit this model: 6",
+    "no submaps": (lambda notes, _: notes.update(places=[]), "newest submap"),
+    "a submap too few": (
+        lambda notes, _: notes.update(places=notes["places"][1:], newest_place=1),
+        "no submap that",
     ),
-    "places that are no list": (lambda notes, _: notes.update(places={"0": 1}), "expected list, found dict"),
-    "a place that is no note": (lambda notes, _: notes["places"].__setitem__(1, "here"), "expected dict, found str"),
+    "a submap too many": (
+        lambda notes, _: notes["places"].append(notes["places"][0]),
+        "submap 3 does not fit this model: 6",
+    ),
+    "submaps that are no list": (lambda notes, _: notes.update(places={"0": 1}), "expected list, found dict"),
+    "a submap that is no note": (lambda notes, _: notes["places"].__setitem__(1, "here"), "expected dict, found str"),
     "no newest": (lambda notes, _: notes.pop("newest_place"), "newest_place"),
-    "a newest beyond": (lambda notes, _: notes.update(newest_place=3), "no newest place 3 among 3"),
-    "a newest before": (lambda notes, _: notes.update(newest_place=-1), "no newest place -1 among 3"),
-    "another newest": (lambda notes, _: notes.update(newest_place=0), "no place that places.0"),
+    "a newest beyond": (lambda notes, _: notes.update(newest_place=3), "no newest submap 3 among 3"),
+    "a newest before": (lambda notes, _: notes.update(newest_place=-1), "no newest submap -1 among 3"),
+    "another newest": (lambda notes, _: notes.update(newest_place=0), "no submap that places.0"),
     "a short address": (lambda notes, _: notes["places"][0].update(address=[0.0] * 5), "6 finite numbers"),
     "an address of words": (lambda notes, _: notes["places"][0].update(address=["here"] * 6), "not a memory"),
     "an address that is nowhere": (
         lambda notes, _: notes["places"][0].update(address=[0.0] * 5 + [float("nan")]),
         "6 finite numbers",
     ),
-    "a place of no views": (lambda notes, _: notes["places"][0].update(views=0), "at least one view"),
+    "a submap of no views": (lambda notes, _: notes["places"][0].update(views=0), "at least one view"),
     "views by word": (lambda notes, _: notes["places"][0].update(views="two"), "expected int, found str"),
     "less than no chunks": (lambda notes, _: notes["places"][2].update(chunks_observed=-1), "at least once"),
-    "a missing tensor": (lambda _, tensors: tensors.pop(WEIGHTS), "place 0 does not fit this model: 1 tensors"),
+    "a missing tensor": (lambda _, tensors: tensors.pop(WEIGHTS), "submap 0 does not fit this model: 1 tensors"),
     "a missing layer of evidence": (
         lambda _, tensors: [tensors.pop(f"places.0.layers.1.evidence.w{i}") for i in range(3)],
         "does not fit this model: 3 tensors differ",
@@ -236,11 +239,14 @@ WRONG: dict[str, tuple[Change, str]] = {
         lambda _, tensors: tensors.update({"places.0.layers.9.weights.w0": torch.zeros(1)}),
         "does not fit this model: 1 tensors differ",
     ),
-    "a tensor of a place beyond": (
+    "a tensor of a submap beyond": (
         lambda _, tensors: tensors.update({"places.7.layers.0.weights.w0": torch.zeros(1)}),
-        "no place that places.7",
+        "no submap that places.7",
     ),
-    "a tensor of no place": (lambda _, tensors: tensors.update({"places.x": torch.zeros(1)}), "no place that places.x"),
+    "a tensor of no submap": (
+        lambda _, tensors: tensors.update({"places.x": torch.zeros(1)}),
+        "no submap that places.x",
+    ),
 }
 
 
