@@ -243,6 +243,10 @@ def test_a_memory_frame_survives_json_to_the_bit(seed: int, extent: float, horiz
     assert hash(loaded) == hash(memory)
 
 
+def test_a_frame_saved_with_a_note_of_where_its_extent_came_from_still_loads() -> None:
+    assert MemoryFrame.from_dict({**A_MEMORY.to_dict(), "extent_source": "measured"}) == A_MEMORY
+
+
 def test_frames_that_differ_anywhere_are_not_equal() -> None:
     others = [
         replace(A_MEMORY, world_from_memory=np.eye(4)),
