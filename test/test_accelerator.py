@@ -8,10 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from deadline import DEADLINE_S
 
 from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.recall.checkpoint import load_recall
+
+pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LARGEST_BYTES = 16 * 2**20

@@ -49,6 +49,7 @@ def faults_of_a_view(which: str) -> tuple[str, float]:
     return said, float(count)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has no such setting")
 def test_what_a_view_took_serves_the_next_one_without_asking_the_system() -> None:
     said, kept = faults_of_a_view("kept")

@@ -23,6 +23,8 @@ from fsm_ros.replay.demo.run import CAMERA  # noqa: E402
 from fsm_ros.replay.evaluation.contact_sheet import GAP, HEADER, TILE_HEIGHT  # noqa: E402
 from fsm_ros.stream.ledger import Refusal  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 HOLD_OUT = 8
 SIZE = 64
 KEYS = {

@@ -42,6 +42,7 @@ def metrics(out: Path) -> dict[str, object]:
 # --- one recording ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_one_command_leaves_a_report_tables_pictures_and_a_recording(
     compared: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
@@ -65,12 +66,14 @@ def test_one_command_leaves_a_report_tables_pictures_and_a_recording(
     assert "stream" in done.stderr, "progress is told"
 
 
+@pytest.mark.slow
 def test_the_report_says_the_very_command(compared: tuple[Path, subprocess.CompletedProcess[str]], bag: Path) -> None:
     out, _ = compared
     page = (out / "report.html").read_text()
     assert f"evaluate_bag {bag} --out {out} --hold-out every:6 --compare configured,plastic,windowed" in page
 
 
+@pytest.mark.slow
 def test_the_same_command_again_measures_nothing_again(
     compared: tuple[Path, subprocess.CompletedProcess[str]], bag: Path, tmp_path: Path
 ) -> None:
@@ -88,6 +91,7 @@ def test_the_same_command_again_measures_nothing_again(
     assert names(out) == [("drive", "plastic", True)], "the report is of this evaluation only"
 
 
+@pytest.mark.slow
 def test_a_parameter_file_is_a_column(bag: Path, tmp_path: Path) -> None:
     own = tmp_path / "far.yaml"
     own.write_text("/**:\n  ros__parameters:\n    memory.extent: 2.0\n")
@@ -118,6 +122,7 @@ def two_cameras(bag: Path, into: Path) -> Path:
     return write_bag(into, messages)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "told"),
     [
@@ -208,6 +213,7 @@ def test_a_missing_package_is_named_before_anything_runs(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_recording_that_fails_half_way_leaves_the_others_and_says_so(bag: Path, tmp_path: Path) -> None:
     def broken(topic: str, _: int, message: object) -> object:
         return replace(message, encoding="32FC7") if topic.endswith("image_raw") else message  # type: ignore[type-var]
@@ -258,6 +264,7 @@ def test_a_task_on_ray_asks_for_the_gpu_that_it_is_to_use(device: str, there_are
 # --- many recordings -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_recordings_on_a_local_ray_give_one_merged_report_and_equal_figures(
     compared: tuple[Path, subprocess.CompletedProcess[str]], bag: Path, tmp_path: Path
 ) -> None:

@@ -21,6 +21,8 @@ from fsm_ros.replay.evaluation.evaluate_bag import FAILED, GOOD, INTERRUPTED, ma
 from fsm_ros.replay.evaluation.replacing import replacing
 from fsm_ros.replay.evaluation.store import load_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:

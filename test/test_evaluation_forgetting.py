@@ -254,6 +254,7 @@ def rule_of_all(chunk: int, newest: int) -> float:
     return 1000.0 * newest + chunk
 
 
+@pytest.mark.slow
 @given(st.integers(0, 120), st.integers(2, 16))
 def test_of_a_long_stream_a_sub_matrix_remains(chunks: int, limit: int) -> None:
     memory = ToyMemory(rule_of_all)

@@ -35,6 +35,8 @@ from fsm_ros.spatial.results import Rendered  # noqa: E402
 from fsm_ros.spatial.spatial_memory import SpatialMemory  # noqa: E402
 from fsm_ros.stream.frame import Camera, Distortion  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 N = 8
 SMALL = Camera(96, 72, 61.0, 61.2, 48.3, 35.8, Distortion.PLUMB_BOB, (-0.11, 0.025, 0.0009, -0.0007, 0.0))
 PARAMETERS = {

@@ -136,6 +136,7 @@ def test_the_independent_ssim_is_that_of_scikit_image() -> None:
     assert ms_ssim(truth, image, [1.0]) == pytest.approx(ssim_of_scikit_image(truth, image), abs=1e-9)
 
 
+@pytest.mark.slow
 @pairs
 def test_ms_ssim_is_that_of_an_independent_implementation(truth: Image, image: Image) -> None:
     count = scale_count(*truth.shape[:2])

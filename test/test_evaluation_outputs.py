@@ -67,6 +67,7 @@ def test_evenly_takes_the_first_and_the_last() -> None:
 # --- contact sheet ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_sheet_shows_truth_settings_and_nearest(tmp_path: Path) -> None:
     runs = make_runs(("elastic", "plastic"))
     write_sheet(tmp_path / "sheet.png", runs)
@@ -113,6 +114,7 @@ def decoded(path: Path) -> tuple[list[NDArray[np.uint8]], str, str, Fraction]:
         return frames, stream.codec_context.name, stream.codec_context.pix_fmt, stream.average_rate
 
 
+@pytest.mark.slow
 def test_the_video_shows_truth_and_renders_in_the_order_of_time(tmp_path: Path) -> None:
     runs = make_runs(("elastic", "plastic"))
     write_video(tmp_path / "renders.mp4", runs)
@@ -249,12 +251,14 @@ def test_a_folder_that_is_no_recording_is_not_replaced(tmp_path: Path) -> None:
 # --- the whole folder -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_one_recording_stands_in_the_folder_itself(tmp_path: Path) -> None:
     written = show(tmp_path / "new" / "out", make_runs(("elastic",)))
     assert names(tmp_path / "new" / "out") == NUMBERS | PICTURES
     assert {path.name for path in written} == NUMBERS | PICTURES
 
 
+@pytest.mark.slow
 def test_several_recordings_share_tables_and_have_a_folder_each(tmp_path: Path) -> None:
     runs = [make_run("corridor", chunks=1), make_run("../hall", chunks=1), make_empty_run("cellar")]
     show(tmp_path, runs)
@@ -268,6 +272,7 @@ def test_folders_of_recordings_are_plain_and_apart() -> None:
     assert folders == [Path("out") / name for name in ("a_b", "a_b_2", "recording", "renders_2", "A_B_3")]
 
 
+@pytest.mark.slow
 def test_an_evaluation_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
     show(tmp_path, [make_run(chunks=1)])
     (tmp_path / "notes.txt").write_text("mine")
@@ -278,6 +283,7 @@ def test_an_evaluation_takes_the_place_of_the_one_before(tmp_path: Path) -> None
     assert "no held-out view was rendered" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_what_is_not_from_an_evaluation_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text('{"psnr": 3}')
     (tmp_path / "sheet.png").write_bytes(b"mine")
@@ -285,6 +291,7 @@ def test_what_is_not_from_an_evaluation_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "sheet.png").read_bytes() == b"mine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 @pytest.mark.parametrize("broken", ["write_report", "write_sheet", "write_video", "write_renders_bag"])
 def test_nothing_half_written_stays_behind(

@@ -11,6 +11,8 @@ from fsm_ros.replay.evaluation.drawing import Plot, common_range, style
 from fsm_ros.replay.evaluation.plots import plots
 from fsm_ros.replay.evaluation.results import ForgettingMatrix, Run
 
+pytestmark = pytest.mark.slow
+
 FIXED = {"time", "gap", "prediction", "age", "metres", "radians", "seconds", "side", "novelty", "latency", "memory"}
 
 

@@ -15,6 +15,8 @@ from fsm_ros.replay.evaluation.plots import plots
 from fsm_ros.replay.evaluation.report import MAX_FRAMES, report, write_report
 from fsm_ros.replay.evaluation.results import Run
 
+pytestmark = pytest.mark.slow
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 needs_browser = pytest.mark.skipif(

@@ -36,6 +36,8 @@ from fsm_ros.stream.chunker import Chunk
 from fsm_ros.stream.frame import PosedImage
 from fsm_ros.stream.ledger import Refusal
 
+pytestmark = pytest.mark.slow
+
 S = 10**9
 
 

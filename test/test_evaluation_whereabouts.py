@@ -252,6 +252,7 @@ def test_what_is_told_of_a_view_hangs_together(
     assert (found.novelty in (Novelty.TIME, Novelty.BOTH)) == (found.seconds_from_observed > observed.interval_s)
 
 
+@pytest.mark.slow
 @given(any_path(), any_pose(), any_pose())
 def test_moving_the_whole_world_changes_nothing(
     path: tuple[ObservedPath, Poses, list[int]], view: Poses, other_from_world: Poses

@@ -33,6 +33,7 @@ def test_ruff_finds_nothing(arguments: list[str], repo_root: Path) -> None:
     check([sys.executable, "-m", "ruff", *arguments, "."], repo_root)
 
 
+@pytest.mark.slow
 def test_mypy_finds_nothing(repo_root: Path) -> None:
     check([sys.executable, "-m", "mypy", "--no-error-summary"], repo_root)
 
@@ -51,6 +52,7 @@ def test_every_exception_of_the_library_is_one_that_can_be_caught_as_such() -> N
     assert [error for error in own if not issubclass(error, FsmError)] == []
 
 
+@pytest.mark.slow
 def test_nobody_imports_what_the_design_forbids(repo_root: Path) -> None:
     if importlib.util.find_spec("importlinter") is None:
         pytest.fail("import-linter is not installed: run scripts/bootstrap --tests")

@@ -27,6 +27,8 @@ from node_harness import Robot, active_node, free_domain
 from fsm_ros.replay.demo.bag import write_demo_bag
 from fsm_ros.stream.frame import Camera
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 BAG_S = 3.0

@@ -90,6 +90,7 @@ def _positions(atlas: Atlas) -> list[float]:
 # --- one submap is the plain memory -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", EVERY_WRITE_RULE, ids=rule_name)
 def test_one_place_is_the_plain_memory_bit_for_bit(model: FsmModel, rule: WriteRule) -> None:
     chunks, wanted = random_chunks(1, 4), random_views(2, 3)
@@ -266,6 +267,7 @@ def test_places_that_cannot_be_added_up_are_not_merged(other: WriteRule) -> None
         assert after.submaps[2].views == before.submaps[2].views + 2
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     seed=seeds,
@@ -439,6 +441,7 @@ def _pose_with(value: float) -> Callable[[Views], Views]:
     return broken
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", A_RULE_OF_EVERY_KIND, ids=rule_name)
 @pytest.mark.parametrize(
     "broken", [_nan_pixel, _pose_with(NAN), _pose_with(INF), _pose_with(-INF)], ids=["pixel", "nan", "inf", "-inf"]

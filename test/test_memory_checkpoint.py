@@ -217,6 +217,7 @@ print(json.dumps(answers))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("huggingface_hub") is None, reason="needs the huggingface_hub package")
 def test_hugging_face_names_are_answered_from_the_cache(tmp_path: Path) -> None:
     old, new = tiny_model(seed=1), tiny_model(seed=2)

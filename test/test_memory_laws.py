@@ -184,6 +184,7 @@ def test_any_resolution_of_whole_patches_is_taken(rows: int, columns: int) -> No
 # --- a memory of a fixed size ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_rule
 def test_size_and_column_norms_stay_however_long_the_stream(rule: WriteRule) -> None:
     model = tiny_model(config=ONE_LAYER)
@@ -203,6 +204,7 @@ def test_size_and_column_norms_stay_however_long_the_stream(rule: WriteRule) -> 
 # --- scenes of a batch -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_rule
 def test_a_batch_of_scenes_equals_the_scenes_one_by_one(model: FsmModel, rule: WriteRule) -> None:
     scenes = 3
@@ -224,6 +226,7 @@ def test_a_batch_of_scenes_equals_the_scenes_one_by_one(model: FsmModel, rule: W
 # --- when nothing is to be written, or nothing held -----------------------------------------------------
 
 
+@pytest.mark.slow
 @every_elastic_rule
 def test_strength_zero_is_lact(model: FsmModel, rule: ElasticRule) -> None:
     chunks = random_chunks(10, 3)
@@ -279,6 +282,7 @@ def test_step_size_zero_changes_nothing(model: FsmModel, rule: WriteRule) -> Non
 # --- learning ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", BEYOND_THE_PAPER, ids=rule_name)
 def test_gradients_reach_every_parameter_through_several_writes(model: FsmModel, rule: WriteRule) -> None:
     model.requires_grad_(True)

@@ -91,6 +91,7 @@ def _nan_time(views: Views) -> Views:
     return replace(views, times=torch.full_like(views.times, float("nan")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", A_RULE_OF_EVERY_KIND, ids=rule_name)
 @pytest.mark.parametrize("muon", MuonPrecision)
 @pytest.mark.parametrize(

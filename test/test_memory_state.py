@@ -72,6 +72,7 @@ def saved(model: FsmModel, tmp_path: Path) -> Path:
 # --- there and back ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", THAT_KEEP_DIFFERENT_THINGS, ids=rule_name)
 @pytest.mark.parametrize("scenes", [1, 3])
 @pytest.mark.parametrize("chunks", [0, 3])
@@ -266,6 +267,7 @@ print(*counts)
 """
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_it_saves_leaves_a_whole_file(tmp_path: Path) -> None:
     """``kill -9`` at random moments of an endless loop of writes, again and again."""
     done = subprocess.run(

@@ -132,6 +132,7 @@ def _rms(matrices: list[Array]) -> Array:
     return rms
 
 
+@pytest.mark.slow
 @few
 @given(seed=seeds, chunks=st.integers(1, 4))
 def test_whole_steps_are_lact(seed: int, chunks: int) -> None:

@@ -224,6 +224,7 @@ def test_a_prior_sets_anchor_and_importance_but_not_the_weights(model: FsmModel)
 # --- learning ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_published_rule
 def test_gradients_reach_every_parameter_through_several_writes(model: FsmModel, rule: ElasticRule | Plastic) -> None:
     model.requires_grad_(True)

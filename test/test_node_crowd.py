@@ -39,6 +39,7 @@ def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robot]:
         yield robot
 
 
+@pytest.mark.slow
 def test_a_burst_of_requests_is_answered_in_full(robot: Robot) -> None:
     """By ROS's default a service keeps the last ten requests of a burst, and the others wait for ever."""
     every = QoSProfile(history=HistoryPolicy.KEEP_ALL)
@@ -54,6 +55,7 @@ def test_a_burst_of_requests_is_answered_in_full(robot: Robot) -> None:
     robot.node.destroy_client(client)
 
 
+@pytest.mark.slow
 def test_chunks_are_observed_while_a_crowd_asks_without_pause(robot: Robot) -> None:
     every = QoSProfile(history=HistoryPolicy.KEEP_ALL)
     clients = [robot.node.create_client(Recall, f"{robot.name}/recall", qos_profile=every) for _ in range(8)]

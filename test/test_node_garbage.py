@@ -16,6 +16,8 @@ from node_harness import Robot, active_node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 8
 NAN = math.nan
 BATCH = 10

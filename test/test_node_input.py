@@ -15,6 +15,8 @@ from rosgraph_msgs.msg import Clock
 
 from fsm_ros.stream.optical import FIRST_FRAMES
 
+pytestmark = pytest.mark.slow
+
 # --- a rig of two cameras, in a namespace ----------------------------------------------------------------------------
 
 LEFT_IMAGE, LEFT_INFO = "/rig/left/image", "/rig/left/info"

@@ -15,6 +15,8 @@ from safetensors.torch import save_file
 
 from fsm_ros_msgs.msg import MemoryDiagnostics
 
+pytestmark = pytest.mark.slow
+
 EXTENT_M = 5.0  # of the node's memory
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 

@@ -20,6 +20,8 @@ from rclpy.node import Node
 from fsm_ros_msgs.action import RenderTrajectory
 from fsm_ros_msgs.srv import Recall
 
+pytestmark = pytest.mark.slow
+
 CONFIGURE, CLEANUP = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP
 ACTIVATE, DEACTIVATE = Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE
 UP = {"unconfigured": CONFIGURE, "inactive": ACTIVATE}

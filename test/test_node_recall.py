@@ -16,6 +16,8 @@ from sensor_msgs.msg import Image
 from fsm_ros_msgs.action import RenderTrajectory
 from fsm_ros_msgs.srv import Recall, RenderView
 
+pytestmark = pytest.mark.slow
+
 FACING = (-0.5, 0.5, -0.5, 0.5)
 """An optical frame that looks along the map's x axis, like the robot's camera."""
 AWAY = (0.5, 0.5, -0.5, -0.5)

@@ -30,6 +30,8 @@ from sensor_msgs.msg import CameraInfo
 
 from fsm_ros_msgs.action import RenderTrajectory
 
+pytestmark = pytest.mark.slow
+
 RENDERED_FRAME = "fsm_rendered_optical_frame"
 MEMORY_SIZE = 64
 NAN = math.nan

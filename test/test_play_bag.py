@@ -50,6 +50,8 @@ from fsm_ros.tools.play_bag import parse_options, split_ros_arguments  # noqa: E
 from fsm_ros.tools.player import message_class, publisher_qos  # noqa: E402
 from fsm_ros.tools.recording import header_stamp_ns, is_latched  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 STORE = get_typestore(Stores.ROS2_JAZZY)
 FRAME_PERIOD_NS = 50_000_000
 FRAMES = 12

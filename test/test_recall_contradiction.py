@@ -119,6 +119,7 @@ UNCHANGED: dict[str, tuple[Room, Errors]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", UNCHANGED)
 def test_in_an_unchanged_scene_nothing_is_out_of_date(case: str) -> None:
     room, errors = UNCHANGED[case]

@@ -116,6 +116,7 @@ def test_a_view_that_nobody_saw_is_not_recalled(kept: list[Keyframe]) -> None:
     assert recall_view(load_recall("shipped"), kept, a_view(), grey_prior(64, 64), 4) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kept",
     [

@@ -94,6 +94,8 @@ def frames_of(rig: Rig) -> list[tuple[int, bytes]]:
     return [(frame.stamp_ns, np.asarray(frame.world_from_camera).tobytes()) for frame in rig.frames]
 
 
+@pytest.mark.ros
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(AS_THEY_ARE))
 def test_a_recording_is_read_and_played_as_it_is(drive: Path, tmp_path: Path, name: str) -> None:
     bag = tmp_path / "drive"

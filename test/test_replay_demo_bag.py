@@ -36,6 +36,7 @@ def stamps_of(path: Path) -> tuple[int, ...]:
 
 
 class TestDemoBag:
+    @pytest.mark.slow
     def test_equal_arguments_give_equal_messages(self, drive: Path, tmp_path: Path) -> None:
         again = write_demo_bag(tmp_path / "again", duration_s=DURATION_S, camera=SMALL)
         assert contents(again) == contents(drive)

@@ -45,6 +45,7 @@ def test_an_image_is_uint8_rgb_of_the_cameras_size_and_shows_something() -> None
     assert image.std() > 5
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_pixels_and_other_seeds_other_ones() -> None:
     again = find_demo_world(0, ROBOT, DURATION_S)
     assert np.array_equal(view(0, 1.5), seen(again, SMALL, ROBOT.map_from_camera(1.5), 1.5))
@@ -68,6 +69,7 @@ def test_things_travel_past_a_room_that_stands_still(seed: int) -> None:
     assert 0.02 < max(changed) < 0.9
 
 
+@pytest.mark.slow
 def test_the_worlds_are_rooms_that_training_never_sees() -> None:
     world = world_of(0)
     held_out = SceneSource(0, Split.REPORT, SETTINGS, torch.device("cpu"))
@@ -78,6 +80,7 @@ def test_the_worlds_are_rooms_that_training_never_sees() -> None:
     assert np.array_equal(spec.high, world.spec.high)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("camera", [DEMO_CAMERA, SKEWED, FISHEYE], ids=["demo", "skewed", "fisheye"])
 @pytest.mark.parametrize("place", [(2.0, 0.0, 1.0), (1.9, 0.95, 1.5), (1.9, -0.9, 0.5), (1.8, 1.0, 0.45)])
 def test_a_point_lands_where_the_lens_says(camera: Camera, place: tuple[float, float, float]) -> None:
@@ -150,6 +153,7 @@ def test_lenses_that_fold_the_image_or_see_too_far_are_refused() -> None:
         view(0, 0.0, camera=replace(SKEWED, fx=45.0, fy=45.0))
 
 
+@pytest.mark.slow
 def test_a_way_that_no_room_has_space_for_is_refused() -> None:
     class IntoTheWall(DemoRobot):
         def map_from_base(self, time_s: float) -> NDArray[np.float64]:
@@ -161,6 +165,7 @@ def test_a_way_that_no_room_has_space_for_is_refused() -> None:
         find_demo_world(4, IntoTheWall(1.0), 1.0)
 
 
+@pytest.mark.slow
 def test_a_world_is_one_scene() -> None:
     room = training_scenes.room([])
     with pytest.raises(ValueError, match="a world is one scene, got 2"):

@@ -126,6 +126,7 @@ def test_stamps_that_are_dates_are_kept_and_others_begin_at_a_fixed_one(tmp_path
     assert open_camera(tmp_path / "b").stamps_ns[0] == EPOCH_NS, "TF takes 0 for the newest there is"
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(-(2**40), 2**40), min_size=1, max_size=8))
 @settings(max_examples=15, deadline=None)
 def test_stamps_come_in_order_strictly_rising_after_zero(
@@ -198,6 +199,7 @@ def contents(path: Path) -> list[tuple[str, int, bytes]]:
         return [(connection.topic, arrival, bytes(raw)) for connection, arrival, raw in reader.messages()]
 
 
+@pytest.mark.slow
 def test_both_cameras_take_their_images_at_the_same_moments(tiny: Path) -> None:
     front, side = (open_camera(tiny, image_topic=f"/{name}/image_raw") for name in ("front", "side"))
     assert front.stamps_ns.tolist() == side.stamps_ns.tolist()
@@ -205,6 +207,7 @@ def test_both_cameras_take_their_images_at_the_same_moments(tiny: Path) -> None:
     assert front.camera(0) == side.camera(0) == TINY.camera
 
 
+@pytest.mark.slow
 def test_images_are_what_there_is_to_see_from_where_tf_says(tiny: Path, tiny_drive: SceneDrive) -> None:
     arm = Arm.around(tiny_drive.robot, tiny_drive.world.clearance_m, least_m=CLEARANCE_M, duration_s=1.1)
     for name in ("front", "side"):
@@ -235,6 +238,7 @@ def test_tf_has_a_chain_as_robots_have_and_never_speaks_with_an_image(tiny: Path
     assert not stamps & set(source.stamps_ns.tolist())
 
 
+@pytest.mark.slow
 def test_equal_settings_give_equal_messages_and_other_seeds_other_ones(tiny: Path, tmp_path: Path) -> None:
     short = SceneBagSettings(duration_s=0.3, width=16, height=12)
     bags = [record_scene(tmp_path / str(number), short).path for number in range(2)]
@@ -243,6 +247,7 @@ def test_equal_settings_give_equal_messages_and_other_seeds_other_ones(tiny: Pat
     assert contents(other) != contents(bags[0])
 
 
+@pytest.mark.slow
 def test_one_camera_is_called_camera_and_may_be_compressed(tmp_path: Path) -> None:
     done = record_scene(tmp_path / "bag", SceneBagSettings(duration_s=0.2, width=32, height=24, codec=Codec.JPEG))
     assert done.images == 2 and done.topics["/camera/image_raw/compressed"] == done.topics["/camera/camera_info"] == 2
@@ -293,6 +298,7 @@ def test_the_command_tells_what_it_left_out(tmp_path: Path, capsys: pytest.Captu
     assert "left out 2 of 7 images" in told and "1 without an image file" in told and "1 without a pose" in told
 
 
+@pytest.mark.slow
 def test_the_command_records_a_scene_and_tells_what_it_wrote(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -341,6 +347,7 @@ def test_options_that_do_not_go_together_are_refused(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -375,6 +382,7 @@ def test_a_bag_is_not_converted(tmp_path: Path, tiny: Path, capsys: pytest.Captu
     assert "is a rosbag already" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_after_an_interrupt_nothing_is_left(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -178,6 +178,7 @@ def test_what_cannot_be_played_ends_it_before_anything_is_started(
     assert not (tmp_path / "node.log").exists()
 
 
+@pytest.mark.slow
 def test_it_ends_so_as_a_program_too(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "fsm_ros.replay.demo", "--out", str(tmp_path / "out")]
     wrong = subprocess.run([*command, "--hold-out", "1"], capture_output=True, text=True, timeout=DEADLINE_S)

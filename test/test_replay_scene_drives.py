@@ -35,6 +35,7 @@ def moments(count: int) -> list[float]:
     return np.linspace(0.0, DRIVE_S, count).tolist()
 
 
+@pytest.mark.slow
 @FAMILIES
 def test_both_cameras_keep_clear_of_everything_that_stands_and_moves(family: Family) -> None:
     drive, arm = drive_of(family), arm_of(family)
@@ -44,6 +45,7 @@ def test_both_cameras_keep_clear_of_everything_that_stands_and_moves(family: Fam
             assert drive.world.clearance_m(pose[:3, 3], time_s) >= CLEARANCE_M - 0.05, "between two looks it is not far"
 
 
+@pytest.mark.slow
 @FAMILIES
 def test_the_robot_goes_on_all_the_time_at_an_even_pace(family: Family) -> None:
     robot, step_s = drive_of(family).robot, 0.02
@@ -93,6 +95,7 @@ def test_the_free_space_is_never_larger_than_it_is(family: Family) -> None:
         assert said <= 0.15 or solid >= min(said - 0.1, 0.25)
 
 
+@pytest.mark.slow
 def test_the_arm_swings_out_and_turns_but_never_further_than_it_says() -> None:
     arm = arm_of(Family.ROOM)
     offsets = [arm.first_from_second(time_s) for time_s in moments(300)]

@@ -130,6 +130,7 @@ class TestFrames:
 
 
 class TestCameras:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("asked", "got"),
         [
@@ -302,6 +303,7 @@ class TestGaps:
 
 
 class TestWhatCannotBeRead:
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["bag.mcap", ""], ids=["file", "folder"])
     def test_an_mcap_cut_anywhere_is_an_error_and_never_fewer_images(self, tmp_path: Path, name: str) -> None:
         bag = write_bag(tmp_path / "bag", [*one_camera(30), *(transform("map", "x", n) for n in range(300))])

@@ -58,6 +58,7 @@ def check(source: RecordedCamera) -> None:
 
 
 class TestRos1:
+    @pytest.mark.slow
     @pytest.mark.parametrize("compression", [None, *Writer1.CompressionFormat])
     @pytest.mark.parametrize("compressed", [False, True], ids=["raw", "compressed"])
     def test_it_is_read_as_a_rosbag2_recording_is(
@@ -138,6 +139,7 @@ PACKED = [
 
 
 class TestCompressedRosbag2:
+    @pytest.mark.slow
     @pytest.mark.parametrize(("mode", "storage"), PACKED, ids=[f"{m.name}-{s.name}".lower() for m, s in PACKED])
     def test_it_is_read_as_a_plain_one_is(self, tmp_path: Path, mode: CompressionMode, storage: StoragePlugin) -> None:
         bag = write_packed(tmp_path / "packed", mode, storage)

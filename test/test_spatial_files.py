@@ -81,6 +81,7 @@ def test_a_loaded_memory_seeds_its_next_epoch_with_the_saved_keyframes(tmp_path:
     assert scene_of(memory).state.equals(scene_of(other).state)
 
 
+@pytest.mark.slow
 def test_the_keyframes_of_a_long_stream_are_not_washed_out_by_the_first_chunks_after_loading(tmp_path: Path) -> None:
     memory, other = small_memory(reservoir=8, retention_views=0), small_memory(reservoir=8, retention_views=0)
     observe_all(memory, [a_chunk(i) for i in range(60)])

@@ -319,6 +319,7 @@ def test_a_report_names_the_old_keyframes_and_not_its_own() -> None:
     assert reports[1].keyframes == reports[0].chunk.frames
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MemoryMode, ids=lambda mode: mode.value)
 def test_a_long_stream_does_not_let_anything_grow(mode: MemoryMode) -> None:
     camera = Camera(8, 8, 7.0, 7.0, 4.0, 4.0)

@@ -70,6 +70,7 @@ def room() -> tuple[SpatialMemory, list[PosedImage]]:
     return memory, withheld
 
 
+@pytest.mark.slow
 def test_recalled_views_are_better_than_what_the_fast_weights_render(
     room: tuple[SpatialMemory, list[PosedImage]],
 ) -> None:
@@ -79,6 +80,7 @@ def test_recalled_views_are_better_than_what_the_fast_weights_render(
     assert np.mean(both) > np.mean(alone) + 3
 
 
+@pytest.mark.slow
 def test_an_answer_says_where_it_comes_from(room: tuple[SpatialMemory, list[PosedImage]]) -> None:
     memory, withheld = room
     kept = {keyframe.number: keyframe for keyframe in scene_of(memory).keyframes.keyframes}
@@ -115,6 +117,7 @@ def test_the_memory_alone_is_bit_equal_to_one_without_recall() -> None:
         assert other.recalled == 0 and other.keyframes == () and not other.confidence.any()
 
 
+@pytest.mark.slow
 def test_photographs_are_kept_as_sharp_as_they_come_and_used_at_any_size() -> None:
     views = room_views(9)
     chunks = []

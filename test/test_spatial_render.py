@@ -170,6 +170,7 @@ def test_any_size_comes_back_exactly(width: int, height: int, resolution: Render
     assert rendered.camera == camera
 
 
+@pytest.mark.slow
 @EITHER_RESOLUTION
 @settings(deadline=None, max_examples=60)
 @given(
@@ -219,6 +220,7 @@ def test_at_the_wanted_size_pixels_are_the_models_own() -> None:
     assert image[:, 0, 1].tolist() == [round(255 * row / 1000) for row in range(10)]
 
 
+@pytest.mark.slow
 @EITHER_RESOLUTION
 def test_a_picture_of_twice_the_size_shows_the_same_view(resolution: RenderResolution) -> None:
     memory = room_memory(resolution)

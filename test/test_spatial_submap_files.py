@@ -70,6 +70,7 @@ def assert_same_atlas(found: Atlas, expected: Atlas) -> None:
 # --- round trips ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", KINDS, ids=rule_name)
 @pytest.mark.parametrize("chunks", [1, 2, 3, 6])
 def test_loaded_places_are_the_saved_ones_to_the_bit_and_go_on_as_if_never_saved(
@@ -256,6 +257,7 @@ def test_a_file_that_was_only_written_anew_is_sound(memory: SpatialMemory, tmp_p
     assert_same_atlas(scene.atlas, scene_of(turning(chunks=3)).atlas)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_sound_file_whose_places_do_not_add_up_is_refused(wrong: str, memory: SpatialMemory, tmp_path: Path) -> None:
     change, words = WRONG[wrong]

@@ -137,6 +137,7 @@ def test_an_observed_atlas_is_a_value_that_later_chunks_leave_alone() -> None:
 # --- how much ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @EVERY_KIND
 def test_there_are_never_more_places_than_are_allowed_and_every_view_is_in_one_of_them(rule: NamedRule) -> None:
     memory = small_memory(rule=rule, atlas=AtlasSettings(submaps=3))
@@ -189,6 +190,7 @@ def test_a_new_epoch_lays_the_places_of_the_remembered_views_anew() -> None:
 # --- other rules in mid-stream ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [(a, b) for a in KINDS for b in KINDS if a != b], ids=rule_name)
 def test_another_kind_of_rule_in_mid_stream_changes_no_view_and_forgets_nothing(
     first: NamedRule, second: NamedRule

@@ -130,6 +130,7 @@ def test_every_pixel_of_the_pinhole_has_been_seen_even_through_hard_lenses(camer
     assert worst_overshoot(camera, pinhole) <= 0.02
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @example(model=Distortion.PLUMB_BOB, k=[0.25, -0.25], focal=150.0, offset=(0.0, 0.0))  # folds at its very corners
 @given(

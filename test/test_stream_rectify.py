@@ -57,6 +57,7 @@ def spot_position(image: NDArray[np.uint8]) -> tuple[float, float]:
     return float((weight * u).sum() / weight.sum()), float((weight * v).sum() / weight.sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), SIZES)
 @pytest.mark.parametrize(("distortion", "coefficients"), LENSES)
 def test_a_point_in_space_lands_where_the_returned_camera_says(
@@ -96,6 +97,7 @@ def test_a_straight_line_in_space_is_straight_again(distortion: Distortion, coef
     assert deviation(seen) < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), SIZES)
 @pytest.mark.parametrize(("distortion", "coefficients"), LENSES)
 def test_the_camera_is_known_before_any_image(

@@ -57,6 +57,7 @@ def x_of(pose: NDArray[np.float64]) -> float:
 # --- the same as the tree ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(seed=st.integers(0, 10**6), n=st.integers(1, 12), order=st.randoms(use_true_random=False))
 def test_at_before_between_and_after_its_samples_it_answers_like_the_tree(seed: int, n: int, order: object) -> None:

@@ -55,6 +55,7 @@ def test_psnr_is_that_of_every_view() -> None:
     torch.testing.assert_close(found, -20 * offsets.log10(), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_baselines_are_the_nearest_observed_view_and_the_mean_colour() -> None:
     settings = replace(SETTINGS, count=2, chunk_counts=(3,))
     [score] = evaluate(tiny_model(), settings, Plastic()).scores
@@ -91,6 +92,7 @@ def test_what_else_is_evaluated_changes_nothing() -> None:
     assert among.score(3) == alone.score(3)
 
 
+@pytest.mark.slow
 def test_what_ships_is_told_beside_the_memory_alone_in_pictures_and_in_depth() -> None:
     """Of a net that learned nothing, which is a plane sweep, and of a memory with a geometry head."""
     settings = replace(SETTINGS, count=2, size=32, memory_size=16, chunk_counts=(3,))
@@ -130,6 +132,7 @@ def test_the_table_has_a_row_for_every_number_of_chunks() -> None:
     assert [row.split("|")[1].strip() for row in rows] == ["chunks", "---", "1", "3"]
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_table_and_writes_what_it_is_told_to(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,6 +40,7 @@ def gradients(objective: StreamObjective, episodes: Episodes, gradient_weight: f
     return {name: p.grad.clone() for name, p in objective.named_parameters() if p.grad is not None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", EVERY_WRITE_RULE, ids=rule_name)
 def test_activation_checkpoints_change_no_gradient_though_the_rule_has_a_state(rule: WriteRule) -> None:
     memory, episodes = a_memory(), some_episodes(EpisodePlan(2, 3))

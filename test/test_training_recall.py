@@ -85,6 +85,7 @@ def test_true_depth_places_what_one_view_shows_where_another_shows_it() -> None:
         assert float(off.median()) < 0.25 * float(unplaced.median())
 
 
+@pytest.mark.slow
 def test_depth_costs_no_picture_and_views_beside_change_none_on_the_path() -> None:
     source = SceneSource(3, Split.TRAIN, SceneSettings(frames=8), torch.device("cpu"))
     bare, more = source.clips([5, 6], 16, 16), source.clips([5, 6], 16, 16, beside=4)
@@ -126,6 +127,7 @@ def test_what_is_to_learn_learns_and_the_rest_stays(learn: LearnSettings, moves:
     assert moved == moves
 
 
+@pytest.mark.slow
 def test_a_few_steps_make_recall_and_depth_better_on_the_same_episodes() -> None:
     objective, made = an_objective(LearnSettings(memory=False, geometry=True, recall=True)), episodes()
     optimizer = torch.optim.Adam([p for p in objective.parameters() if p.requires_grad], lr=3e-3)

@@ -14,6 +14,8 @@ from training_runs import finish, plain_settings, run_script, start_training, wr
 
 from fsm_ros.memory.checkpoint import load_checkpoint
 
+pytestmark = pytest.mark.slow
+
 STEPS = 12
 
 

@@ -93,6 +93,7 @@ def test_a_ray_meets_rolling_ground_on_the_ground(seed: int) -> None:
     torch.testing.assert_close(z, ground.height(x, y), atol=0.02, rtol=0.0)
 
 
+@pytest.mark.slow
 def test_a_whole_view_shows_what_geometry_in_float64_says() -> None:
     things = [
         Thing(Kind.BOX, np.array([0.4, 0.3, 0.5]), np.array([1.2, 0.9, 0.7]), plain(0, 0.3, 0), yaw=0.5, tilt=0.4),

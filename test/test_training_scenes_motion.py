@@ -46,6 +46,7 @@ def test_consecutive_frames_are_a_keyframe_step_apart(family: Family) -> None:
         assert step.max() < 0.5, way.move
 
 
+@pytest.mark.slow
 @FAMILIES
 def test_cameras_keep_clear_of_everything_solid(family: Family) -> None:
     supply = of(family, frames=24)

@@ -87,6 +87,7 @@ def test_the_sensor_adds_noise_and_exposure_in_proportion() -> None:
     assert 0.0 < (weak - clean).abs().mean() < (strong - clean).abs().mean() < 0.4
 
 
+@pytest.mark.slow
 def test_threads_leave_the_process_as_it_was() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -125,6 +126,7 @@ def test_no_two_splits_share_a_texture() -> None:
     assert not tiles[Split.CHOOSE] & tiles[Split.REPORT]
 
 
+@pytest.mark.slow
 def test_seeds_never_collide() -> None:
     states = [
         tuple(source(split, seed=seed).seed_sequence(index, stream).generate_state(4))

@@ -91,6 +91,7 @@ def test_streams_are_the_same_whenever_they_are_traced(found: list[Stream]) -> N
         assert torch.equal(one.chunks[3].images, other.chunks[3].images)
 
 
+@pytest.mark.slow
 def test_splits_have_streams_of_their_own(found: list[Stream]) -> None:
     told = next(iter(streams(replace(SETTINGS, split=Split.REPORT, count=1), torch.device("cpu"))))
     assert not torch.equal(told.chunks[0].images, found[0].chunks[0].images)
@@ -232,6 +233,7 @@ def test_results_come_back_as_they_were_kept(tmp_path: Path) -> None:
         store.load("start", "plastic")
 
 
+@pytest.mark.slow
 def test_tables_and_plots_are_made_of_results(tmp_path: Path) -> None:
     chosen, plastic = [_result([22.0, 24.0], [[20.0], [21.0]])], [_result([20.0, 21.0], [[18.0], [19.0]])]
     assert "| plastic | 20.50 | 20.50 | 20.50 | 1.00 | 0.150 | x1.00 |" in arms_table(plastic, (4,), {"plastic": 2.0})
@@ -273,6 +275,7 @@ def test_streams_that_cannot_be_are_refused(change: dict[str, object], message: 
         replace(SETTINGS, **change)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_one_command_repeats_the_study_and_takes_it_up_again(tmp_path: Path) -> None:
     """From weights to tables and plots, small; the second time nothing is measured anew."""
     command = [sys.executable, str(BENCHMARK), "--quick", "--size", "16", "--out", str(tmp_path), "--threads", "1"]
