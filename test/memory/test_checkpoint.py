@@ -32,7 +32,7 @@ from fsm_ros.memory.model import FsmModel
 from fsm_ros.memory.precision import MuonPrecision
 from fsm_ros.memory.rules.elastic import AnchorSharing, ElasticRule
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")

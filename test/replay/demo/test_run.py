@@ -52,7 +52,7 @@ def logs(out: Path) -> str:
 def clip() -> Path:
     """A recorded bag: FSM_CLIP_BAG, or the one beside the checkout."""
     named = os.environ.get("FSM_CLIP_BAG")
-    return Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "bags" / "stereo4d_clip"
+    return Path(named) if named else Path(__file__).resolve().parents[4] / "shared" / "bags" / "stereo4d_clip"
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.memory.state import MemoryState
 from fsm_ros.memory.views import Views
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def _golden_dir() -> Path:

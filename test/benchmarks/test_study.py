@@ -55,7 +55,7 @@ SETTINGS = StreamSettings(
     size=16,
     difficulty=(0.2, 0.6),
 )
-BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "elastic.py"
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "elastic.py"
 
 
 @pytest.fixture(scope="module")

@@ -275,7 +275,7 @@ def test_a_process_killed_while_it_saves_leaves_a_whole_file(tmp_path: Path) -> 
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,
-        cwd=Path(__file__).resolve().parent.parent,
+        cwd=Path(__file__).resolve().parents[2],
     )
     assert done.returncode == 0, done.stderr
     counts = [int(word) for word in done.stdout.split()]

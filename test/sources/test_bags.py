@@ -66,7 +66,7 @@ class TestFrames:
 
     def test_a_real_recording(self) -> None:
         named = os.environ.get("FSM_CLIP_BAG")
-        clip = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "bags" / "stereo4d_clip"
+        clip = Path(named) if named else Path(__file__).resolve().parents[3] / "shared" / "bags" / "stereo4d_clip"
         if not clip.exists():
             pytest.skip(f"there is no recorded bag at {clip}: name one in FSM_CLIP_BAG")
         camera = open_camera(clip)

@@ -98,5 +98,5 @@ def run_script(script: Path, *arguments: object) -> subprocess.CompletedProcess[
         text=True,
         timeout=2 * DEADLINE_S,
         check=False,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
     )

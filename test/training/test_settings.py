@@ -15,7 +15,7 @@ from fsm_ros.training.scenes import Family
 from fsm_ros.training.settings import Arithmetic, OptimizerKind, Recording, SettingsError
 from fsm_ros.training.settings_file import as_plain, load_settings, settings_from
 
-CONFIGS = sorted((Path(__file__).parents[1] / "config" / "train").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[2] / "config" / "train").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

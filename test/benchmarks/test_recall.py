@@ -12,7 +12,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
+FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
