@@ -40,9 +40,11 @@ def test_mypy_finds_nothing(repo_root: Path) -> None:
 
 def test_every_exception_of_the_library_is_one_that_can_be_caught_as_such() -> None:
     defined = set()
-    for module in pkgutil.walk_packages(fsm_ros.__path__, "fsm_ros."):
+    for name in (module.name for module in pkgutil.walk_packages(fsm_ros.__path__, "fsm_ros.")):
+        if name.endswith("__main__"):  # it would run
+            continue
         try:
-            content = vars(importlib.import_module(module.name))
+            content = vars(importlib.import_module(name))
         except ModuleNotFoundError as error:
             assert str(error.name).partition(".")[0] != "fsm_ros", error
             continue  # what an optional package brings is not there
