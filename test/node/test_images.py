@@ -372,7 +372,7 @@ def test_any_sound_layout_is_an_image_or_refused(encoding: str, height: int, wid
 @given(
     format_=st.sampled_from(["JPEG", "PNG", "BMP", "GIF"]),
     cut=st.floats(0.0, 1.0),
-    submaps=st.lists(st.tuples(st.floats(0.0, 0.999), st.integers(0, 255)), max_size=6),
+    places=st.lists(st.tuples(st.floats(0.0, 0.999), st.integers(0, 255)), max_size=6),
 )
 def test_any_damaged_file_is_an_image_or_refused(format_: str, cut: float, places: list[tuple[float, int]]) -> None:
     data = bytearray(file_of(SMOOTH, format_))

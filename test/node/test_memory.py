@@ -69,7 +69,7 @@ def test_diagnostics_say_what_is_missing_what_goes_wrong_and_that_all_is_well(
     robot, camera = shared, shared_camera  # just started, with nothing heard yet
     robot.status("input")
     names = [status.name for status in robot.heard.diagnostics[-1].status]
-    assert names == ["fsm: input", "fsm: tf", "fsm: memory", "fsm: device"]
+    assert names == ["fsm: input", "fsm: tf", "fsm: memory", "fsm: device", "fsm: name"]
     for name, level, words in (
         ("input", ERROR, "no image yet"),
         ("tf", ERROR, "no transform yet"),
