@@ -243,8 +243,8 @@ def test_the_rule_is_the_one_that_is_asked_for_with_its_own_numbers() -> None:
     assert memory(memory__rule="plastic", **numbers).rule == Plastic()
 
 
-def test_places_are_counted_and_kept_apart_as_asked() -> None:
-    assert memory(memory__submaps=3, memory__place_distance=0.5).atlas == AtlasSettings(submaps=3, apart=0.5)
+def test_submaps_are_counted_and_kept_apart_as_asked() -> None:
+    assert memory(memory__submaps=3, memory__submap_distance=0.5).atlas == AtlasSettings(submaps=3, apart=0.5)
 
 
 @pytest.mark.parametrize(
