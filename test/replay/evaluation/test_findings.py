@@ -105,9 +105,9 @@ def test_forgetting_that_could_not_show_is_not_told_as_none() -> None:
     assert any("3 chunks are too few to judge the forgetting of few" in sentence for sentence in findings([few]))
     run = make_run(setting="atlas", chunks=6)
     apart = replace(run, chunks=tuple(replace(c, epoch=0, submaps=c.number + 1) for c in run.chunks))
-    assert any("each of the 6 chunks had a place of its own" in sentence for sentence in findings([apart]))
+    assert any("each of the 6 chunks had a submap of its own" in sentence for sentence in findings([apart]))
     shared = replace(run, chunks=tuple(replace(c, epoch=0, submaps=2) for c in run.chunks))
-    assert not any("place of its own" in sentence for sentence in findings([shared]))
+    assert not any("submap of its own" in sentence for sentence in findings([shared]))
 
 
 def test_what_was_fitted_on_the_truth_is_never_the_best() -> None:
