@@ -11,6 +11,10 @@ from fsm_ros.replay.evaluation.contact_sheet import GAP, HEADER, TILE_HEIGHT, co
 TITLES = ("truth", "rendered", "nearest")
 
 
+def flat(value: int, height: int, width: int) -> NDArray[np.uint8]:
+    return np.full((height, width, 3), value, np.uint8)
+
+
 def tile(sheet: NDArray[np.uint8], row: int, group: int, column: int, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Where a picture belongs, (height, width) of it on the sheet."""
     left = group * (3 * (size[1] + GAP) + 2 * GAP) + GAP + column * (size[1] + GAP)
