@@ -125,7 +125,7 @@ def test_scores_are_those_of_the_memory_after_so_many_chunks(model: FsmModel, fo
         views = getattr(wanted, name)
         expected = psnr(render(model, atlas, views.cameras, views.times), views.images).mean()
         assert getattr(scores, name)[1] == pytest.approx(float(expected), abs=1e-4)
-    assert scores.submaps[1] == len(atlas.submaps)
+    assert scores.places[1] == len(atlas.submaps)
     assert len(scores.probes) == len(found[0].probes)
 
 
@@ -302,4 +302,4 @@ def test_an_arm_without_places_is_the_plain_memory(model: FsmModel, found: list[
     with torch.no_grad():
         expected = psnr(model.render(state, views.cameras, views.times), views.images).mean()
     assert scores.held_out[-1] == pytest.approx(float(expected), abs=1e-5)
-    assert scores.submaps == [1, 1, 1]
+    assert scores.places == [1, 1, 1]
