@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from typing import TypeVar
@@ -153,6 +153,9 @@ class Ingest:
         """Take a calibration from a subscription, of sensor_msgs/CameraInfo."""
         said = Calibration.of(info)
         with self._changed:
+            if self._intake.is_in_future(said.stamp_ns, self._now_ns()):
+                # It holds all the same; but for as long as it is the latest, no image would wait for its own.
+                said = replace(said, stamp_ns=0)
             self._infos.add(source, said.rectified() if self._rectified else said)
             self._changed.notify_all()
 

@@ -100,6 +100,10 @@ class Intake:
         """Whether a stamp is believed; in the order of arrival. See `StampGate.judge`."""
         return self._gate.judge(stamp_ns, now_ns, source)
 
+    def is_in_future(self, stamp_ns: int, now_ns: int) -> bool:
+        """Whether a stamp, of a calibration say, cannot be. See `StampGate.is_in_future`."""
+        return self._gate.is_in_future(stamp_ns, now_ns)
+
     def judge_pose(
         self, world_from_camera: NDArray[np.float64], stamp_ns: int, source: str
     ) -> tuple[KeyframeDecision, PoseJump | None]:

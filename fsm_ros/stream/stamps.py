@@ -77,7 +77,7 @@ class StampGate:
                 switches the check for the future off.
             source: which camera of the rig.
         """
-        if now_ns > 0 and stamp_ns > now_ns + self._max_future_ns:
+        if self.is_in_future(stamp_ns, now_ns):
             return StampVerdict.IN_FUTURE
         last = self._sources.get(source)
         if last is None or stamp_ns > last.newest_ns:
@@ -92,6 +92,10 @@ class StampGate:
             return StampVerdict.JUMPED_BACK
         self._sources[source] = _Source(last.newest_ns, run, stamp_ns)
         return StampVerdict.TOO_OLD
+
+    def is_in_future(self, stamp_ns: int, now_ns: int) -> bool:
+        """Whether a stamp is too far ahead of the clock; never where that does not run yet."""
+        return now_ns > 0 and stamp_ns > now_ns + self._max_future_ns
 
     def reset(self) -> None:
         """Forget all stamps."""

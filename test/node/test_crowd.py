@@ -90,9 +90,8 @@ class Intake:
         self.ledger = FrameLedger()
         self.fault: BaseException | None = None
         self._engine = MemoryEngine(small_memory(), 4)
-        self.ingest = Ingest(
-            self._engine, self._pose, lambda frame: None, lambda: 10**9, settings_from({"chunk.views": 2}), self.ledger
-        )
+        settings = settings_from({"chunk.views": 2, "input.info_timeout": 60.0})
+        self.ingest = Ingest(self._engine, self._pose, lambda frame: None, lambda: 10**9, settings, self.ledger)
         self._shots = 0
 
     def _pose(self, frame_id: str, stamp_ns: int) -> NDArray[np.float64]:
@@ -102,12 +101,12 @@ class Intake:
         pose[0, 3] = self._shots
         return pose
 
-    def shoot(self) -> Image:
+    def shoot(self, source: str = "") -> Image:
         self._shots += 1
         stamp_ns = 10**9 + self._shots
         image = raw_image(np.zeros((12, 16, 3), dtype=np.uint8), "camera", stamp_ns)
-        self.ingest.offer_info("", camera_info(16, 12, stamp_ns))
-        self.ingest.offer_image("", image)
+        self.ingest.offer_info(source, camera_info(16, 12, stamp_ns))
+        self.ingest.offer_image(source, image)
         return image
 
     def wait_until_settled(self) -> None:
@@ -149,6 +148,24 @@ def test_whatever_a_frame_meets_in_the_intake_it_is_counted_and_the_next_one_is_
         intake.wait_until_settled()
         assert intake.ledger.snapshot().keyframes == 1
         assert intake.ingest.status().alive
+    finally:
+        intake.ingest.stop()
+
+
+def test_a_calibration_from_far_ahead_keeps_no_image_from_waiting_for_its_own() -> None:
+    intake = Intake()
+    intake.ingest.start()
+    try:
+        intake.ingest.offer_info("", camera_info(16, 12, 3600 * 10**9))
+        waits = raw_image(np.zeros((12, 16, 3), dtype=np.uint8), "camera", 10**9 + 100)
+        intake.ingest.offer_image("", waits)
+        # Of another camera, as a sign that both have been looked at.
+        intake.shoot("other")
+        wait_until(lambda: intake.ledger.snapshot().keyframes > 0, "a keyframe")
+        wait_until(lambda: intake.ingest.status().frames_waiting == 1, "an image that waits")
+        intake.ingest.offer_info("", camera_info(16, 12, 10**9 + 100))
+        intake.wait_until_settled()
+        assert intake.ledger.snapshot().received == 2 and intake.ingest.status().calibrations_carried_on == 0
     finally:
         intake.ingest.stop()
 

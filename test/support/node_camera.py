@@ -25,6 +25,7 @@ WIDTH, HEIGHT, FOCAL = 80, 60, 70.0
 ALONG_X = (-0.5, 0.5, -0.5, 0.5)
 """Orientation of an optical frame that looks along the x axis (REP-103)."""
 CIRCLE_M = 0.4
+MIN_PERIOD_NS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ class Camera:
         """The next picture, from a place of its own; not published yet."""
         self._steps += 1
         if stamp_ns is None:
-            # Later than the one before even where two are taken within a tick of the clock.
-            stamp_ns = self.newest_ns = max(self._now_ns(), self.newest_ns + 1)
+            # However fast they are taken: nothing moves at more than the speed that is a jump of the pose.
+            stamp_ns = self.newest_ns = max(self._now_ns(), self.newest_ns + MIN_PERIOD_NS)
         width, height = self.size
         pixels = np.random.default_rng(self._steps).integers(0, 256, (height, width, 3), dtype=np.uint8)
         return Frame(
