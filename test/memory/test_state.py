@@ -311,6 +311,7 @@ def test_a_file_with_something_after_it(model: FsmModel, saved: Path) -> None:
     _refused(saved, model.initial_state(), "damaged or cut short")
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), header=st.booleans())
 def test_a_single_flipped_bit_is_noticed_wherever_it_is(

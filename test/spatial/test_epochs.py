@@ -119,6 +119,7 @@ def driven(memory: SpatialMemory, path_m: Sequence[float], seconds_apart: float 
     return observe_all(memory, [Chunk(tuple(views[i : i + 2])) for i in range(0, len(views), 2)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path_m", "extent_m", "epochs"),
     [

@@ -94,6 +94,7 @@ def test_an_answer_says_where_it_comes_from(room: tuple[SpatialMemory, list[Pose
     assert answer.depth_m.dtype == answer.confidence.dtype == np.float32
 
 
+@pytest.mark.slow
 def test_the_surer_half_of_the_pixels_is_less_wrong(room: tuple[SpatialMemory, list[PosedImage]]) -> None:
     memory, withheld = room
     sure, unsure = [], []

@@ -236,6 +236,7 @@ def test_a_picture_of_twice_the_size_shows_the_same_view(resolution: RenderResol
         assert psnr(halved, small) > 30
 
 
+@pytest.mark.slow
 def test_the_shipped_memory_knows_the_views_it_was_shown_better_than_their_mean_colours_do() -> None:
     """Every one, and by 2 dB on average: of a bare wall the mean colour itself is a good picture."""
     memory, gains = room_memory(RenderResolution.MEMORY), []

@@ -101,6 +101,7 @@ def test_what_is_accepted_rises_except_at_a_jump(seconds: list[int]) -> None:
         newest = second
 
 
+@pytest.mark.slow
 @given(length=st.integers(RUN_OF_A_JUMP + 1, 30), start=st.integers(0, 10**6))
 def test_a_looped_recording_loses_two_frames_a_round(length: int, start: int) -> None:
     gate = StampGate(1.0)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +45,7 @@ def test_observed_frames_ascend_and_what_is_asked_for_lies_between_them(
         assert not np.isin(picks.wanted[-1], picks.observed).any()
 
 
+@pytest.mark.slow
 def test_poses_and_times_are_those_of_a_memory_laid_around_the_first_chunk() -> None:
     source = SceneSource(0, Split.TRAIN, SETTINGS.data.scenes, CPU)
     [clip] = split_clips(source.clips([5], 16, 16))

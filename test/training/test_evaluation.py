@@ -74,6 +74,7 @@ def test_the_baselines_are_the_nearest_observed_view_and_the_mean_colour() -> No
     assert score.mean_colour == pytest.approx(np.mean(colour), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_an_evaluation_can_be_repeated_whatever_the_batch_and_differs_between_splits() -> None:
     memory = tiny_model()
     first = evaluate(memory, SETTINGS, Plastic())
@@ -145,6 +146,7 @@ def test_the_command_prints_the_table_and_writes_what_it_is_told_to(
     assert "nowhere.safetensors" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_one_place_is_the_plain_memory_and_several_are_another() -> None:
     model = tiny_model()
     one = evaluate(model, SETTINGS, Consolidation())

@@ -59,6 +59,7 @@ def an_objective(learn: LearnSettings) -> StreamObjective:
     return StreamObjective(memory, Plastic(), memory_size=16, learn=learn, recall=net, recalling=SETTINGS.recall)
 
 
+@pytest.mark.slow
 def test_true_depth_places_what_one_view_shows_where_another_shows_it() -> None:
     """The tracer's depth and poses, by the projection that recall uses: standing things land on themselves."""
     source = SceneSource(
@@ -106,6 +107,7 @@ def test_views_beside_the_path_are_asked_for_and_never_observed() -> None:
     assert depth is not None and depth.shape == wanted.images[:, :, 0].shape and bool(depth.isfinite().all())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "learn, moves",
     [

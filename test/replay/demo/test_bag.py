@@ -41,6 +41,7 @@ class TestDemoBag:
         again = write_demo_bag(tmp_path / "again", duration_s=DURATION_S, camera=SMALL)
         assert contents(again) == contents(drive)
 
+    @pytest.mark.slow
     def test_another_seed_is_another_scene_on_the_same_drive(self, drive: Path, tmp_path: Path) -> None:
         other = write_demo_bag(tmp_path / "other", seed=1, duration_s=DURATION_S, camera=SMALL)
         topics_that_differ = {a[0] for a, b in zip(contents(drive), contents(other), strict=True) if a != b}

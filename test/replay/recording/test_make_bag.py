@@ -223,6 +223,7 @@ def test_images_are_what_there_is_to_see_from_where_tf_says(tiny: Path, tiny_dri
             assert np.array_equal(frame.image, seen) and seen.std() > 3
 
 
+@pytest.mark.slow
 def test_tf_has_a_chain_as_robots_have_and_never_speaks_with_an_image(tiny: Path) -> None:
     source = open_camera(tiny, image_topic="/side/image_raw")
     assert source.notes == ()

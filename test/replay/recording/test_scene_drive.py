@@ -57,6 +57,7 @@ def test_the_robot_goes_on_all_the_time_at_an_even_pace(family: Family) -> None:
     assert (metres + METRES_PER_RADIAN * radians).min() > 0.1 * PACE_M * step_s
 
 
+@pytest.mark.slow
 @FAMILIES
 def test_it_goes_somewhere_and_comes_back_looking_another_way(family: Family) -> None:
     robot = drive_of(family).robot

@@ -164,6 +164,7 @@ def test_without_scikit_image_photographs_are_refused_with_the_remedy(monkeypatc
         load_photographs(("astronaut.png",), 16)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("skimage") is None, reason="scikit-image is not installed")
 def test_photographs_become_square_tiles() -> None:
     for split in Split:
