@@ -105,6 +105,7 @@ class FsmNode(LifecycleNode):
         self._last_report: ObserveReport | None = None
         self._render_s = math.nan
         self._jumps_told = 0
+        self._hint_told = ""
         self.add_on_set_parameters_callback(on_change(lambda: values(self), lambda: self._configured is not None))
         self.add_post_set_parameters_callback(self._on_parameters_set)
         self._jump_handle = self.get_clock().create_jump_callback(
@@ -180,6 +181,7 @@ class FsmNode(LifecycleNode):
         )
         self._active = _Active(poses, ingest, cameras, delivery, tf_delivery, RecentTroubles(), timers)
         self._jumps_told = 0
+        self._hint_told = ""
         ingest.start()
         parts.gate.open(poses.lookup)
         parts.services.open(ingest)
@@ -262,8 +264,10 @@ class FsmNode(LifecycleNode):
         for report in parts.engine.drain_reports():
             self._on_report(report)
         status = active.ingest.status()
-        if status.frame_hint:
-            self.get_logger().warning(status.frame_hint, once=True)
+        if status.frame_hint != self._hint_told:
+            self._hint_told = status.frame_hint
+            if status.frame_hint:
+                self.get_logger().warning(status.frame_hint)
         if status.jumps > self._jumps_told:
             self._jumps_told = status.jumps
             self.get_logger().warning(

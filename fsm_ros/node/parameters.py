@@ -8,12 +8,14 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from fsm_ros.configuration.table import BY_NAME, PARAMETERS, S, changed, settings_from
+from fsm_ros.configuration.table import BY_NAME, PARAMETERS, RENAMED, S, changed, settings_from
 from fsm_ros.node.parameter_descriptors import descriptor
 
 
 def declare(node: Node) -> None:
-    """Declare all parameters on a node."""
+    """Declare all parameters on a node, and warn of those that were called otherwise before: ROS passes over them."""
+    for name in sorted(RENAMED.keys() & node._parameter_overrides.keys()):
+        node.get_logger().warning(f"there is no parameter {name} any more, it does nothing: it is {RENAMED[name]} now")
     for said in PARAMETERS:
         node.declare_parameter(said.name, said.value, descriptor(said))
 

@@ -27,6 +27,19 @@ class RecallWeightsError(FsmError, ValueError):
     """Weights of recall that cannot be used; the message says which and why."""
 
 
+def locate_recall(source: str) -> Path:
+    """The file of weights; `source` as of :func:`load_recall`.
+
+    Raises:
+        RecallWeightsError: there is none.
+    """
+    path = Path(str(resources.files("fsm_ros") / "weights" / _SHIPPED_FILE)) if source == SHIPPED else Path(source)
+    path = path.expanduser()
+    if not path.is_file():
+        raise RecallWeightsError(f"there are no weights of recall at {source}: give {SHIPPED!r} or a .safetensors file")
+    return path
+
+
 def load_recall(source: str) -> RecallNet:
     """Read weights, in evaluation mode.
 
@@ -36,10 +49,7 @@ def load_recall(source: str) -> RecallNet:
     Raises:
         RecallWeightsError: missing, unreadable, or not weights of this net.
     """
-    path = Path(str(resources.files("fsm_ros") / "weights" / _SHIPPED_FILE)) if source == SHIPPED else Path(source)
-    path = path.expanduser()
-    if not path.is_file():
-        raise RecallWeightsError(f"there are no weights of recall at {source}: give {SHIPPED!r} or a .safetensors file")
+    path = locate_recall(source)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}

@@ -30,9 +30,9 @@ def next_frame(settings: MemorySettings, last: MemoryFrame, chunk: Chunk) -> Mem
 
     An automatic extent grows where that is enough to hold the chunk: origin, axes and time axis stay, so all that was
     inside still is, and the epoch lasts until the horizon would have ended. Otherwise (the time is over, the extent
-    was given, or the camera jumped further than it grows) the frame is laid anew around the chunk, of the last one's
-    extent or, if automatic, a larger one; its time axis begins half a horizon before the chunk, so that what was just
-    seen stays in it and the epoch lasts for another half.
+    was given, or the camera jumped further than it grows) the frame is laid anew around the chunk, of the extent that
+    was given or, if automatic, at least of the last one's; its time axis begins half a horizon before the chunk, so
+    that what was just seen stays in it and the epoch lasts for another half.
 
     Args:
         settings: how the memory is kept.
@@ -44,7 +44,7 @@ def next_frame(settings: MemorySettings, last: MemoryFrame, chunk: Chunk) -> Mem
     if is_automatic and exit_of(grown, chunk) is None:
         return grown
     anew = _around(settings, chunk, chunk.newest_stamp_ns - round(settings.horizon_s * 1e9 / 2))
-    return replace(anew, extent_m=max(anew.extent_m, last.extent_m) if is_automatic else last.extent_m)
+    return replace(anew, extent_m=max(anew.extent_m, last.extent_m)) if is_automatic else anew
 
 
 def _around(settings: MemorySettings, chunk: Chunk, start_ns: int) -> MemoryFrame:

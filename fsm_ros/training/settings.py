@@ -268,14 +268,14 @@ class Recording:
 
     Attributes:
         path: a rosbag, a folder with transforms.json, or the release's scene lists.
-        world_frame: of a bag: the TF frame that poses are expressed in; ``None``: found.
+        world_frame: of a bag: the TF frame that poses are expressed in.
         image_topic: of a bag with several cameras: which.
         frame_rate_hz: of images and videos that have no stamps of their own; ``None``: the format's default.
         duration_s: of a folder whose times run from 0 to 1: how long that is.
     """
 
     path: str
-    world_frame: str | None = None
+    world_frame: str = "map"
     image_topic: str | None = None
     frame_rate_hz: float | None = None
     duration_s: float | None = None

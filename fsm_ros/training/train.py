@@ -152,7 +152,7 @@ def train(
 def _score_what_was_written(
     trainer: Trainer, settings: TrainSettings, path: Path, notes: Mapping[str, str], device: torch.device
 ) -> None:
-    """The figures of the card: of the very file, with a node's number of places, on scenes that decided nothing."""
+    """The figures of the card: of the very file, with a node's number of submaps, on scenes that decided nothing."""
     precision, muon_precision = precisions(settings.precision, settings.muon_precision)
     memory = load_checkpoint(str(path)).build(precision=precision, muon_precision=muon_precision).to(device)
     told = replace(trainer.evaluation_settings, split=Split.REPORT, atlas=MemorySettings().atlas)

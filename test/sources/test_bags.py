@@ -306,6 +306,16 @@ class TestTimeThatBeginsAnew:
         found = self.poses(tmp_path / "bag", [*before, *second, late])
         assert found == [1.0] * 19 + [2.0] + [1.0] + [2.0] * 19
 
+    def test_transforms_alone_may_begin_anew(self, tmp_path: Path) -> None:
+        """The recording ends just after the restart, before the first image of the new round."""
+        again = [message for message in round_of(-5.0, 20.0, self.FIRST[:6]) if message[0] == "/tf"]
+        assert self.poses(tmp_path / "bag", [*round_of(1.0, 0.0, self.FIRST), *again]) == [1.0] * 20
+
+    def test_links_that_are_said_twice_begin_anew_too(self, tmp_path: Path) -> None:
+        rounds = [*round_of(1.0, 0.0, self.FIRST), *round_of(2.0, 20.0, self.FIRST)]
+        twice = [message for each in rounds for message in ([each, each] if each[0] == "/tf" else [each])]
+        assert self.poses(tmp_path / "bag", twice) == [1.0] * 20 + [2.0] * 20
+
     def test_images_alone_may_begin_anew(self, tmp_path: Path) -> None:
         links = [message for message in round_of(1.0, 0.0, self.FIRST) if message[0] == "/tf"]
         images = [message for message in round_of(1.0, 0.0, self.FIRST) if message[0] != "/tf"]

@@ -92,13 +92,16 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(bag_path: Path, options: argparse.Namespace) -> int:
     out: Path = options.out
     overrides = dict(map(parse_assignment, options.set))
-    world = settings_from(overrides).node.memory_frame
-    (camera,) = open_rig(bag_path, world_frame=world).recorded.values()
+    asked = settings_from(overrides)
+    world, rectified = asked.node.memory_frame, asked.input.rectified
+    (camera,) = open_rig(bag_path, world_frame=world, rectified=rectified).recorded.values()
     if not camera.image_topic:
         raise DemoError(f"{bag_path} is no rosbag: make one of it with make_bag")
     count = len(camera.frames)
     withheld = [frame for frame in camera.posed if is_held_out(frame.index, options.hold_out)]
     seen = [frame for frame in camera.posed if not is_held_out(frame.index, options.hold_out)]
+    if len({frame.stamp_ns for frame in camera.frames}) < count:
+        raise DemoError(f"{bag_path} shows some moments twice, as time begins anew in it: measure it with evaluate_bag")
     if not withheld:
         raise DemoError(f"{bag_path} has {count} frames: --hold-out {options.hold_out} withholds none of them")
     parameters = _parameters(camera, own=options.bag is None) | overrides
@@ -128,8 +131,9 @@ def _own_bag(out: Path) -> Path:
 
 def _parameters(camera: RecordedCamera, *, own: bool) -> dict[str, object]:
     """What the demo sets: a time axis as long as the bag, its own room's scale, and a QoS that loses nothing."""
+    stamps = [frame.stamp_ns for frame in camera.frames]
     return {
-        "memory.horizon": round(HORIZON_MARGIN * (camera.frames[-1].stamp_ns - camera.frames[0].stamp_ns) / 1e9, 3),
+        "memory.horizon": round(HORIZON_MARGIN * (max(stamps) - min(stamps)) / 1e9, 3),
         "memory.extent": DEMO_EXTENT_M if own else 0.0,
         "input.reliability": "reliable",
         "diagnostics.period": 0.5,

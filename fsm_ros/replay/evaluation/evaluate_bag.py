@@ -139,7 +139,8 @@ def _jobs(options: argparse.Namespace, command: str) -> list[Job]:
     for bag in options.bags:
         if options.out.resolve().is_relative_to(bag.resolve()):
             raise ValueError(f"{options.out} lies in the recording {bag}: choose a folder outside for the report")
-    reading = Reading(tuple(options.camera), options.frame, options.frame_rate, options.duration, options.images)
+    images = options.images and options.images.absolute()
+    reading = Reading(tuple(options.camera), options.frame, options.frame_rate, options.duration, images)
     limits = Limits(options.views, options.matrix_chunks, options.matrix_views)
 
     def job(path: Path, name: str, setting: Setting) -> Job:

@@ -27,7 +27,9 @@ class HoldOut(Protocol):
 
 @dataclass(frozen=True)
 class EveryNth:
-    """Every n-th image of each camera, beginning with the n-th; what ``play_bag --hold-out`` withholds too.
+    """Every n-th image of each camera, beginning with the n-th.
+
+    It is what ``play_bag --hold-out`` withholds too, where no stamp comes again.
 
     Where a stamp comes again, as in a recording of a loop, its image is withheld whenever it was the first time:
     otherwise the memory would be shown in one round what it is asked for of another.

@@ -12,6 +12,7 @@ from pathlib import Path
 import fsm_ros
 from fsm_ros.configuration.table import values_of
 from fsm_ros.memory.checkpoint import locate_checkpoint
+from fsm_ros.recall.checkpoint import locate_recall
 from fsm_ros.replay.evaluation.settings import Setting
 
 
@@ -98,8 +99,9 @@ class Job:
         told: Mapping[str, object] = {
             "version": fsm_ros.__version__,
             "code": _code(),
-            "recording": [[str(path), *_state(path)] for path in _files(self.path)],
+            "recording": [[str(path), *_state(path)] for path in self._files()],
             "weights": _state(locate_checkpoint(parameters.model.checkpoint)),
+            "recall": _state(locate_recall(parameters.model.recall_checkpoint)),
             "values": values_of(parameters),
             "hold_out": self.hold_out,
             "reading": asdict(self.reading),
@@ -107,6 +109,20 @@ class Job:
             "lpips": _state(self.lpips_weights) if self.lpips_weights else None,
         }
         return sha256(dumps(told, sort_keys=True, default=str).encode()).hexdigest()
+
+    def _files(self) -> list[Path]:
+        """The files of the recording, and of its folder of images; of a posed folder whatever lies in it.
+
+        A file that names others (transforms.json, a scene) stands for all that lies beside it and below.
+        """
+        names_others = self.path.is_file() and self.path.suffix in (".json", ".jsonl")
+        roots = [self.path.parent if names_others else self.path]
+        roots += [self.reading.image_folder] if self.reading.image_folder else []
+        return [
+            file
+            for root in roots
+            for file in ([root] if root.is_file() else sorted(each for each in root.rglob("*") if each.is_file()))
+        ]
 
 
 @cache
@@ -118,11 +134,6 @@ def _code() -> str:
         content = file.read_bytes()
         found.update(f"{file.relative_to(package)} {len(content)}\n".encode() + content)
     return found.hexdigest()
-
-
-def _files(path: Path) -> list[Path]:
-    """The files of a recording; of a posed folder its images and whatever else lies in it."""
-    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
 
 
 def _state(path: Path) -> tuple[int, int]:

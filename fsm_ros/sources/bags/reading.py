@@ -62,10 +62,10 @@ def damaged(path: Path, error: Exception) -> BagError:
 
     A damaged file makes the parsers fail in as many ways as there are bytes; all mean the same here.
     """
-    kind, repair = ("ROS 1", "rosbag reindex") if path.suffix == ROS_1_SUFFIX else ("rosbag2", _REPAIR)
+    kind = "ROS 1" if path.suffix == ROS_1_SUFFIX else "rosbag2"
     return BagError(
         f"{path} cannot be read ({type(error).__name__}: {error}): it is no {kind} recording or was cut short; copy "
-        f"it again, or repair it ({repair})"
+        f"it again, or repair it ({_repair(path)})"
     )
 
 
@@ -99,7 +99,7 @@ def messages(reader: AnyReader, path: Path, wanted: Sequence[Connection]) -> Ite
         topics = ", ".join(sorted({connection.topic for connection in wanted}))
         raise BagError(
             f"{path} says that it has {left} messages more on {topics} than there are: it was cut short, or changed "
-            f"since; copy it again, or repair it ({_REPAIR})"
+            f"since; copy it again, or repair it ({_repair(path)})"
         )
 
 
@@ -118,4 +118,5 @@ def _check_whole_pages(path: Path) -> None:
         raise ValueError(f"{path.name} ends within a page of {page_bytes} bytes")
 
 
-_REPAIR = "mcap recover, ros2 bag reindex"
+def _repair(path: Path) -> str:
+    return "rosbag reindex" if path.suffix == ROS_1_SUFFIX else "mcap recover, ros2 bag reindex"

@@ -146,7 +146,8 @@ def _frames(
     every = [record for images in readers.values() for record in images.records]
     start_ns = min(record.stamp_ns for record in every)
     rounds = {record.round for record in every}
-    poses = {0: whole} if rounds == {0} else {number: BagPoses(index.transforms_of(number)) for number in rounds}
+    is_one = {*rounds, *index.transform_rounds} <= {0, None}
+    poses = {0: whole} if is_one else {number: BagPoses(index.transforms_of(number)) for number in rounds}
 
     def frame(camera: str, number: int, record: ImageRecord) -> RecordedFrame:
         pose, why = None, ""

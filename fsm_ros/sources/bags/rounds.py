@@ -25,15 +25,25 @@ class _Stream:
 
     def begins_anew(self) -> bool:
         """Whether time was set back with the message at `place`: one old stamp is a straggler, or an error."""
-        run = self.stamps_ns[self.place : self.place + RUN_OF_A_JUMP]
+        run = self._following(RUN_OF_A_JUMP)
         rises = all(one < other for one, other in zip(run, run[1:], strict=False))
         is_behind = run[0] < self.newest_ns - ANEW_S * 1e9 and run[-1] < self.newest_ns
         return len(run) == RUN_OF_A_JUMP and rises and is_behind
 
     def is_late(self) -> bool:
         """Whether the message at `place` is of a moment that the next one knows nothing of."""
-        following = self.stamps_ns[self.place + 1 : self.place + 2]
-        return all(stamp_ns < self.stamps_ns[self.place] - ANEW_S * 1e9 for stamp_ns in following)
+        here, *following = self._following(2)
+        return any(stamp_ns < here - ANEW_S * 1e9 for stamp_ns in following)
+
+    def _following(self, count: int) -> list[int]:
+        """The stamp at `place` and those after it; one that is said again, by a second publisher say, counts once."""
+        found = self.stamps_ns[self.place : self.place + 1]
+        for stamp_ns in self.stamps_ns[self.place + 1 :]:
+            if len(found) == count:
+                break
+            if stamp_ns != found[-1]:
+                found.append(stamp_ns)
+        return found
 
 
 def rounds_of(messages: Sequence[tuple[Hashable, int]]) -> list[int]:
