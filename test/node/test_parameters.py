@@ -131,6 +131,18 @@ def test_the_file_gives_a_node_exactly_the_declared_defaults(context: Context, r
         node.destroy_node()
 
 
+def test_what_a_parameter_was_called_before_is_told(context: Context, capfd: pytest.CaptureFixture[str]) -> None:
+    """ROS passes over names that nobody declares: the memory would have eight submaps, and nobody would know."""
+    node = a_node(context, "-p", "memory.places:=1", "-p", "unknown.to.all:=1")
+    try:
+        declare(node)
+        told = capfd.readouterr().err
+        assert "no parameter memory.places any more, it does nothing: it is memory.submaps now" in told
+        assert "unknown" not in told, "a file for all nodes names parameters of others"
+    finally:
+        node.destroy_node()
+
+
 @pytest.mark.parametrize("spec", PARAMETERS, ids=by_name)
 def test_the_file_explains_every_parameter(spec: Declared) -> None:
     lines = as_yaml().splitlines()
