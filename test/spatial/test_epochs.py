@@ -194,3 +194,13 @@ def test_a_given_extent_stays_for_all_epochs() -> None:
     memory.observe(a_chunk(0))
     memory.observe(Chunk((a_frame(2, x=50.0), a_frame(3, x=51.9))))
     assert (scene_of(memory).frame.extent_m, scene_of(memory).epoch) == (2.0, 1)
+
+
+def test_the_next_epoch_of_a_loaded_memory_has_the_extent_that_is_given_now(tmp_path: Path) -> None:
+    memory = small_memory(extent_m=2.0)
+    memory.observe(a_chunk(0))
+    wider = small_memory(extent_m=20.0)
+    loaded(wider, saved(memory, tmp_path / "memory.safetensors"))
+    assert scene_of(wider).frame.extent_m == 2.0, "what was written is in the frame that it was written in"
+    assert wider.observe(a_chunk(3, x=2.5)).epoch_began is FrameExit.EXTENT
+    assert scene_of(wider).frame.extent_m == 20.0
