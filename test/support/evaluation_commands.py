@@ -17,7 +17,7 @@ COMMAND = [sys.executable, "-m", "fsm_ros.replay.evaluation.evaluate_bag"]
 def evaluate(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run it to its end."""
     words = [str(argument) for argument in arguments]
-    return subprocess.run([*COMMAND, *words, *QUICKLY], capture_output=True, text=True, timeout=2 * DEADLINE_S)
+    return subprocess.run([*COMMAND, *words, *QUICKLY], capture_output=True, text=True, timeout=5 * DEADLINE_S)
 
 
 def names(out: Path) -> list[tuple[str, str, bool]]:
