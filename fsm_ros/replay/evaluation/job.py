@@ -113,11 +113,10 @@ class Job:
     def _files(self) -> list[Path]:
         """The files of the recording, and of its folder of images; of a posed folder whatever lies in it.
 
-        A file that names others (transforms.json, a scene) stands for all that lies beside it and below.
+        Of a file that names others (transforms.json, a scene) it is that file alone: beside it anything may lie, the
+        report that is being written too.
         """
-        names_others = self.path.is_file() and self.path.suffix in (".json", ".jsonl")
-        roots = [self.path.parent if names_others else self.path]
-        roots += [self.reading.image_folder] if self.reading.image_folder else []
+        roots = [self.path, *([self.reading.image_folder] if self.reading.image_folder else [])]
         return [
             file
             for root in roots

@@ -75,11 +75,6 @@ class BagPoses:
         self._stamps_ns = {child: np.array(sorted(stamps), dtype=np.int64) for child, stamps in moving.items()}
         self._longest_ns = {child: _longest_gap_ns(stamps) for child, stamps in self._stamps_ns.items()}
 
-    @property
-    def tree(self) -> TransformTree:
-        """The transforms."""
-        return self._tree
-
     def gap(self, world_frame: str, camera_frame: str, stamp_ns: int) -> TransformGap | None:
         """The stretch without transforms that a moment lies in; None where there is none, or frames are not linked."""
         *above_world, world_root = self._tree.above(world_frame)

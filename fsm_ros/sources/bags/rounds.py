@@ -25,10 +25,11 @@ class _Stream:
 
     def begins_anew(self) -> bool:
         """Whether time was set back with the message at `place`: one old stamp is a straggler, or an error."""
+        if self.stamps_ns[self.place] >= self.newest_ns - ANEW_S * 1e9:
+            return False
         run = self._following(RUN_OF_A_JUMP)
         rises = all(one < other for one, other in zip(run, run[1:], strict=False))
-        is_behind = run[0] < self.newest_ns - ANEW_S * 1e9 and run[-1] < self.newest_ns
-        return len(run) == RUN_OF_A_JUMP and rises and is_behind
+        return len(run) == RUN_OF_A_JUMP and rises and run[-1] < self.newest_ns
 
     def is_late(self) -> bool:
         """Whether the message at `place` is of a moment that the next one knows nothing of."""
@@ -37,12 +38,12 @@ class _Stream:
 
     def _following(self, count: int) -> list[int]:
         """The stamp at `place` and those after it; one that is said again, by a second publisher say, counts once."""
-        found = self.stamps_ns[self.place : self.place + 1]
-        for stamp_ns in self.stamps_ns[self.place + 1 :]:
+        found = [self.stamps_ns[self.place]]
+        for place in range(self.place + 1, len(self.stamps_ns)):
             if len(found) == count:
                 break
-            if stamp_ns != found[-1]:
-                found.append(stamp_ns)
+            if self.stamps_ns[place] != found[-1]:
+                found.append(self.stamps_ns[place])
         return found
 
 
