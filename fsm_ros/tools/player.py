@@ -19,16 +19,10 @@ from rosbags.interfaces import Connection, ConnectionExtRosbag1
 from rosgraph_msgs.msg import Clock
 from tqdm import tqdm
 
+from fsm_ros.sources.bags.cameras import IMAGE_TYPES, INFO_TYPE
 from fsm_ros.sources.bags.messages import BagError
 from fsm_ros.stream.held_out import is_held_out
-from fsm_ros.tools.recording import (
-    IMAGE_TYPES,
-    INFO_TYPE,
-    STATIC_TF_TOPIC,
-    Recording,
-    header_stamp_ns,
-    is_latched,
-)
+from fsm_ros.tools.recording import STATIC_TF_TOPIC, Recording, header_stamp_ns, is_latched
 
 CLOCK_PERIOD_S = 0.01
 CLOCK_DEPTH = 10

@@ -10,13 +10,12 @@ from pathlib import Path
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability
 
+from fsm_ros.sources.bags.cameras import IMAGE_TYPES
 from fsm_ros.sources.bags.messages import BagError
 from fsm_ros.sources.bags.reading import damaged, open_bag
 from fsm_ros.stream.held_out import is_held_out
 from fsm_ros.tools.recording_ros1 import Ros1AsRos2
 
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 STATIC_TF_TOPIC = "/tf_static"
 
 
