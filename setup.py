@@ -30,6 +30,7 @@ setup(
         (f"share/{NAME}", ["package.xml"]),
         (f"share/{NAME}/launch", files_in("launch")),
         (f"share/{NAME}/config", files_in("config")),
+        (f"share/{NAME}/config/security", files_in("config/security")),
         (f"share/{NAME}/config/train", files_in("config/train")),
     ],
     # What has no package in apt; the rest is in package.xml. scripts/pip_ros/requirements.txt pins all of it.

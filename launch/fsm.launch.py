@@ -33,6 +33,7 @@ def generate_launch_description() -> LaunchDescription:
             description="Let Fast DDS hold raw images of megabytes in shared memory, here and in all that is launched "
             "after this, which the camera's driver should be; see docs/middleware.md.",
         ),
+        DeclareLaunchArgument("enclave", default_value="/", description="SROS 2: /fsm, say; see docs/security.md."),
         DeclareLaunchArgument("camera", default_value="/camera", description="Namespace of the camera's topics."),
         DeclareLaunchArgument(
             "image",
@@ -70,7 +71,10 @@ def generate_launch_description() -> LaunchDescription:
             ("camera_info", LaunchConfiguration("camera_info")),
         ],
         # Of all loggers: the node's own is called NAMESPACE.fsm, and the namespace may be written in several ways.
-        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+        arguments=[
+            *("--ros-args", "--log-level", LaunchConfiguration("log_level")),
+            *("--enclave", LaunchConfiguration("enclave")),  # / is ROS's own default
+        ],
     )
     autostart = IfCondition(LaunchConfiguration("autostart"))
     configure = EmitEvent(

@@ -54,7 +54,7 @@ def test_the_launch_files_take_the_documented_arguments() -> None:
     declared = {path.name: arguments_of(path) for path in LAUNCH_FILES}
     assert declared.keys() == {"fsm.launch.py", "replay.launch.py"}
     assert declared["fsm.launch.py"] >= {"namespace", "params_file", "use_sim_time", "log_level", "autostart"}
-    assert "large_images" in declared["fsm.launch.py"]
+    assert declared["fsm.launch.py"] >= {"large_images", "enclave"}
     assert declared["replay.launch.py"] >= {"bag", "rate", "params_file", "log_level"}
     for arguments in declared.values():
         assert {"camera", "image", "camera_info"} <= arguments

@@ -111,7 +111,7 @@ def test_whatever_is_imported_is_declared(repo_root: Path) -> None:
 
 def test_the_index_finds_the_launch_and_configuration_files(repo_root: Path) -> None:
     share = Path(get_package_share_directory("fsm_ros"))
-    for directory in ("launch", "config"):
+    for directory in ("launch", "config", "config/security"):
         for path in (repo_root / directory).glob("*.*"):
             assert (share / directory / path.name).read_bytes() == path.read_bytes()
 

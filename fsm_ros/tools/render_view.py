@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"render_view: {error}", file=sys.stderr)
         return EXIT_USAGE
     rclpy.init()
-    node = rclpy.create_node("render_view")
+    node = rclpy.create_node("render_view", start_parameter_services=False)
     try:
         return _ask(node, request, options)
     except (KeyboardInterrupt, ExternalShutdownException):
