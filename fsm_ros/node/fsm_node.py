@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from types import FrameType
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from fsm_ros.node.lifecycle import FsmNode
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SOURCE_LINE = re.compile(r",? at \S+\.c:\d+")
+"""Where in its own source rcl met what it tells of."""
 PATIENCE_S = 3.0  # launch systems kill after 5 s what they have told to end
 
 
@@ -58,11 +61,19 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(arguments: list[str] | None, end: _End) -> int:
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
+    from rclpy.impl.implementation_singleton import rclpy_implementation
 
     from fsm_ros.node.lifecycle import FsmNode
+    from fsm_ros.node.parameters import ParameterError
 
-    rclpy.init(args=arguments)
-    node = FsmNode()
+    try:
+        rclpy.init(args=arguments)
+        node = FsmNode()
+    except (rclpy_implementation.RCLError, rclpy_implementation.UnknownROSArgsError) as error:
+        return _refused(f"the ROS arguments cannot be used: {_SOURCE_LINE.sub('', str(error))}")
+    except ParameterError as error:
+        rclpy.try_shutdown()
+        return _refused(str(error))
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
@@ -83,6 +94,11 @@ def _run(arguments: list[str] | None, end: _End) -> int:
             sys.stderr.flush()
             os._exit(0)
     return 0
+
+
+def _refused(why: str) -> int:
+    print(f"fsm_node: {' '.join(why.split())}", file=sys.stderr)
+    return 1
 
 
 def _spin(executor: SingleThreadedExecutor, node: FsmNode) -> None:

@@ -193,6 +193,24 @@ def test_autostart_that_fails_ends_with_exit_code_1_and_says_why(tmp_path: Path)
     assert "Traceback" not in process.log
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["-p", "memory.extent_margin:=far"], "memory.extent_margin must be of type float, got 'far'"),
+        (["-p", "memory.submaps:=0"], "memory.submaps must be from 1 to 64, got 0"),
+        (["--params-file", "/no/such/file.yaml"], "/no/such/file.yaml"),
+        (["--log-level", "loud"], "loud"),
+        (["--nonsense"], "--nonsense"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_arguments_that_cannot_be_used_are_told_in_one_line(arguments: list[str], told: str, tmp_path: Path) -> None:
+    process = NodeProcess(tmp_path / "node.log", domain_id=free_domain(), arguments=arguments)
+    assert process.exit_code() == 1
+    (line,) = (line for line in process.log.splitlines() if "[rcl]" not in line)
+    assert line.startswith("fsm_node: ") and told in line
+
+
 def test_a_transition_that_fails_says_why(tmp_path: Path) -> None:
     wrong_qos = ["-p", "qos_overrides./image_raw.subscription.reliability:=rather"]
     process = NodeProcess(tmp_path / "node.log", domain_id=free_domain(), arguments=wrong_qos)
