@@ -46,8 +46,8 @@ setup(
         "train": ["lightning-fabric", "torch>=2.11", "torchmetrics", "PyYAML", "scikit-image", "tensorboard"],
         # What draws the plots of the studies (benchmarks/elastic.py).
         "plots": ["matplotlib"],
-        # What an evaluation measures with and shows itself in.
-        "evaluate": ["torchmetrics", "matplotlib>=3.7", "Jinja2", "MarkupSafe", "pyarrow", "av"],
+        # What an evaluation measures with and shows itself in. From 26 on, PyArrow wants NumPy 2, which apt does not have.
+        "evaluate": ["torchmetrics", "matplotlib>=3.6", "Jinja2", "MarkupSafe", "pyarrow", "av"],
         # What reads binary COLMAP models.
         "colmap": ["pycolmap"],
         # What spreads it over machines.
