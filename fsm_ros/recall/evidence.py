@@ -165,6 +165,6 @@ def pose_channels(photographs: Photographs) -> Tensor:
         away / (1.0 + away),
         1.0 - axis,
         torch.sign(late) * (1.0 + late.abs()).log() / 4,
-        (focal / focal.amax(dim=1, keepdim=True)).clamp_min(1e-3).log(),
+        (focal / focal.amax(dim=1, keepdim=True).clamp_min(1e-6)).clamp_min(1e-3).log(),
     ]
     return torch.stack(channels, dim=-1).clamp(-4.0, 4.0) * photographs.present[..., None]

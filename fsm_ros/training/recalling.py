@@ -76,7 +76,8 @@ def recall_loss(
         recalled = net(wanted, photographs, prior, _DEPTHS[int(torch.randint(len(_DEPTHS), (), generator=rng))])
     truth = task.wanted.images.flatten(0, 1)
     known = None
-    weight = torch.ones_like(truth[:, 0, 0, 0])
+    # What no photograph shows is not recalled.
+    weight = photographs.present.any(dim=1).to(truth)
     if task.log_inverse_depth is not None:
         known = task.in_metres(task.log_inverse_depth).flatten(0, 1)
         weight = weight * ~looks_inside(known)

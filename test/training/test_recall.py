@@ -21,7 +21,7 @@ from fsm_ros.recall.planes import Photographs, Wanted, landings, step_of_depth
 from fsm_ros.recall.sampling import sampled
 from fsm_ros.training.episodes import Episodes
 from fsm_ros.training.objective import StreamObjective
-from fsm_ros.training.recalling import RecallTask, prepared
+from fsm_ros.training.recalling import RecallTask, prepared, recall_loss
 from fsm_ros.training.scenes import SceneSettings, SceneSource, Split
 from fsm_ros.training.settings import (
     DataSettings,
@@ -143,22 +143,57 @@ def test_a_few_steps_make_recall_and_depth_better_on_the_same_episodes() -> None
     assert losses[-1][0] < losses[0][0] and losses[-1][1] < losses[0][1]
 
 
-def test_without_anything_wrong_on_purpose_the_photographs_are_where_they_are() -> None:
+SOUND = RecallTraining(
+    net=NET, forgotten=(0.0, 0.0), without_memory=0.0, fewer=0.0, pose_noise_m=0.0, pose_noise_rad=0.0
+)
+
+
+def a_task() -> RecallTask:
     made = episodes()
     wanted = made.wanted[-1]
     assert wanted is not None and made.extent_m is not None and made.horizon_s is not None
     nothing = Rendering(torch.zeros_like(wanted.images), None)
-    task = RecallTask(wanted, None, made.chunks[0], nothing, made.extent_m, made.horizon_s)
-    sound = RecallTraining(
-        net=NET, forgotten=(0.0, 0.0), without_memory=0.0, fewer=0.0, pose_noise_m=0.0, pose_noise_rad=0.0
+    return RecallTask(wanted, None, made.chunks[0], nothing, made.extent_m, made.horizon_s)
+
+
+def test_a_view_that_no_photograph_shows_teaches_nothing_and_spoils_no_other() -> None:
+    task = a_task()
+    scene, view = 0, 1
+    away = task.wanted.cameras.memory_from_camera.clone()
+    away[scene, view, :3, :3] = -away[scene, view, :3, :3] @ torch.diag(torch.tensor([1.0, -1.0, 1.0]))
+    turned = replace(task, wanted=replace(task.wanted, cameras=replace(task.wanted.cameras, memory_from_camera=away)))
+    views = task.wanted.cameras.views
+    _, photographs, _ = prepared(turned, SOUND, torch.Generator().manual_seed(0))
+    unseen = [i for i, present in enumerate(photographs.present) if not present.any()]
+    assert scene * views + view in unseen
+    assert len(unseen) < len(photographs.present)
+
+    torch.manual_seed(0)
+    net = RecallNet(NET)
+    outcome = recall_loss(net, turned, SOUND, torch.Generator().manual_seed(0))
+    other_truth = turned.wanted.images.clone()
+    for i in unseen:
+        other_truth[i // views, i % views] = 0.0
+    likewise = recall_loss(
+        net, replace(turned, wanted=replace(turned.wanted, images=other_truth)), SOUND, torch.Generator().manual_seed(0)
     )
-    _, photographs, _ = prepared(task, sound, torch.Generator().manual_seed(0))
-    observed = made.chunks[0].cameras.memory_from_camera
+
+    outcome.loss.backward()
+    assert torch.isfinite(outcome.loss)
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
+    assert torch.equal(outcome.loss.detach(), likewise.loss.detach())
+
+
+def test_without_anything_wrong_on_purpose_the_photographs_are_where_they_are() -> None:
+    task = a_task()
+    wanted = task.wanted
+    _, photographs, _ = prepared(task, SOUND, torch.Generator().manual_seed(0))
+    observed = task.observed.cameras.memory_from_camera
     scene, view = 1, 2
     pose = photographs.photograph_from_view[scene * wanted.cameras.views + view, 0]
     candidates = [torch.linalg.inv(each) @ wanted.cameras.memory_from_camera[scene, view] for each in observed[scene]]
     for each in candidates:
-        each[:3, 3] *= made.extent_m[scene]
+        each[:3, 3] *= task.extent_m[scene]
     assert any(torch.allclose(pose, each, atol=1e-4) for each in candidates)
 
 

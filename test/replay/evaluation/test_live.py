@@ -42,7 +42,7 @@ SMALL = Camera(96, 72, 61.0, 61.2, 48.3, 35.8, Distortion.PLUMB_BOB, (-0.11, 0.0
 PARAMETERS = {
     **QUICK,
     "chunk.views": 4,
-    "chunk.timeout": 4.0,  # writes the last chunk, which is not full
+    "chunk.timeout": 12.0,  # writes the last chunk, which is not full; a busy machine may well stand still for 4 s
     "memory.extent": 1.0,
     "memory.horizon": 20.0,
     "memory.retention_views": 2,
@@ -190,14 +190,16 @@ def test_a_calibration_may_be_said_in_any_manner_live_and_recorded(
     with replayed(other) as (steps, _):
         found = [(step.report.chunk.newest_stamp_ns, step.report.prediction_psnr) for step in steps]
     np.testing.assert_array_equal(found, chunks)
-    with active_node(tmp_path / "node", PARAMETERS | {"input.info_timeout": 0.5}, arguments=REMAPS) as robot:
+    full = chunks[:-1]
+    changes = {"input.info_timeout": 0.5, "chunk.timeout": 600.0}
+    with active_node(tmp_path / "node", PARAMETERS | changes, arguments=REMAPS) as robot:
         play(other, robot)
-        robot.wait_until(lambda: len(robot.heard.memory) >= len(chunks), "every chunk")
+        robot.wait_until(lambda: len(robot.heard.memory) >= len(full), "every full chunk")
         live = [
             (m.header.stamp.sec * 10**9 + m.header.stamp.nanosec, float(m.prediction_psnr)) for m in robot.heard.memory
         ]
         values = {entry.key: entry.value for entry in robot.status("input").values}
-    np.testing.assert_array_equal(live, chunks)
+    np.testing.assert_array_equal(live, full)
     assert int(values["calibrations_carried_on"]) > 0
     assert not [key for key in values if key.startswith("refused.") and key != "refused.not_moved"]
 
