@@ -59,6 +59,7 @@ setup(
             "fsm_node = fsm_ros.node.fsm_node:main",
             "render_view = fsm_ros.tools.render_view:main",
             "play_bag = fsm_ros.tools.play_bag:main",
+            "save_memory = fsm_ros.tools.save_memory:main",
             "train = fsm_ros.training.train:main",
             "evaluate_bag = fsm_ros.replay.evaluation.evaluate_bag:main",
             "make_bag = fsm_ros.replay.recording.make_bag:main",
