@@ -47,8 +47,8 @@ setup(
         "train": ["lightning-fabric", "torch>=2.11", "torchmetrics", "PyYAML", "scikit-image", "tensorboard"],
         # What draws the plots of the studies (benchmarks/elastic.py).
         "plots": ["matplotlib"],
-        # What an evaluation measures with and shows itself in.
-        "evaluate": ["torchmetrics", "matplotlib>=3.7", "Jinja2", "MarkupSafe", "pyarrow", "av"],
+        # What an evaluation measures with and shows itself in. From 26 on, PyArrow wants NumPy 2, which apt does not have.
+        "evaluate": ["torchmetrics", "matplotlib>=3.6", "Jinja2", "MarkupSafe", "pyarrow", "av"],
         # What reads binary COLMAP models.
         "colmap": ["pycolmap"],
         # What spreads it over machines.
@@ -60,6 +60,7 @@ setup(
             "fsm_node = fsm_ros.node.fsm_node:main",
             "render_view = fsm_ros.tools.render_view:main",
             "play_bag = fsm_ros.tools.play_bag:main",
+            "save_memory = fsm_ros.tools.save_memory:main",
             "train = fsm_ros.training.train:main",
             "evaluate_bag = fsm_ros.replay.evaluation.evaluate_bag:main",
             "make_bag = fsm_ros.replay.recording.make_bag:main",

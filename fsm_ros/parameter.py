@@ -7,9 +7,9 @@ read off their fields (:mod:`fsm_ros.configuration.table`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from enum import Enum
-from typing import TypeVar
+from typing import TypeVar, cast
 
 Value = bool | int | float | str | list[str]
 """What a parameter may be in files, messages and documents."""
@@ -74,7 +74,7 @@ class Parameter:
     def read(self, value: object) -> object:
         """What the settings hold for a value from a file, a message or a command line; unchecked but for words.
 
-        A whole number is taken for a float, as ROS's command line does.
+        Of numbers it is the value that counts, not how it is written: 5 is taken for a float, 5.0 for an integer.
 
         Raises:
             ValueError: there are choices, and it is none of them.
@@ -85,20 +85,38 @@ class Parameter:
             return type(self.held)(value)
         if isinstance(self.held, float) and type(value) is int:
             return float(value)
+        if type(self.held) is int and isinstance(value, float) and value.is_integer():
+            return int(value)
         return tuple(value) if isinstance(value, list) else value
 
-    def check(self, held: object, field_name: str) -> None:
+    def taken(self, value: object) -> Value:
+        """A value from outside as messages say it, checked: numbers are of the parameter's own type.
+
+        Raises:
+            ValueError: it is of another type, out of range, or none of the choices; the parameter is named.
+        """
+        held = self.read(value)
+        self.check(held)
+        return replace(self, held=cast(Held, held)).value
+
+    def check(self, held: object, field_name: str = "") -> None:
         """Check what settings hold.
+
+        Args:
+            held: it.
+            field_name: what the settings call it, where that is told too.
 
         Raises:
             ValueError: it is of another type, or out of range.
         """
-        called = self.name if self.name.split(".")[-1] == field_name else f"{self.name} ({field_name})"
+        told = field_name and field_name != self.name.split(".")[-1]
+        called = f"{self.name} ({field_name})" if told else self.name
         kind = type(self.held)
         fits = isinstance(held, (int, float) if kind is float else kind) and isinstance(held, bool) == (kind is bool)
         if not fits or (isinstance(held, tuple) and not all(isinstance(item, str) for item in held)):
             named = "list of str" if kind is tuple else kind.__name__
-            raise ValueError(f"{called} must be of type {named}, got {held!r}")
+            hint = f": it may be from {self.range}" if self.range else ""
+            raise ValueError(f"{called} must be of type {named}, got {held!r}{hint}")
         if isinstance(held, int | float) and self.low is not None and self.high is not None:
             if not self.low <= held <= self.high:
                 raise ValueError(f"{called} must be from {self.range}, got {held!r}")

@@ -1,35 +1,68 @@
 """The fast spatial memory beside a camera: `ros2 launch fsm_ros fsm.launch.py camera:=/camera`."""
 
+import shlex
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, EmitEvent, RegisterEventHandler, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.conditions import IfCondition
-from launch.events import matches_action
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import LifecycleNode
-from launch_ros.event_handlers import OnStateTransition
-from launch_ros.events.lifecycle import ChangeState
-from launch_ros.parameter_descriptions import ParameterValue
-from lifecycle_msgs.msg import Transition
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
 
-from launch import LaunchDescription
+from fsm_ros.configuration.files import parse_assignment
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+
+WORDS = ["true", "false"]
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The node `fsm`, configured and activated by launch events unless autostart is false."""
+    """The node `fsm`, which configures and activates itself unless autostart is false.
+
+    The launch ends with the node, and with an error where the node failed; unless it is to be started again.
+    """
     config = Path(get_package_share_directory("fsm_ros")) / "config"
     arguments = [
         DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node."),
         DeclareLaunchArgument(
             "params_file", default_value=str(config / "fsm.yaml"), description="Parameters; see config/fsm.yaml."
         ),
-        DeclareLaunchArgument("use_sim_time", default_value="false", description="Take the time from /clock."),
-        DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
-        DeclareLaunchArgument("autostart", default_value="true", description="Configure and activate at start."),
+        DeclareLaunchArgument(
+            "set",
+            default_value="",
+            description="Single parameters, which go before the file's: set:='memory.extent=5 model.threads=1'.",
+        ),
+        DeclareLaunchArgument("checkpoint", default_value="", description="model.checkpoint; empty: as in the file."),
+        DeclareLaunchArgument("device", default_value="", description="model.device; empty: as in the file."),
+        DeclareLaunchArgument(
+            "reliability",
+            default_value="",
+            choices=["", "best_effort", "reliable"],
+            description="input.reliability; empty: as in the file.",
+        ),
+        DeclareLaunchArgument(
+            "use_sim_time", default_value="false", choices=WORDS, description="Take the time from /clock."
+        ),
+        DeclareLaunchArgument(
+            "log_level",
+            default_value="info",
+            choices=["debug", "info", "warn", "error", "fatal"],
+            description="What is logged.",
+        ),
+        DeclareLaunchArgument(
+            "autostart",
+            default_value="true",
+            choices=WORDS,
+            description="The node configures and activates itself; false where a lifecycle manager does it.",
+        ),
+        DeclareLaunchArgument(
+            "respawn", default_value="false", choices=WORDS, description="Start the node again whenever it ends."
+        ),
         DeclareLaunchArgument(
             "large_images",
             default_value="false",
+            choices=WORDS,
             description="Let Fast DDS hold raw images of megabytes in shared memory, here and in all that is launched "
             "after this, which the camera's driver should be; see docs/middleware.md.",
         ),
@@ -37,13 +70,12 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("camera", default_value="/camera", description="Namespace of the camera's topics."),
         DeclareLaunchArgument(
             "image",
-            default_value=[LaunchConfiguration("camera"), "/image_raw"],
-            description="Topic of the raw images; compressed ones are expected below it, at IMAGE/compressed.",
+            default_value="",
+            description="Topic of the raw images; compressed ones are expected below it, at IMAGE/compressed. "
+            "Empty: CAMERA/image_raw.",
         ),
         DeclareLaunchArgument(
-            "camera_info",
-            default_value=[LaunchConfiguration("camera"), "/camera_info"],
-            description="Topic of the calibration.",
+            "camera_info", default_value="", description="Topic of the calibration. Empty: CAMERA/camera_info."
         ),
     ]
     large_images = SetEnvironmentVariable(
@@ -51,50 +83,69 @@ def generate_launch_description() -> LaunchDescription:
         str(config / "fastdds_large_images.xml"),
         condition=IfCondition(LaunchConfiguration("large_images")),
     )
-    node = LifecycleNode(
-        package="fsm_ros",
-        executable="fsm_node",
-        name="fsm",
-        namespace=LaunchConfiguration("namespace"),
-        output="screen",
-        parameters=[
-            LaunchConfiguration("params_file"),
-            {
-                "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
-                # Launch does it below, where its events can be seen.
-                "autostart": False,
-            },
-        ],
-        remappings=[
-            ("image_raw", LaunchConfiguration("image")),
-            ("image_raw/compressed", [LaunchConfiguration("image"), "/compressed"]),
-            ("camera_info", LaunchConfiguration("camera_info")),
-        ],
-        # Of all loggers: the node's own is called NAMESPACE.fsm, and the namespace may be written in several ways.
-        arguments=[
-            *("--ros-args", "--log-level", LaunchConfiguration("log_level")),
-            *("--enclave", LaunchConfiguration("enclave")),  # / is ROS's own default
-        ],
-    )
-    autostart = IfCondition(LaunchConfiguration("autostart"))
-    configure = EmitEvent(
-        event=ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=Transition.TRANSITION_CONFIGURE),
-        condition=autostart,
-    )
-    activate = RegisterEventHandler(
-        OnStateTransition(
-            target_lifecycle_node=node,
-            start_state="configuring",
-            goal_state="inactive",
-            entities=[
-                EmitEvent(
-                    event=ChangeState(
-                        lifecycle_node_matcher=matches_action(node),
-                        transition_id=Transition.TRANSITION_ACTIVATE,
-                    )
-                )
+    return LaunchDescription([*arguments, large_images, OpaqueFunction(function=_node)])
+
+
+def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    given = context.launch_configurations
+    camera = given["camera"].rstrip("/")
+    image = given["image"].rstrip("/") or f"{camera}/image_raw"
+    info = given["camera_info"].rstrip("/") or f"{camera}/camera_info"
+    file = Path(given["params_file"]).expanduser()
+    if not file.is_file():
+        raise RuntimeError(f"params_file:={file}: there is no such file")
+    changes = {
+        "use_sim_time": given["use_sim_time"] == "true",
+        "autostart": given["autostart"] == "true",
+        **_named(given, {"checkpoint": "model.checkpoint", "device": "model.device"}),
+        **_named(given, {"reliability": "input.reliability"}),
+        **_single(given["set"]),
+    }
+    respawn = given["respawn"] == "true"
+    return [
+        Node(
+            package="fsm_ros",
+            executable="fsm_node",
+            name="fsm",
+            namespace=given["namespace"].rstrip("/"),
+            output="screen",
+            parameters=[ParameterFile(str(file)), {name: _typed(value) for name, value in changes.items()}],
+            remappings=[
+                ("image_raw", image),
+                ("image_raw/compressed", f"{image}/compressed"),
+                ("camera_info", info),
             ],
-        ),
-        condition=autostart,
-    )
-    return LaunchDescription([*arguments, large_images, activate, node, configure])
+            # Of all loggers: the node's own is called NAMESPACE.fsm, and the namespace may be written in several ways.
+            # The enclave / is ROS's own default.
+            arguments=["--ros-args", "--log-level", given["log_level"], "--enclave", given["enclave"]],
+            respawn=respawn,
+            respawn_delay=1.0,
+            on_exit=None if respawn else _end_with_the_node,
+        )
+    ]
+
+
+def _named(given: dict[str, str], parameters: dict[str, str]) -> dict[str, str]:
+    return {name: given[argument] for argument, name in parameters.items() if given[argument]}
+
+
+def _single(text: str) -> dict[str, object]:
+    """Parameters out of ``NAME=VALUE NAME=VALUE``."""
+    try:
+        return dict(parse_assignment(word) for word in shlex.split(text))
+    except ValueError as error:
+        raise RuntimeError(f"set:='{text}': {error}") from error
+
+
+def _typed(value: object) -> object:
+    # launch_ros would read words as YAML once more.
+    return ParameterValue(value, value_type=str) if isinstance(value, str) else value
+
+
+def _end_with_the_node(event: ProcessExited, context: LaunchContext) -> list[Shutdown]:
+    if context.is_shutdown:
+        return []
+    if event.returncode:
+        # What is raised here is what makes `ros2 launch` end with an exit code of its own.
+        raise RuntimeError(f"{event.process_name} ended with exit code {event.returncode}")
+    return [Shutdown(reason="the node has ended")]

@@ -1,65 +1,132 @@
 """The fast spatial memory on a recorded bag: `ros2 launch fsm_ros replay.launch.py bag:=BAG`."""
 
-from launch.actions import (
-    DeclareLaunchArgument,
-    ExecuteProcess,
-    IncludeLaunchDescription,
-    OpaqueFunction,
-    Shutdown,
-)
+import shlex
+
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription, OpaqueFunction, Shutdown
+from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import ExecutableInPackage, FindPackageShare
 
-from launch import LaunchContext, LaunchDescription
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+
+WORDS = ["true", "false"]
+PASSED_ON = ("namespace", "camera", "image", "camera_info", "params_file", "set", "checkpoint", "device", "log_level")
+"""Arguments that are those of fsm.launch.py."""
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Plays a bag with its clock to a node on simulated time; everything ends with the bag."""
+    """Plays a bag with its clock to a node on simulated time; by default everything ends with the bag."""
     defaults = PathJoinSubstitution([FindPackageShare("fsm_ros"), "config", "fsm.yaml"])
     arguments = [
         DeclareLaunchArgument("bag", description="A rosbag2 folder or file, or a .bag of ROS 1."),
         DeclareLaunchArgument("rate", default_value="1.0", description="Speed of the replay."),
+        DeclareLaunchArgument("loop", default_value="false", choices=WORDS, description="Begin again at the end."),
+        DeclareLaunchArgument("topics", default_value="", description="Play only these, by their recorded names."),
+        DeclareLaunchArgument("hold_out", default_value="0", description="Withhold every N-th image."),
+        DeclareLaunchArgument("remap", default_value="", description="New topic names: FROM:=TO FROM:=TO."),
+        DeclareLaunchArgument(
+            "on_end",
+            default_value="shutdown",
+            choices=["keep", "shutdown"],
+            description="What happens when the bag has ended; keep: the node can be asked on.",
+        ),
+        DeclareLaunchArgument(
+            "save", default_value="", description="Save the memory under this name when the bag has ended."
+        ),
+        DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node."),
         DeclareLaunchArgument("camera", default_value="/camera", description="Namespace of the camera's topics."),
         DeclareLaunchArgument(
             "image",
-            default_value=[LaunchConfiguration("camera"), "/image_raw"],
-            description="Topic of the raw images; compressed ones are expected below it, at IMAGE/compressed.",
+            default_value="",
+            description="Topic of the raw images; compressed ones are expected below it, at IMAGE/compressed. "
+            "Empty: CAMERA/image_raw.",
         ),
         DeclareLaunchArgument(
-            "camera_info",
-            default_value=[LaunchConfiguration("camera"), "/camera_info"],
-            description="Topic of the calibration.",
+            "camera_info", default_value="", description="Topic of the calibration. Empty: CAMERA/camera_info."
         ),
         DeclareLaunchArgument("params_file", default_value=defaults, description="Parameters; see config/fsm.yaml."),
-        DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
+        DeclareLaunchArgument("set", default_value="", description="Single parameters; as of fsm.launch.py."),
+        DeclareLaunchArgument("checkpoint", default_value="", description="model.checkpoint; empty: as in the file."),
+        DeclareLaunchArgument("device", default_value="", description="model.device; empty: as in the file."),
+        DeclareLaunchArgument(
+            "reliability",
+            default_value="reliable",
+            choices=["best_effort", "reliable"],
+            description="input.reliability: a replay loses no image.",
+        ),
+        DeclareLaunchArgument(
+            "log_level",
+            default_value="info",
+            choices=["debug", "info", "warn", "error", "fatal"],
+            description="What is logged.",
+        ),
     ]
     memory = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(PathJoinSubstitution([FindPackageShare("fsm_ros"), "launch", "fsm.launch.py"])),
         launch_arguments={
             "use_sim_time": "true",
-            "image": LaunchConfiguration("image"),
-            "camera_info": LaunchConfiguration("camera_info"),
-            "params_file": LaunchConfiguration("params_file"),
-            "log_level": LaunchConfiguration("log_level"),
+            **{name: LaunchConfiguration(name) for name in (*PASSED_ON, "reliability")},
         }.items(),
     )
-    player = ExecuteProcess(
-        cmd=[
-            ExecutableInPackage(package="fsm_ros", executable="play_bag"),
-            LaunchConfiguration("bag"),
-            "--clock",
-            "--rate",
-            LaunchConfiguration("rate"),
-            "--wait-for-subscribers",
-            "60",
-        ],
-        output="screen",
-        on_exit=OpaqueFunction(function=_end_with_the_bag),
-    )
-    return LaunchDescription([*arguments, memory, player])
+    return LaunchDescription([*arguments, memory, OpaqueFunction(function=_player)])
 
 
-def _end_with_the_bag(context: LaunchContext) -> list[Shutdown]:
-    # A second shutdown while the first one is under way would be an error of launch.
-    return [] if context.is_shutdown else [Shutdown(reason="the bag has ended")]
+def _player(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    given = context.launch_configurations
+    words = [given["bag"], "--clock", "--rate", given["rate"], "--wait-for-subscribers", "60", "--wait-for-node"]
+    words.append(_node_name(given))
+    if given["loop"] == "true":
+        words.append("--loop")
+    if given["hold_out"] != "0":
+        words += ["--hold-out", given["hold_out"]]
+    for option in ("topics", "remap"):
+        if given[option].strip():
+            words += [f"--{option}", *shlex.split(given[option])]
+    return [
+        ExecuteProcess(
+            cmd=[ExecutableInPackage(package="fsm_ros", executable="play_bag"), *words],
+            output="screen",
+            on_exit=_bag_has_ended,
+        )
+    ]
+
+
+def _bag_has_ended(event: ProcessExited, context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    if context.is_shutdown:
+        return []
+    if event.returncode:
+        # What is raised here is what makes `ros2 launch` end with an exit code of its own.
+        raise RuntimeError(f"{event.process_name} ended with exit code {event.returncode}")
+    given = context.launch_configurations
+    if not given["save"]:
+        return _end(given)
+    return [
+        ExecuteProcess(
+            cmd=[
+                ExecutableInPackage(package="fsm_ros", executable="save_memory"),
+                given["save"],
+                "--node",
+                _node_name(given),
+            ],
+            output="screen",
+            on_exit=_is_saved,
+        )
+    ]
+
+
+def _is_saved(event: ProcessExited, context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    if context.is_shutdown:
+        return []
+    if event.returncode:
+        raise RuntimeError(f"{event.process_name} ended with exit code {event.returncode}: the memory is not saved")
+    return _end(context.launch_configurations)
+
+
+def _node_name(given: dict[str, str]) -> str:
+    return "/".join(["", *filter(None, given["namespace"].split("/")), "fsm"])
+
+
+def _end(given: dict[str, str]) -> list[LaunchDescriptionEntity]:
+    # A second shutdown while the first one is under way would be an error of launch; the callers see to that.
+    return [Shutdown(reason="the bag has ended")] if given["on_end"] == "shutdown" else []

@@ -31,6 +31,7 @@ def test_changes_replace_defaults_and_nothing_else() -> None:
     settings = settings_from({"memory.rule": "plastic", "memory.extent": 3})
     assert settings.memory == MemorySettings(rule=Plastic(), extent_m=3.0)
     assert isinstance(settings.memory.extent_m, float)
+    assert type(settings_from({"memory.submaps": 3.0}).memory.atlas.submaps) is int
     values = values_of(settings)
     changed = {parameter.name for parameter in PARAMETERS if values[parameter.name] != parameter.value}
     assert changed == {"memory.rule", "memory.extent"}
@@ -103,6 +104,7 @@ def test_the_file_with_all_parameters_says_the_defaults(repo_root: Path) -> None
         "memory.rule: plastic\n",
         "memory:\n  rule: plastic\n",
         "other:\n  ros__parameters: {x: 1}\n/fsm:\n  ros__parameters: {memory.rule: plastic}\n",
+        "/**:\n  ros__parameters: {use_sim_time: true, qos_overrides: {/tf: {depth: 1}}, memory.rule: plastic}\n",
     ],
 )
 def test_a_parameter_file_may_have_any_of_the_forms_that_people_write(text: str, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import rclpy
 from ament_index_python.packages import get_package_prefix
-from deadline import DEADLINE_S
+from deadline import DEADLINE_S, wait_until
 from lifecycle_msgs.srv import GetState
 from node_harness import Robot, active_node, free_domain
 
@@ -54,10 +54,12 @@ def test_the_launch_files_take_the_documented_arguments() -> None:
     declared = {path.name: arguments_of(path) for path in LAUNCH_FILES}
     assert declared.keys() == {"fsm.launch.py", "replay.launch.py"}
     assert declared["fsm.launch.py"] >= {"namespace", "params_file", "use_sim_time", "log_level", "autostart"}
-    assert declared["fsm.launch.py"] >= {"large_images", "enclave"}
-    assert declared["replay.launch.py"] >= {"bag", "rate", "params_file", "log_level"}
+    assert {"large_images", "respawn", "enclave"} <= declared["fsm.launch.py"]
+    replays = {"bag", "rate", "loop", "topics", "hold_out", "remap", "on_end", "save"}
+    assert declared["replay.launch.py"] >= replays
     for arguments in declared.values():
-        assert {"camera", "image", "camera_info"} <= arguments
+        assert {"camera", "image", "camera_info", "params_file", "set", "checkpoint", "device"} <= arguments
+        assert {"namespace", "log_level", "reliability"} <= arguments
 
 
 # --- a bag, and a view -----------------------------------------------------------------------------------------------
@@ -209,6 +211,81 @@ def test_what_was_launched_ends_cleanly(name: str, bag: Path, tmp_path: Path) ->
     assert "process has died" not in log.read_text()
 
 
+def launch_to_its_end(folder: Path, name: str, *arguments: str) -> tuple[int, str]:
+    """Exit code and log of a launch that ends by itself."""
+    script = folder / "run_launch.py"
+    script.write_text(LAUNCH_SERVICE)
+    done = subprocess.run(
+        [sys.executable, str(script), str(ROOT / "launch" / name), *arguments],
+        env=os.environ | {"ROS_DOMAIN_ID": str(free_domain())},
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=3 * DEADLINE_S,
+    )
+    return done.returncode, done.stdout
+
+
+@needs_launch
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ("log_level:=loud", "Valid options are"),
+        ("autostart:=yes", "Valid options are"),
+        ("params_file:=/no/such/file.yaml", "/no/such/file.yaml: there is no such file"),
+        ("set:=memory.extent", "a parameter is set by NAME=VALUE"),
+        ("set:=memory.extent=far", "memory.extent must be of type float, got 'far'"),
+        ("checkpoint:=/no/such/weights.safetensors", "there is no checkpoint /no/such/weights.safetensors"),
+        ("camera:=//x", "the ROS arguments cannot be used"),
+    ],
+)
+def test_a_launch_ends_with_an_error_where_the_node_cannot_start(argument: str, told: str, tmp_path: Path) -> None:
+    code, log = launch_to_its_end(tmp_path, "fsm.launch.py", argument)
+    assert code == 1, log
+    assert told in log
+    assert "Traceback" not in log
+
+
+@needs_launch
+def test_single_parameters_and_a_stray_slash_are_taken(tmp_path: Path) -> None:
+    words = ("camera:=/camera/", "set:=memory.extent=5 memory.submaps=2", "namespace:=robot1/")
+    with active_launch(tmp_path, "fsm.launch.py", *words) as (_, log):
+        assert "process started" in log.read_text()
+
+
+@needs_launch
+def test_a_node_that_dies_is_started_again_where_that_is_asked_for(tmp_path: Path) -> None:
+    with active_launch(tmp_path, "fsm.launch.py", "respawn:=true") as (launching, log):
+        (pid,) = re.findall(r"fsm_node-1\]: process started with pid \[(\d+)\]", log.read_text())
+        os.kill(int(pid), signal.SIGKILL)
+        wait_until(lambda: log.read_text().count("active: listening to /camera/image_raw") == 2, "the second node")
+        assert launching.poll() is None
+
+
+@needs_launch
+def test_a_replay_saves_the_memory_and_ends(bag: Path, tmp_path: Path) -> None:
+    words = (f"bag:={bag}", "save:=kitchen", f"set:=storage_dir={tmp_path} model.threads=1", "hold_out:=5")
+    code, log = launch_to_its_end(tmp_path, "replay.launch.py", *words)
+    assert code == 0, log
+    assert (tmp_path / "kitchen.safetensors").is_file()
+
+
+@needs_launch
+def test_a_replay_to_other_topics_than_the_node_takes_ends_with_an_error(bag: Path, tmp_path: Path) -> None:
+    code, log = launch_to_its_end(tmp_path, "replay.launch.py", f"bag:={bag}", "camera:=/front")
+    assert code == 1, log
+    assert "/fsm listens to /front/image_raw" in log
+    assert "the recording has images on /camera/image_raw" in log
+
+
+@needs_launch
+def test_a_node_that_is_kept_after_a_replay_still_answers(bag: Path, tmp_path: Path) -> None:
+    with active_launch(tmp_path, "replay.launch.py", f"bag:={bag}", "on_end:=keep", "rate:=4") as (launching, log):
+        wait_until(lambda: "play_bag-2]: process has finished cleanly" in log.read_text(), "the end of the bag")
+        assert launching.poll() is None
+
+
 @needs_launch
 @pytest.mark.parametrize("given", ["true", "false"])
 def test_large_images_reach_the_shared_memory_of_the_node(given: str, tmp_path: Path) -> None:
@@ -227,15 +304,16 @@ def robot(bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robot
     arguments = ["--params-file", str(ROOT / "config" / "fsm.yaml")]
     for name in ("image_raw", "image_raw/compressed", "camera_info"):
         arguments += ["-r", f"{name}:=/camera/{name}"]
+    storage = tmp_path_factory.mktemp("storage")
     with active_node(
         tmp_path_factory.mktemp("replay"),
-        {"use_sim_time": True, "model.threads": 1, "input.reliability": "reliable"},
+        {"use_sim_time": True, "model.threads": 1, "input.reliability": "reliable", "storage_dir": str(storage)},
         defaults={},
         arguments=arguments,
     ) as robot:
         play = [sys.executable, "-m", "fsm_ros.tools.play_bag", str(bag), "--clock", "--no-progress"]
         subprocess.run(
-            [*play, "--wait-for-subscribers", str(DEADLINE_S)],
+            [*play, "--wait-for-subscribers", str(DEADLINE_S), "--wait-for-node", "/fsm"],
             env=os.environ | {"ROS_DOMAIN_ID": str(robot.domain_id)},
             check=True,
             timeout=3 * DEADLINE_S,
@@ -280,6 +358,24 @@ def test_render_view_asks_for_the_fast_weights_alone(robot: Robot, tmp_path: Pat
     done = render_view("--method", "memory", "--output", tmp_path / "view.png", domain_id=robot.domain_id)
     assert done.returncode == 0, done.stderr
     assert "0% from 0 photographs" in done.stdout
+
+
+def test_save_memory_waits_for_what_is_on_its_way_and_saves(robot: Robot, tmp_path: Path) -> None:
+    def save(*arguments: object) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"ROS_DOMAIN_ID": str(robot.domain_id)}
+        command = [program("save_memory"), *map(str, arguments)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=2 * DEADLINE_S)
+
+    done = save("kitchen", "--settle", DEADLINE_S)
+    assert (done.returncode, done.stderr) == (0, "")
+    path, _, size = done.stdout.partition(": ")
+    assert Path(path).stat().st_size == int(size.split()[0])
+    refused = save("../kitchen", "--settle", 0)
+    assert refused.returncode == 1
+    assert "save_memory: " in refused.stderr and "Traceback" not in refused.stderr
+    nobody = save("kitchen", "--node", "/nobody", "--timeout", 0.5)
+    assert nobody.returncode == 1
+    assert "no service /nobody/save_memory" in nobody.stderr
 
 
 def test_render_view_says_why_there_is_no_view(robot: Robot, tmp_path: Path) -> None:

@@ -29,20 +29,27 @@ from fsm_ros_msgs.srv import RenderView
 # RIHS01 of tf2_msgs/msg/TFMessage in ROS 2 Jazzy: peers with another hash do not hear each other.
 TF_MESSAGE_HASH = "RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087"
 
-# Where the name of a module is not the name of its package.
-PACKAGE_OF = {
+# What rosdep calls the package of a module that is called otherwise.
+ROSDEP_KEY_OF = {
     "PIL": "python3-pil",
     "cv2": "python3-opencv",
-    "jinja2": "Jinja2",
-    "markupsafe": "MarkupSafe",
+    "hypothesis": "python3-hypothesis",
     "numpy": "python3-numpy",
+    "pytest": "python3-pytest",
     "scipy": "python3-scipy",
     "tf2_ros": "tf2_ros_py",
     "tqdm": "python3-tqdm",
     "yaml": "python3-yaml",
 }
-# rclpy carries these along: rcl_interfaces is the type of its parameters, the index how it finds packages.
-WITH_RCLPY = {"ament_index_python", "rcl_interfaces"}
+# What pip calls it, likewise.
+REQUIREMENT_OF = {
+    "jinja2": "Jinja2",
+    "lightning_fabric": "lightning-fabric",
+    "markupsafe": "MarkupSafe",
+    "skimage": "scikit-image",
+}
+# A plugin of pytest, which nobody imports.
+PLUGINS = {"python3-pytest-timeout"}
 
 uses_wheels = Path(sys.prefix).resolve() == Path(__file__).resolve().parent.parent / ".venv"
 on_wheels = pytest.mark.skipif(
@@ -99,14 +106,37 @@ def imported_modules(paths: Iterator[Path]) -> set[str]:
     return names
 
 
-def test_whatever_is_imported_is_declared(repo_root: Path) -> None:
-    declared = {depend.text for depend in manifest(repo_root / "package.xml").iter("depend")} | WITH_RCLPY
-    for requirement in importlib.metadata.requires("fsm_ros") or []:
-        declared.add(re.split(r"[^\w-]", requirement)[0].replace("-", "_"))
-    files = [*(repo_root / "fsm_ros").rglob("*.py"), *(repo_root / "launch").glob("*.py")]
-    third_party = imported_modules(iter(files)) - sys.stdlib_module_names - {"fsm_ros"}
-    assert {"rclpy", "torch"} <= third_party
-    assert {name for name in third_party if PACKAGE_OF.get(name, name) not in declared} == set()
+def third_party(root: Path, folders: tuple[str, ...]) -> set[str]:
+    """What the Python files of these folders import that is neither Python's own nor of this checkout."""
+    files = [path for folder in folders for path in (root / folder).rglob("*.py")]
+    of_tests = {path.stem for folder in ("test", "benchmarks") for path in (root / folder).rglob("*.py")}
+    return imported_modules(iter(files)) - sys.stdlib_module_names - of_tests - {"fsm_ros", "study"}
+
+
+@pytest.mark.parametrize(
+    ("folders", "tags"),
+    [(("fsm_ros", "launch"), ("depend",)), (("test", "benchmarks"), ("depend", "test_depend"))],
+    ids=["what is installed", "what is tested"],
+)
+def test_the_manifest_names_what_is_imported(folders: tuple[str, ...], tags: tuple[str, ...], repo_root: Path) -> None:
+    declared = {depend.text for tag in tags for depend in manifest(repo_root / "package.xml").iter(tag)}
+    by_pip = {re.split(r"[^\w-]", each)[0] for each in importlib.metadata.requires("fsm_ros") or []}
+    imported = third_party(repo_root, folders)
+    assert {"rclpy", "torch"} <= imported
+    assert {
+        name
+        for name in imported
+        if ROSDEP_KEY_OF.get(name, name) not in declared and REQUIREMENT_OF.get(name, name) not in by_pip
+    } == set()
+
+
+@pytest.mark.parametrize(("tag", "folders"), [("depend", ("fsm_ros", "launch")), ("test_depend", ("test",))])
+def test_the_manifest_names_nothing_that_nobody_imports(tag: str, folders: tuple[str, ...], repo_root: Path) -> None:
+    keys = {ROSDEP_KEY_OF.get(name, name) for name in third_party(repo_root, folders)}
+    keys |= set(
+        re.findall(r"importorskip\(\"(\w+)\"", "".join(p.read_text() for p in (repo_root / "test").rglob("*.py")))
+    )
+    assert {depend.text for depend in manifest(repo_root / "package.xml").iter(tag)} - keys - PLUGINS == set()
 
 
 def test_the_index_finds_the_launch_and_configuration_files(repo_root: Path) -> None:
@@ -116,7 +146,9 @@ def test_the_index_finds_the_launch_and_configuration_files(repo_root: Path) -> 
             assert (share / directory / path.name).read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize("program", ["fsm_node", "render_view", "play_bag", "train", "evaluate_bag", "make_bag"])
+@pytest.mark.parametrize(
+    "program", ["fsm_node", "render_view", "play_bag", "save_memory", "train", "evaluate_bag", "make_bag"]
+)
 def test_the_programs_are_installed_and_lead_somewhere(program: str) -> None:
     entries = [
         entry
@@ -137,7 +169,7 @@ def test_every_requirement_is_pinned_to_one_version(repo_root: Path) -> None:
     requirements = [line for line in lines if line and not line.startswith("#")]
     assert requirements
     assert [
-        line for line in requirements if not re.fullmatch(r"[\w.-]+==[\w.]+(; python_version (<|>=) \"3\.11\")?", line)
+        line for line in requirements if not re.fullmatch(r"[\w.-]+==[\w.]+(; python_version (<|>=) \"3\.\d+\")?", line)
     ] == []
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from fsm_ros.configuration.table import is_of_every_node
+
 _PARAMETERS_KEY = "ros__parameters"
 _NODES = ("/**", "fsm", "/fsm", "/**/fsm")
 """The names that a parameter file may give this node."""
@@ -15,8 +17,8 @@ _NODES = ("/**", "fsm", "/fsm", "/**/fsm")
 def read_parameter_file(path: Path) -> dict[str, object]:
     """The changes that a ROS 2 parameter file makes to this node's parameters, by dotted name.
 
-    Plain YAML without ``ros__parameters`` is taken too: names and values. Nothing is checked but the form;
-    see `fsm_ros.configuration.table.settings_from`.
+    Plain YAML without ``ros__parameters`` is taken too: names and values. What ROS itself gives every node, the clock
+    say, is left out. Nothing is checked but the form; see `fsm_ros.configuration.table.settings_from`.
 
     Raises:
         ValueError: it cannot be read, is no YAML, or has nothing for this node.
@@ -30,7 +32,7 @@ def read_parameter_file(path: Path) -> dict[str, object]:
     if not isinstance(values, Mapping) or not values:
         raise ValueError(f"the parameter file {path} must hold parameters by name, like config/fsm.yaml")
     if not any(isinstance(entry, Mapping) and _PARAMETERS_KEY in entry for entry in values.values()):
-        return _flat(values, path)
+        return _own(_flat(values, path))
     changes: dict[str, object] = {}
     for node, entry in values.items():
         if node in _NODES and isinstance(entry, Mapping):
@@ -40,7 +42,7 @@ def read_parameter_file(path: Path) -> dict[str, object]:
             f"the parameter file {path} has nothing for this node (it has {', '.join(map(str, values))}): put the "
             f"parameters below /**: {_PARAMETERS_KEY}:"
         )
-    return changes
+    return _own(changes)
 
 
 def parse_assignment(text: str) -> tuple[str, object]:
@@ -56,6 +58,10 @@ def parse_assignment(text: str) -> tuple[str, object]:
         return name.strip(), yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise ValueError(f"the value of {name.strip()}, {value!r}, is no YAML") from error
+
+
+def _own(changes: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in changes.items() if not is_of_every_node(name)}
 
 
 def _flat(values: object, path: Path, prefix: str = "") -> dict[str, object]:

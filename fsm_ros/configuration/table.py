@@ -38,10 +38,26 @@ def settings_from(values: Mapping[str, object]) -> Settings:
     """
     for name in values:
         if name not in BY_NAME:
-            near = [RENAMED[name]] if name in RENAMED else difflib.get_close_matches(name, BY_NAME, n=1)
-            hint = f": did you mean {near[0]}?" if near else ": config/fsm.yaml lists all there are"
-            raise ValueError(f"there is no parameter {name}{hint}")
+            raise ValueError(unknown(name))
     return changed(Settings(), values)
+
+
+def nearest(name: str) -> str | None:
+    """The parameter that is meant by the name of none: what it is called now, or the one that is written most alike."""
+    return RENAMED.get(name) or next(iter(difflib.get_close_matches(name, BY_NAME, n=1)), None)
+
+
+def unknown(name: str) -> str:
+    """What is said of a name that is no parameter's."""
+    near = nearest(name)
+    return f"there is no parameter {name}: " + (
+        f"did you mean {near}?" if near else "config/fsm.yaml lists all there are"
+    )
+
+
+def is_of_every_node(name: str) -> bool:
+    """Whether ROS itself gives nodes a parameter of this name."""
+    return name in ("use_sim_time", "start_type_description_service") or name.startswith("qos_overrides.")
 
 
 def changed(settings: S, values: Mapping[str, object]) -> S:

@@ -119,6 +119,23 @@ def load_checkpoint(source: str, config: ModelConfig | None = None) -> Checkpoin
     return Checkpoint(source, config, weights, prior)
 
 
+def stated_config(source: str) -> ModelConfig | None:
+    """The architecture that a checkpoint's file states in its header; nothing else is read, and nothing is fetched.
+
+    ``None`` where no such file is on this machine, or it states none: loading it tells.
+    """
+    if source.startswith(HUGGING_FACE):
+        return None
+    try:
+        path = locate_checkpoint(source)
+        if path.suffix != ".safetensors":
+            return None
+        with safe_open(path, framework="pt") as file:
+            return _stated_config(file.metadata() or {})
+    except (CheckpointError, SafetensorError, OSError, TypeError, ValueError):
+        return None
+
+
 def strip_wrappers(name: str) -> str:
     """A state-dict key without the prefixes of DDP, torch.compile and activation checkpointing."""
     name = name.replace("_orig_mod.", "").replace("_checkpoint_wrapped_module.", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from types import FrameType
@@ -16,6 +17,20 @@ if TYPE_CHECKING:
     from fsm_ros.node.lifecycle import FsmNode
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SOURCE_LINE = re.compile(r",? at \S+\.c:\d+")
+"""Where in its own source rcl met what it tells of."""
+USAGE = """usage: ros2 run fsm_ros fsm_node --ros-args [-r FROM:=TO ...] [-p NAME:=VALUE ...] [--params-file FILE ...]
+
+The fast spatial memory: learns a scene from posed camera images and renders it from anywhere.
+
+  in        image_raw or image_raw/compressed, camera_info, /tf and /tf_static: remap them to those of the camera
+  out       ~/render, ~/recall, ~/render_trajectory, ~/save_memory, ~/load_memory; /diagnostics tells what is missing
+  set up    config/fsm.yaml of the package lists all parameters with their defaults (--params-file, -p)
+  ends      0 when it was told to end, 1 when it cannot start or, with autostart, cannot be configured
+
+example:  ros2 run fsm_ros fsm_node --ros-args -r image_raw:=/camera/image_raw -r camera_info:=/camera/camera_info
+"""
+BUILD = "colcon build --base-paths src/fsm_ros src/fsm_ros/fsm_ros_msgs"
 PATIENCE_S = 3.0  # launch systems kill after 5 s what they have told to end
 
 
@@ -41,6 +56,13 @@ class _End:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node; SIGINT and SIGTERM end it with exit code 0, an autostart that fails with 1."""
+    words = sys.argv[1:] if arguments is None else arguments
+    own = words[: words.index("--ros-args")] if "--ros-args" in words else words
+    if "-h" in own or "--help" in own:
+        print(USAGE, end="")
+        return 0
+    if own:
+        return _refused(f"no argument {own[0]} is known: ROS arguments stand behind --ros-args; see --help")
     keep_freed_memory()
     end = _End()
     # Importing PyTorch and loading weights take seconds, in which nothing listens to rclpy's handlers.
@@ -58,11 +80,24 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(arguments: list[str] | None, end: _End) -> int:
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
+    from rclpy.impl.implementation_singleton import rclpy_implementation
 
-    from fsm_ros.node.lifecycle import FsmNode
+    try:
+        from fsm_ros.node.lifecycle import FsmNode
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "fsm_ros_msgs":
+            raise
+        return _refused(f"the interfaces are not built, or of another version ({error}): {BUILD} builds both packages")
+    from fsm_ros.node.parameters import ParameterError
 
-    rclpy.init(args=arguments)
-    node = FsmNode()
+    try:
+        rclpy.init(args=arguments)
+        node = FsmNode()
+    except (rclpy_implementation.RCLError, rclpy_implementation.UnknownROSArgsError) as error:
+        return _refused(f"the ROS arguments cannot be used: {_SOURCE_LINE.sub('', str(error))}")
+    except ParameterError as error:
+        rclpy.try_shutdown()
+        return _refused(str(error))
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
@@ -83,6 +118,11 @@ def _run(arguments: list[str] | None, end: _End) -> int:
             sys.stderr.flush()
             os._exit(0)
     return 0
+
+
+def _refused(why: str) -> int:
+    print(f"fsm_node: {' '.join(why.split())}", file=sys.stderr)
+    return 1
 
 
 def _spin(executor: SingleThreadedExecutor, node: FsmNode) -> None:

@@ -11,8 +11,10 @@ def descriptor(said: Parameter) -> ParameterDescriptor:
     """The descriptor that ``ros2 param describe`` shows, with the range that rcl enforces."""
     unit = f" [{said.unit}]" if said.unit else ""
     told = ParameterDescriptor(name=said.name, description=f"{said.description}{unit}")
-    if said.choices:
-        told.additional_constraints = f"one of: {', '.join(said.choices)}"
+    constraints = [f"one of: {', '.join(said.choices)}"] if said.choices else []
+    if not said.at_run_time:
+        constraints.append("fixed while the node is configured")
+    told.additional_constraints = "; ".join(constraints)
     if said.low is not None and said.high is not None:
         if isinstance(said.value, int):
             told.integer_range = [IntegerRange(from_value=int(said.low), to_value=int(said.high))]

@@ -313,8 +313,8 @@ def _as_text(model: Path) -> Iterator[Path]:
         import pycolmap
     except ImportError as error:
         raise SourceError(
-            f"{model} holds a binary COLMAP model, and reading it needs pycolmap: pip install pycolmap, or write it as "
-            f"text: {_TO_TEXT.replace('MODEL', str(model))}"
+            f"{model} holds a binary COLMAP model, and reading it needs pycolmap ({error}): pip install pycolmap, or "
+            f"write it as text: {_TO_TEXT.replace('MODEL', str(model))}"
         ) from error
     with TemporaryDirectory() as folder:
         try:

@@ -53,7 +53,7 @@ def _open(path: Path) -> Image:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
-        raise SourceError("reading image files needs Pillow: pip install pillow") from error
+        raise SourceError(f"reading image files needs Pillow ({error}): pip install pillow") from error
     try:
         return Image.open(path)
     except UnidentifiedImageError as error:

@@ -125,6 +125,6 @@ def _import_cv2() -> ModuleType:
     try:
         import cv2
     except ImportError as error:
-        raise SourceError("reading videos needs OpenCV: pip install opencv-python-headless") from error
+        raise SourceError(f"reading videos needs OpenCV ({error}): pip install opencv-python-headless") from error
     module: ModuleType = cv2
     return module

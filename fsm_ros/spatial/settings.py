@@ -42,6 +42,8 @@ class RenderMethod(Enum):
     """The fast weights alone."""
 
 
+_PATCH = "a multiple of the weights' patch, which is 8 for the shipped ones"
+
 _RULES: tuple[NamedRule, ...] = (Consolidation(), ElasticRule(), Plastic())
 
 
@@ -61,8 +63,8 @@ class MemorySettings(Checked):
     window_chunks: int = parameter(
         4, "memory.window_chunks", "Chunks that the windowed mode encodes again.", low=1, high=64
     )
-    width: int = parameter(64, "memory.width", "Columns of the observed views; a multiple of the patch.", "px", 8, 1024)
-    height: int = parameter(64, "memory.height", "Rows of the observed views; a multiple of the patch.", "px", 8, 1024)
+    width: int = parameter(64, "memory.width", f"Columns of the observed views; {_PATCH}.", "px", 8, 1024)
+    height: int = parameter(64, "memory.height", f"Rows of the observed views; {_PATCH}.", "px", 8, 1024)
     extent_m: float = parameter(
         0.0,
         "memory.extent",
@@ -152,4 +154,16 @@ class MemorySettings(Checked):
             raise ValueError(
                 f"anchors shared across layers belong to the elastic prior, the rule is {kind_of(self.rule).value}: "
                 "set the memory rule to elastic, or the anchor sharing to per_layer"
+            )
+
+    def check_patch(self, patch: int) -> None:
+        """Check that the observed views can be cut into patches of so many pixels a side.
+
+        Raises:
+            ValueError: they cannot.
+        """
+        if self.width % patch or self.height % patch:
+            raise ValueError(
+                f"observed views of {self.width}x{self.height} pixels cannot be cut into patches of {patch}: make "
+                f"memory.width and memory.height multiples of {patch}"
             )

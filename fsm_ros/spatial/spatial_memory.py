@@ -71,12 +71,7 @@ class SpatialMemory:
         Raises:
             ValueError: views that cannot be cut into the model's patches.
         """
-        patch = model.config.patch_size
-        if settings.width % patch or settings.height % patch:
-            raise ValueError(
-                f"observed views of {settings.width}x{settings.height} pixels cannot be cut into patches of {patch}: "
-                f"use multiples of {patch}"
-            )
+        settings.check_patch(model.config.patch_size)
         self._model = model
         self._settings = settings
         self._prior = prior

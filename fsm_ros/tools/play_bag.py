@@ -46,6 +46,9 @@ def parse_options(arguments: Sequence[str]) -> Options:
     parser.add_argument("--remap", nargs="+", default=[], metavar="FROM:=TO", help="new topic names")
     parser.add_argument("--start-delay", **seconds, help="wait before the first message")
     parser.add_argument("--wait-for-subscribers", **seconds, help="wait so long for one on every topic")
+    parser.add_argument(
+        "--wait-for-node", default="", metavar="NODE", help="wait for this one only, on the topics that it takes"
+    )
     parser.add_argument("--report", type=Path, metavar="FILE", help="write what was played as JSON")
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
     parsed = parser.parse_args(arguments)
@@ -64,6 +67,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
         remap=tuple((source, target) for source, target in pairs),
         start_delay_s=parsed.start_delay,
         wait_for_subscribers_s=parsed.wait_for_subscribers,
+        wait_for_node=parsed.wait_for_node,
         report=parsed.report,
         progress=not parsed.no_progress and sys.stderr.isatty(),
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 from rclpy.duration import Duration
 from rclpy.exceptions import NameValidationException
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -45,6 +46,8 @@ class Options:
         remap: recorded topic name to published topic name.
         start_delay_s: from advertising to the first message.
         wait_for_subscribers_s: how long to wait for a subscriber on every topic; 0 not to.
+        wait_for_node: full name of the node that is waited for, on those topics only that it takes; empty: of nobody in
+            particular, on all.
         report: file to write what was played to, as JSON.
         progress: whether to draw a progress bar.
     """
@@ -58,6 +61,7 @@ class Options:
     remap: tuple[tuple[str, str], ...] = ()
     start_delay_s: float = 0.0
     wait_for_subscribers_s: float = 0.0
+    wait_for_node: str = ""
     report: Path | None = None
     progress: bool = True
 
@@ -111,7 +115,7 @@ class Player:
         Raises:
             BagError: a message type is not installed.
         """
-        self._recording, self._options, self._stop = recording, options, stop
+        self._node, self._recording, self._options, self._stop = node, recording, options, stop
         self.played = Played()
         remap = dict(options.remap)
         if unknown := sorted(set(remap) - {connection.topic for connection in recording.connections}):
@@ -170,7 +174,11 @@ class Player:
         return f"{played} messages were played, and {promised} promised: the recording was cut short; copy it again"
 
     def wait_for_subscribers(self) -> None:
-        """Wait until every topic has a subscriber; say which have none when the time is over."""
+        """Wait until every topic that is waited for has a subscriber; say which have none when the time is over.
+
+        Raises:
+            BagError: the node that is waited for takes images, and none of this recording.
+        """
         deadline_s = time.monotonic() + self._options.wait_for_subscribers_s
         while time.monotonic() < deadline_s and self._unheard() and not self._stop.is_set:
             self._stop.sleep_until(time.monotonic() + STOP_CHECK_S)
@@ -262,7 +270,26 @@ class Player:
             self._clock.publish(message)
 
     def _unheard(self) -> list[str]:
-        return [name for name, publisher in self._all_publishers() if not publisher.get_subscription_count()]
+        """Topics that are waited for and have no subscriber."""
+        publishers = self._all_publishers()
+        if self._options.wait_for_node:
+            taken = taken_by(self._node, self._options.wait_for_node)
+            images = {self._publishers[topic].topic_name for topic in self._image_topics}
+            listens = sorted(topic for topic, kinds in taken.items() if not set(IMAGE_TYPES).isdisjoint(kinds))
+            if images and not listens:
+                return [f"images for {self._options.wait_for_node}"]  # which is not there, or not active yet
+            if images and images.isdisjoint(listens):
+                raise BagError(
+                    f"{self._options.wait_for_node} listens to {', '.join(listens)}, and the recording has images on "
+                    f"{', '.join(sorted(images))}: tell the node of them, or rename them with --remap"
+                )
+            publishers = [(name, publisher) for name, publisher in publishers if publisher.topic_name in taken]
+        return [name for name, publisher in publishers if not publisher.get_subscription_count()]
+
+    @property
+    def _image_topics(self) -> list[str]:
+        kinds = {connection.topic: connection.msgtype for connection in self._recording.connections}
+        return [topic for topic in self._publishers if kinds[topic] in IMAGE_TYPES]
 
     def _all_publishers(self) -> list[tuple[str, Publisher]]:
         """Every publisher with its topic: /clock is waited for, and delivered to the end, as what was recorded is."""
@@ -277,6 +304,15 @@ class Player:
                 if time.monotonic() > deadline_s:
                     say(f"not every subscriber of {topic} has taken the last messages")
                     return
+
+
+def taken_by(node: Node, name: str) -> dict[str, list[str]]:
+    """Topics that a node of this full name subscribes to, with their types; none where there is no such node."""
+    namespace, _, own = name.rpartition("/")
+    try:
+        return dict(node.get_subscriber_names_and_types_by_node(own, namespace or "/"))
+    except rclpy_implementation.NodeNameNonExistentError:
+        return {}
 
 
 def publisher_qos(*connections: Connection) -> QoSProfile:

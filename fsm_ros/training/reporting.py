@@ -104,7 +104,7 @@ def write_png(path: Path, image: Tensor) -> None:
     try:
         from PIL import Image
     except ImportError as error:
-        raise ImportError(f"{path.name} needs Pillow: pip install pillow") from error
+        raise ImportError(f"{path.name} needs Pillow ({error}): pip install pillow") from error
     pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     Image.fromarray(np.ascontiguousarray(pixels)).save(path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,13 @@ import pytest
 rclpy = pytest.importorskip("rclpy", reason="needs ROS")
 from rcl_interfaces.msg import ParameterType  # noqa: E402
 from rclpy.context import Context  # noqa: E402
-from rclpy.exceptions import InvalidParameterValueException  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 
 from fsm_ros.configuration.settings import Reliability, Settings  # noqa: E402
 from fsm_ros.configuration.table import BY_NAME, PARAMETERS, settings_from, values_of  # noqa: E402
 from fsm_ros.memory.atlas import AtlasSettings  # noqa: E402
+from fsm_ros.memory.checkpoint import stated_config  # noqa: E402
 from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation  # noqa: E402
 from fsm_ros.memory.rules.elastic import (  # noqa: E402
     AnchorPolicy,
@@ -28,7 +29,7 @@ from fsm_ros.memory.rules.elastic import (  # noqa: E402
     ImportanceTiming,
 )
 from fsm_ros.memory.rules.plastic import Plastic  # noqa: E402
-from fsm_ros.node.parameters import declare, on_change, read, values  # noqa: E402
+from fsm_ros.node.parameters import ParameterError, UnknownParameterError, declare, on_change, read, values  # noqa: E402
 from fsm_ros.parameter import Parameter as Declared  # noqa: E402
 from fsm_ros.spatial.settings import MemoryMode, MemorySettings  # noqa: E402
 from fsm_ros.tools.parameter_docs import as_markdown, as_yaml  # noqa: E402
@@ -131,16 +132,42 @@ def test_the_file_gives_a_node_exactly_the_declared_defaults(context: Context, r
         node.destroy_node()
 
 
-def test_what_a_parameter_was_called_before_is_told(context: Context, capfd: pytest.CaptureFixture[str]) -> None:
-    """ROS passes over names that nobody declares: the memory would have eight submaps, and nobody would know."""
-    node = a_node(context, "-p", "memory.places:=1", "-p", "unknown.to.all:=1")
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["memory.extnt"], ["there is no parameter memory.extnt, it does nothing: did you mean memory.extent?"]),
+        (["extent"], ["there is no parameter extent, it does nothing: did you mean memory.extent?"]),
+        (
+            ["memory.places"],
+            ["there is no parameter memory.places any more, it does nothing: it is memory.submaps now"],
+        ),
+        (
+            ["memory.hight", "chunk.view", "zz", "robot.radius.of"],
+            [
+                "there is no parameter chunk.view, it does nothing: did you mean chunk.views?",
+                "there is no parameter memory.hight, it does nothing: did you mean memory.height?",
+                "not parameters of this node, they do nothing here: robot.radius.of, zz",
+            ],
+        ),
+        (["use_sim_time", "qos_overrides./tf.subscription.depth", "memory.seed"], []),
+    ],
+    ids=lambda said: said[0] if said else "none",
+)
+def test_a_name_that_nobody_declares_is_told_with_the_one_that_is_meant(
+    names: list[str], told: list[str], context: Context, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """ROS passes over such names: the memory would be another than the file says, and nobody would know."""
+    path = tmp_path / "mine.yaml"
+    value = {"use_sim_time": "true"}
+    path.write_text(
+        "\n".join(["/**:", "  ros__parameters:", *(f"    {name}: {value.get(name, '1')}" for name in names)])
+    )
+    node = a_node(context, "--params-file", str(path))
     try:
         declare(node)
-        told = capfd.readouterr().err
-        assert "no parameter memory.places any more, it does nothing: it is memory.submaps now" in told
-        assert "unknown" not in told, "a file for all nodes names parameters of others"
     finally:
         node.destroy_node()
+    assert [line.partition("[fsm]: ")[2] for line in capfd.readouterr().err.splitlines()] == told
 
 
 @pytest.mark.parametrize("spec", PARAMETERS, ids=by_name)
@@ -172,6 +199,7 @@ def test_a_node_describes_every_parameter_with_its_unit_and_range(spec: Declared
     assert spec.description in descriptor.description
     assert not spec.unit or f"[{spec.unit}]" in descriptor.description
     assert all(choice in descriptor.additional_constraints for choice in spec.choices)
+    assert ("fixed while the node is configured" in descriptor.additional_constraints) != spec.at_run_time
     expected = {
         bool: ParameterType.PARAMETER_BOOL,
         int: ParameterType.PARAMETER_INTEGER,
@@ -199,15 +227,76 @@ def test_a_node_refuses_numbers_outside_of_the_range(spec: Declared, node: Node)
         assert result.successful, value
 
 
-def test_a_file_with_a_number_outside_of_the_range_is_refused_at_the_start(context: Context, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "written", "told"),
+    [
+        ("memory.horizon", "-3.0", "memory.horizon must be from 0.1 to 86400 s, got -3.0"),
+        ("memory.extent", "-3", "memory.extent must be from 0 to 10000 m, got -3.0"),
+        ("memory.extent", ".nan", "memory.extent must be from 0 to 10000 m, got nan"),
+        ("memory.extent", "far", "memory.extent must be of type float, got 'far': it may be from 0 to 10000 m"),
+        ("memory.extent", "true", "memory.extent must be of type float, got True: it may be from 0 to 10000 m"),
+        ("memory.submaps", "1.5", "memory.submaps must be of type int, got 1.5: it may be from 1 to 64"),
+        ("memory.submaps", "0.0", "memory.submaps must be from 1 to 64, got 0"),
+        ("memory.rule", "off", "memory.rule must be one of consolidation, elastic, plastic, got False"),
+        ("memory.mode", "sideways", "memory.mode must be one of streaming, windowed, got 'sideways'"),
+        ("memory.frame_id", "5", "memory.frame_id must be of type str, got 5"),
+        ("autostart", "1", "autostart must be of type bool, got 1"),
+        ("cameras", "front", "cameras must be of type list of str, got 'front'"),
+    ],
+)
+def test_a_value_that_a_parameter_may_not_have_is_refused_at_the_start_in_one_line(
+    name: str, written: str, told: str, context: Context, tmp_path: Path
+) -> None:
     path = tmp_path / "wrong.yaml"
-    path.write_text("/**:\n  ros__parameters:\n    memory.horizon: -3.0\n")
+    path.write_text(f"/**:\n  ros__parameters:\n    {name}: {written}\n")
     node = a_node(context, "--params-file", str(path))
     try:
-        with pytest.raises(InvalidParameterValueException, match="memory.horizon"):
+        with pytest.raises(ParameterError) as caught:
             declare(node)
     finally:
         node.destroy_node()
+    assert str(caught.value) == told
+
+
+def test_all_that_is_wrong_is_told_at_once(context: Context) -> None:
+    node = a_node(context, "-p", "memory.extent:=far", "-p", "memory.submaps:=0")
+    try:
+        with pytest.raises(ParameterError, match=r"^memory.extent .*; memory.submaps .*$"):
+            declare(node)
+    finally:
+        node.destroy_node()
+
+
+@pytest.mark.parametrize("spec", NUMBERS, ids=by_name)
+def test_a_number_may_be_written_as_an_integer_or_as_a_float(spec: Declared, context: Context) -> None:
+    """In files and on the command line, and when it is set: `memory.extent: 5`, `memory.submaps: 4.0`."""
+    assert spec.low is not None and spec.high is not None
+    kind, other = (int, float) if isinstance(spec.value, int) else (float, int)
+    number = kind(max(math.ceil(spec.low), min(int(spec.high), 4)))
+    node = a_node(context, "-p", f"{spec.name}:={other(number)}")
+    try:
+        declare(node)
+        assert_same_number(node, spec.name, number)
+        (result,) = node.set_parameters([Parameter(spec.name, value=other(spec.value))])
+        assert result.successful or spec.value != int(spec.value), result.reason
+        assert node.set_parameters([Parameter(spec.name, value=other(number))])[0].successful
+        assert_same_number(node, spec.name, number)
+        assert not node.set_parameters([Parameter(spec.name, value=other(int(spec.high) + 1))])[0].successful
+        assert_same_number(node, spec.name, number)
+    finally:
+        node.destroy_node()
+
+
+def assert_same_number(node: Node, name: str, number: float) -> None:
+    """Of the declared type, too."""
+    found = node.get_parameter(name).value
+    assert (type(found), found) == (type(number), number)
+
+
+def test_a_name_that_nobody_declares_is_not_set(node: Node) -> None:
+    for name, told in (("memory.extnt", "did you mean memory.extent?"), ("zz", "config/fsm.yaml lists all")):
+        with pytest.raises(UnknownParameterError, match=f"there is no parameter {name}: {told}"):
+            node.set_parameters_atomically([Parameter(name, value=5.0)])
 
 
 def test_several_cameras_are_a_list(context: Context, tmp_path: Path) -> None:
@@ -301,6 +390,40 @@ def test_a_configured_node_lets_the_rule_change_and_nothing_else() -> None:
         assert allowed == spec.at_run_time
         if not allowed:
             assert spec.name in reason and "clean it up" in reason
+
+
+@pytest.mark.parametrize("name", ["model.checkpoint", "recall.checkpoint", "storage_dir"])
+def test_what_names_files_stays_as_it_was_configured(name: str) -> None:
+    allowed, reason = verdict(True, **{name: "/somewhere/else"})
+    assert not allowed and name in reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"memory.width": 60}, "60x64 pixels cannot be cut into patches of 8"),
+        ({"memory.height": 60}, "64x60 pixels cannot be cut into patches of 8"),
+        ({"memory.height": 72}, ""),
+        # What these weights state is not known before they are loaded: configure tells.
+        ({"memory.height": 60, "model.checkpoint": "/no/such/weights.safetensors"}, ""),
+        ({"memory.height": 60, "model.checkpoint": "hf://who/what/weights.safetensors"}, ""),
+    ],
+    ids=str,
+)
+def test_a_size_that_is_no_multiple_of_the_patch_is_refused_when_it_is_set(
+    changes: dict[str, object], told: str
+) -> None:
+    allowed, reason = verdict(False, **changes)
+    assert allowed == (not told) and told in reason
+
+
+def test_the_patch_is_told_where_the_size_is_described(node: Node) -> None:
+    config = stated_config("shipped")
+    assert config is not None
+    for name in ("memory.width", "memory.height"):
+        assert (
+            f"multiple of the weights' patch, which is {config.patch_size}" in node.describe_parameter(name).description
+        )
 
 
 def test_a_node_that_is_not_configured_lets_everything_change() -> None:

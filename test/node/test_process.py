@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -191,6 +194,63 @@ def test_autostart_that_fails_ends_with_exit_code_1_and_says_why(tmp_path: Path)
     assert process.exit_code() == 1
     assert "/no/such/weights.safetensors" in process.log
     assert "Traceback" not in process.log
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["-p", "memory.extent_margin:=far"], "memory.extent_margin must be of type float, got 'far'"),
+        (["-p", "memory.submaps:=0"], "memory.submaps must be from 1 to 64, got 0"),
+        (["--params-file", "/no/such/file.yaml"], "/no/such/file.yaml"),
+        (["--log-level", "loud"], "loud"),
+        (["--nonsense"], "--nonsense"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_arguments_that_cannot_be_used_are_told_in_one_line(arguments: list[str], told: str, tmp_path: Path) -> None:
+    process = NodeProcess(tmp_path / "node.log", domain_id=free_domain(), arguments=arguments)
+    assert process.exit_code() == 1
+    (line,) = (line for line in process.log.splitlines() if "[rcl]" not in line)
+    assert line.startswith("fsm_node: ") and told in line
+
+
+def run_node(*arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """`python -m fsm_ros.node.fsm_node` to its end, with a folder before all others that modules come from."""
+    before = {} if path is None else {"PYTHONPATH": os.pathsep.join([str(path), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "fsm_ros.node.fsm_node", *arguments]
+    return subprocess.run(command, env=os.environ | before, capture_output=True, text=True, timeout=DEADLINE_S)
+
+
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_its_usage_names_topics_and_starts_nothing(word: str) -> None:
+    done = run_node(word)
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in ("image_raw", "camera_info", "/tf", "~/render", "config/fsm.yaml"))
+    assert done.stderr == ""
+
+
+def test_a_remap_without_ros_args_is_refused_and_not_passed_over() -> None:
+    done = run_node("image_raw:=/camera/image_raw")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "fsm_node: no argument image_raw:=/camera/image_raw is known: "
+        "ROS arguments stand behind --ros-args; see --help\n"
+    )
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["not built", "of an earlier version"])
+def test_interfaces_that_are_not_built_are_told_with_what_builds_them(is_there: bool, tmp_path: Path) -> None:
+    package = tmp_path / "fsm_ros_msgs"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    if is_there:
+        for module in ("action", "msg", "srv"):
+            (package / f"{module}.py").write_text("")
+    done = run_node("--ros-args", path=tmp_path)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "the interfaces are not built, or of another version" in line
+    assert "colcon build --base-paths src/fsm_ros src/fsm_ros/fsm_ros_msgs" in line
 
 
 def test_a_transition_that_fails_says_why(tmp_path: Path) -> None:

@@ -321,6 +321,31 @@ def test_topics_without_subscribers_are_named_when_the_waiting_is_over(domain_id
     assert done.stderr == (f"play_bag: nobody subscribes to {IMAGE}, {INFO}, {CHATTER}, {MAP}; playing all the same\n")
 
 
+def test_of_a_node_only_the_topics_that_it_takes_are_waited_for(listener: Listener, tmp_path: Path) -> None:
+    """A real robot's bag has many that nobody hears."""
+    write_recording(tmp_path / "bag")
+    listener.subscribe(IMAGE, Image)
+    waiting = ("--wait-for-subscribers", DEADLINE_S, "--wait-for-node", "/listener")
+    done = play(tmp_path / "bag", *waiting, "--rate", 10)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(listener.heard[IMAGE]) == FRAMES
+
+
+def test_a_node_that_takes_other_images_is_told_of_at_once(listener: Listener, tmp_path: Path) -> None:
+    write_recording(tmp_path / "bag")
+    listener.subscribe("/front/image_raw", Image)
+    done = play(tmp_path / "bag", "--wait-for-subscribers", 10 * DEADLINE_S, "--wait-for-node", "/listener")
+    assert done.returncode == 2
+    assert f"/listener listens to /front/image_raw, and the recording has images on {IMAGE}" in done.stderr
+
+
+def test_a_node_that_does_not_come_is_named_when_the_waiting_is_over(domain_id: int, tmp_path: Path) -> None:
+    write_recording(tmp_path / "bag")
+    done = play(tmp_path / "bag", "--wait-for-subscribers", 0.1, "--wait-for-node", "/robot1/fsm", "--rate", 10)
+    assert done.returncode == 0
+    assert done.stderr == "play_bag: nobody subscribes to images for /robot1/fsm; playing all the same\n"
+
+
 def truncate(folder: Path) -> None:
     (data,) = folder.glob("*.mcap")
     data.write_bytes(data.read_bytes()[:-500])

@@ -142,7 +142,7 @@ def draw(
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("plots need matplotlib: pip install 'fsm_ros[evaluate]'") from error
+        raise ImportError(f"plots need matplotlib ({error}): pip install 'fsm_ros[evaluate]'") from error
     look: Any = _RC | {"svg.hashsalt": f"{prefix}-{name}"}
     with matplotlib.rc_context(look), warnings.catch_warnings():
         # The reader's browser has the glyphs that are missing here.

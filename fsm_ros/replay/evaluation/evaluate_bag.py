@@ -6,7 +6,7 @@ evaluate_bag BAG... --out DIR --hold-out every:8 --compare elastic,plastic,windo
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib
 import shlex
 import sys
 from collections.abc import Sequence
@@ -26,6 +26,8 @@ from fsm_ros.replay.evaluation.summary import by_recording, told_once
 from fsm_ros.sources.errors import SourceError
 
 _NEEDED = ("torchmetrics", "matplotlib", "jinja2", "pyarrow", "av")
+_REMEDY = "pip install 'fsm_ros[evaluate]'"
+_REMEDIES = {"pyarrow": f"{_REMEDY}, and beside NumPy 1 'pyarrow<26'", "ray": "pip install 'fsm_ros[ray]'"}
 LOCAL_RAY = "local"
 GOOD, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: all went well; some of it failed; nothing was begun; it was interrupted."""
@@ -109,13 +111,19 @@ def _finish(out: Path, outcomes: Sequence[Outcome]) -> int:
 def _check_packages(*, on_ray: bool) -> None:
     """Miss nothing at the end of a long run that could be missed at its beginning.
 
+    A package that is installed may still not go with the others, so each is imported.
+
     Raises:
-        ImportError: a package is not installed.
+        ImportError: packages are not installed, or cannot be imported; each is named with its cause.
     """
-    for extra, modules in (("evaluate", _NEEDED), ("ray", ("ray",) if on_ray else ())):
-        missing = [module for module in modules if importlib.util.find_spec(module) is None]
-        if missing:
-            raise ImportError(f"{', '.join(missing)} must be installed: pip install 'fsm_ros[{extra}]'")
+    missing = []
+    for module in (*_NEEDED, *(("ray",) if on_ray else ())):
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            missing.append(f"{module} cannot be imported ({error}): {_REMEDIES.get(module, _REMEDY)}")
+    if missing:
+        raise ImportError("; ".join(missing))
 
 
 def _jobs(options: argparse.Namespace, command: str) -> list[Job]:

@@ -72,7 +72,7 @@ def report(runs: Sequence[Run]) -> str:
     try:
         from jinja2 import Environment, StrictUndefined
     except ImportError as error:
-        raise ImportError("the report needs Jinja2: pip install 'fsm_ros[evaluate]'") from error
+        raise ImportError(f"the report needs Jinja2 ({error}): pip install 'fsm_ros[evaluate]'") from error
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_page_file("report.html.jinja"))
     return template.render(page=_page(runs)) + "\n"

@@ -96,7 +96,7 @@ def run_on_ray(out: Path, jobs: Sequence[Job], address: str | None, say: Callabl
     try:
         import ray
     except ImportError as error:
-        raise ImportError("--ray needs Ray: pip install 'fsm_ros[ray]'") from error
+        raise ImportError(f"--ray needs Ray ({error}): pip install 'fsm_ros[ray]'") from error
     outcomes: dict[int, Outcome] = {}
     for number, job in enumerate(jobs):
         done = _done_already(out, job, say)

@@ -53,7 +53,7 @@ def write_tables(out: Path, runs: Sequence[Run]) -> list[Path]:
     try:
         from pyarrow import csv, parquet
     except ImportError as error:
-        raise ImportError("tables need PyArrow: pip install 'fsm_ros[evaluate]'") from error
+        raise ImportError(f"tables need PyArrow ({error}): pip install 'fsm_ros[evaluate]'") from error
     written = [out / METRICS_FILE]
     with replacing(written[0]) as draft:
         content = json.dumps(metrics(runs), indent=1, allow_nan=False, ensure_ascii=False)

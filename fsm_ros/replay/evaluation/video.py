@@ -39,7 +39,7 @@ def write_video(path: Path, runs: Sequence[Run]) -> None:
         import av
         from av.video.reformatter import ColorRange, Colorspace
     except ImportError as error:
-        raise ImportError("a video needs PyAV: pip install 'fsm_ros[evaluate]'") from error
+        raise ImportError(f"a video needs PyAV ({error}): pip install 'fsm_ros[evaluate]'") from error
     views = aligned_views(runs)
     if not views:
         raise ValueError("no held-out view was rendered: there is nothing to show in a video")

@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         from PIL import Image
     except ImportError as error:
-        raise ImportError("writing a contact sheet needs Pillow: pip install pillow") from error
+        raise ImportError(f"writing a contact sheet needs Pillow ({error}): pip install pillow") from error
     settings = SceneSettings(
         difficulty=(given.difficulty[0], given.difficulty[1]),
         photographs=not given.no_photographs,

@@ -44,7 +44,9 @@ def load_photographs(names: tuple[str, ...], size: int) -> list[NDArray[np.uint8
     try:
         from PIL import Image
     except ImportError as error:
-        raise ImportError("reading photographs needs Pillow: pip install pillow, or photographs: false") from error
+        raise ImportError(
+            f"reading photographs needs Pillow ({error}): pip install pillow, or photographs: false"
+        ) from error
     folder = Path(next(iter(spec.submodule_search_locations))) / "data"
     tiles = []
     for name in names:

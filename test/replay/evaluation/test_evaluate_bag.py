@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -197,19 +197,37 @@ def test_a_wrong_input_is_named_and_nothing_is_left_behind(
         assert not out.exists()
 
 
-@pytest.mark.parametrize(("missing", "extra"), [("jinja2", "evaluate"), ("ray", "ray")])
-def test_a_missing_package_is_named_before_anything_runs(
+ABSENT = "import of {} halted; None in sys.modules"
+NEEDS_NUMPY_2 = "pyarrow requires NumPy 2.0 or newer, found 1.26.4"
+
+
+@pytest.mark.parametrize(
+    ("missing", "cause", "remedy"),
+    [
+        *((name, ABSENT, "pip install 'fsm_ros[evaluate]'") for name in ("jinja2", "matplotlib", "av", "torchmetrics")),
+        ("ray", ABSENT, "pip install 'fsm_ros[ray]'"),
+        ("pyarrow", ABSENT, "pip install 'fsm_ros[evaluate]', and beside NumPy 1 'pyarrow<26'"),
+        ("pyarrow", NEEDS_NUMPY_2, "pip install 'fsm_ros[evaluate]', and beside NumPy 1 'pyarrow<26'"),
+    ],
+)
+def test_a_package_that_cannot_be_imported_is_named_with_its_cause_before_anything_runs(
     missing: str,
-    extra: str,
+    cause: str,
+    remedy: str,
     bag: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else found(name))
+    if cause == ABSENT:
+        monkeypatch.setitem(sys.modules, missing, None)
+    else:
+        (tmp_path / f"{missing}.py").write_text(f"raise ImportError({cause!r})")
+        monkeypatch.delitem(sys.modules, missing, raising=False)
+        monkeypatch.syspath_prepend(tmp_path)
     assert main([str(bag), "--out", str(tmp_path / "out"), "--ray"]) == REFUSED
-    assert f"{missing} must be installed: pip install 'fsm_ros[{extra}]'" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert told == f"evaluate_bag: {missing} cannot be imported ({cause.format(missing)}): {remedy}\n"
     assert not (tmp_path / "out").exists()
 
 
