@@ -202,7 +202,8 @@ def test_the_view_is_that_of_opencv_s_alpha_zero_along_its_tighter_axis() -> Non
     matrix = np.array([[camera.fx, 0, camera.cx - 0.5], [0, camera.fy, camera.cy - 0.5], [0, 0, 1]])
     reference, _ = cv2.getOptimalNewCameraMatrix(matrix, np.array(PLUMB_BOB), (640, 480), 0)
     zoom = max(reference[0, 0] / camera.fx, reference[1, 1] / camera.fy)
-    assert valid_pinhole(camera).fx == pytest.approx(zoom * camera.fx, rel=2e-3)
+    # OpenCV looks at a few points of the border only; how many, its releases do not agree upon.
+    assert valid_pinhole(camera).fx == pytest.approx(zoom * camera.fx, rel=5e-3)
 
 
 @pytest.mark.parametrize(("distortion", "coefficients"), LENSES)
