@@ -112,7 +112,7 @@ def _undistort_polynomial(camera: Camera, pixels: NDArray[np.float64]) -> NDArra
     a wide lens, where that of 4.13 finds all. Steps are kept short enough not to leap over a fold of the polynomial.
     """
     matrix, _ = _opencv_camera(camera)
-    rays = (pixels - matrix[:2, 2]) / matrix.diagonal()[:2]
+    rays: NDArray[np.float64] = (pixels - matrix[:2, 2]) / matrix.diagonal()[:2]
     share = np.ones(len(rays))
     imaged, slope, spread = _imaged(camera, rays)
     miss = np.abs(pixels - imaged).max(axis=1)
