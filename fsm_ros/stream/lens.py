@@ -91,6 +91,7 @@ def undistort(camera: Camera, pixels: NDArray[np.float64]) -> NDArray[np.float64
         ``[n, 2]`` float64, ``(x / z, y / z)`` in the optical frame; NaN where the model has no ray for the
         pixel (beyond the fold of a polynomial, or 90 degrees and more off the axis).
     """
+    rays: NDArray[np.float64]
     if camera.distortion is Distortion.EQUIDISTANT:
         matrix, coefficients = _opencv_camera(camera)
         found = cv2.fisheye.undistortPoints(pixels.reshape(-1, 1, 2), matrix, coefficients)
@@ -143,9 +144,9 @@ def _imaged(
     points = np.concatenate([rays, np.ones((len(rays), 1))], axis=1)
     imaged, slopes = cv2.projectPoints(points, np.zeros(3), np.zeros(3), matrix, coefficients)
     # To move the camera across is to move the ray, at a distance of one.
-    slope = slopes[:, 3:5].reshape(-1, 2, 2)
-    spread = slope[:, 0, 0] * slope[:, 1, 1] - slope[:, 0, 1] * slope[:, 1, 0]
-    return imaged.reshape(-1, 2), slope, spread
+    slope = np.asarray(slopes, dtype=np.float64)[:, 3:5].reshape(-1, 2, 2)
+    spread: NDArray[np.float64] = slope[:, 0, 0] * slope[:, 1, 1] - slope[:, 0, 1] * slope[:, 1, 0]
+    return np.asarray(imaged, dtype=np.float64).reshape(-1, 2), slope, spread
 
 
 def valid_pinhole(camera: Camera) -> Camera:
