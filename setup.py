@@ -47,7 +47,7 @@ setup(
         "train": ["lightning-fabric", "torch>=2.11", "torchmetrics", "PyYAML", "scikit-image", "tensorboard"],
         # What draws the plots of the studies (benchmarks/elastic.py).
         "plots": ["matplotlib"],
-        # What an evaluation measures with and shows itself in. From 26 on, PyArrow wants NumPy 2, which apt does not have.
+        # What an evaluation measures with and shows itself in. From 26 on, PyArrow wants NumPy 2, and apt has 1.26.
         "evaluate": ["torchmetrics", "matplotlib>=3.6", "Jinja2", "MarkupSafe", "pyarrow", "av"],
         # What reads binary COLMAP models.
         "colmap": ["pycolmap"],

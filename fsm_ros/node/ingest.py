@@ -29,14 +29,14 @@ from fsm_ros.node.camera_infos import CameraInfos
 from fsm_ros.node.ingest_status import IngestStatus
 from fsm_ros.stream.calibration import SizeMismatchError
 from fsm_ros.stream.chunker import Chunk
-from fsm_ros.stream.frame import Camera, PosedImage, validate_rigid
+from fsm_ros.stream.frame import Camera, PosedImage
 from fsm_ros.stream.intake import KEYFRAME_REFUSALS, STAMP_REFUSALS
 from fsm_ros.stream.jumps import PoseJump
 from fsm_ros.stream.ledger import FrameLedger, Refusal
 from fsm_ros.stream.optical import FrameWatch
 from fsm_ros.stream.queues import BoundedQueue
 from fsm_ros.stream.stamps import StampVerdict, clock_difference
-from fsm_ros.stream.transforms import TransformError
+from fsm_ros.stream.transforms import BadTransformError, TransformError
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -302,17 +302,15 @@ class Ingest:
             return _Search.REFUSED
         try:
             world_from_camera = self._lookup(frame.message.header.frame_id, frame.stamp_ns)
+        except BadTransformError as error:
+            self._refuse_pose(Refusal.BAD_TRANSFORM, str(error))
+            return _Search.REFUSED
         except TransformError as error:
             if waited_s < self._tf_timeout_s:
                 return _Search.WAITS
             bad = self._bad_transform(frame.message.header.frame_id)
             clock = clock_difference(frame.stamp_ns, self._now_ns())
             self._refuse_pose(Refusal.NO_TRANSFORM if bad is None else Refusal.BAD_TRANSFORM, bad or f"{error}{clock}")
-            return _Search.REFUSED
-        try:
-            validate_rigid(world_from_camera)  # links that are sound may add up to more than a float holds
-        except ValueError as error:
-            self._refuse_pose(Refusal.BAD_TRANSFORM, str(error))
             return _Search.REFUSED
         return _Located(camera, calibration, world_from_camera)
 

@@ -23,8 +23,9 @@ from tf2_msgs.msg import TFMessage
 from fsm_ros.messages.stamps import NANOSECONDS, stamp_to_ns
 from fsm_ros.node.conversions import matrix
 from fsm_ros.node.delivery import Delivery
+from fsm_ros.stream.frame import validate_rigid
 from fsm_ros.stream.transform_buffer import TransformBuffer
-from fsm_ros.stream.transforms import StampedTransform, TransformError
+from fsm_ros.stream.transforms import BadTransformError, StampedTransform, TransformError
 
 try:  # a ROS machine has tf2_ros; it is not on PyPI
     import tf2_ros
@@ -173,15 +174,18 @@ class PoseSource:
         """``target_from_source`` ``[4, 4]``, at a moment or the latest.
 
         Raises:
+            BadTransformError: the links are known, and add up to more than a float holds.
             TransformError: not known (yet); the message says which link is missing.
         """
         if target == source:
             return np.eye(4)
         with self._lock:
             try:
-                return self._backend.lookup(target.lstrip("/"), source.lstrip("/"), stamp_ns)
-            except ValueError as error:  # links that are sound may add up to more than a float holds
-                raise TransformError(f"{source!r} -> {target!r}: {error}") from error
+                found = self._backend.lookup(target.lstrip("/"), source.lstrip("/"), stamp_ns)
+                validate_rigid(found)
+            except ValueError as error:
+                raise BadTransformError(f"{source!r} -> {target!r}: {error}") from error
+            return found
 
     def bad_reason(self, target: str, source: str) -> str | None:
         """Why a transform on the way between two frames was refused, where it is the latest that was said of it."""

@@ -43,7 +43,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
             if opened.mode in _ALPHA_MODES or "transparency" in opened.info:
                 rgba = np.asarray(opened.convert("RGBA"), dtype=np.float64)
                 alpha = rgba[..., 3:] / 255.0
-                return np.round(alpha * rgba[..., :3] + (1.0 - alpha) * 255.0).astype(np.uint8)
+                on_white: NDArray[np.uint8] = np.round(alpha * rgba[..., :3] + (1.0 - alpha) * 255.0).astype(np.uint8)
+                return on_white
             return np.array(opened.convert("RGB"), dtype=np.uint8)
         except (OSError, SyntaxError, ValueError) as error:  # what Pillow's decoders make of damaged bytes
             raise SourceError(f"{path} cannot be decoded ({error}): export or copy it again") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -43,14 +44,14 @@ class _CoverCrop:
             (resized_height - target_height) // 2,
         )
 
-    def intrinsics(self, fxfycxcy: NDArray[np.floating]) -> NDArray[np.float64]:
+    def intrinsics(self, fxfycxcy: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """``[4]`` focal lengths and principal point after the crop."""
         fx, fy, cx, cy = (float(value) * self.scale for value in fxfycxcy)
         return np.array([fx, fy, cx - self.left, cy - self.top], dtype=np.float64)
 
 
 def resize_and_crop(
-    image: NDArray[np.uint8], fxfycxcy: NDArray[np.floating], height: int, width: int
+    image: NDArray[np.uint8], fxfycxcy: NDArray[np.floating[Any]], height: int, width: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Scale an image until it covers the target size, and crop its middle.
 

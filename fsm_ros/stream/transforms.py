@@ -23,6 +23,10 @@ class TransformError(FsmError, LookupError):
     """A pose that the transforms cannot give; the message says which link is missing."""
 
 
+class BadTransformError(TransformError):
+    """Links that are all known, and add up to no pose: to wait for others helps nobody."""
+
+
 @dataclass(frozen=True)
 class StampedTransform:
     """One transform as it was said, ``parent_from_child``.

@@ -130,8 +130,8 @@ class MemoryFrame:
     @overload
     def normalise_time(self, stamp_ns: int) -> float: ...
     @overload
-    def normalise_time(self, stamp_ns: NDArray[np.integer]) -> NDArray[np.float64]: ...
-    def normalise_time(self, stamp_ns: int | NDArray[np.integer]) -> float | NDArray[np.float64]:
+    def normalise_time(self, stamp_ns: NDArray[np.integer[Any]]) -> NDArray[np.float64]: ...
+    def normalise_time(self, stamp_ns: int | NDArray[np.integer[Any]]) -> float | NDArray[np.float64]:
         """Memory time of stamps: -1 at the start, +1 at the end of the horizon.
 
         The start is subtracted as an integer: a stamp of today as a float would be a quarter of a microsecond
@@ -238,7 +238,8 @@ def _axes(down: NDArray[np.float64], forward: NDArray[np.float64]) -> NDArray[np
         return None
     x = x / length
     y = np.cross(z, x)
-    return np.stack([x, y / np.linalg.norm(y), z], axis=1)
+    axes: NDArray[np.float64] = np.stack([x, y / np.linalg.norm(y), z], axis=1)
+    return axes
 
 
 def _checked(poses: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -348,7 +348,7 @@ REFUSED: dict[str, tuple[str, object, str]] = {
     "the word of before": ("elastic.importance", "off", "one of"),
     "unknown rule": ("memory.rule", "off", "one of"),
     "wrong type": ("elastic.strength", "strong", "type"),
-    "unknown name": ("elastic.no_such", 1.0, "declared"),
+    "unknown name": ("elastic.no_such", 1.0, "there is no parameter elastic.no_such"),
 }
 
 

@@ -74,6 +74,33 @@ def test_undistorting_inverts_distorting(distortion: Distortion, coefficients: t
     np.testing.assert_allclose(undistort(camera, distort(camera, rays)), rays, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("coefficients", "focal"),
+    [
+        ((-0.2, 0.04, 0.004, -0.006, 0.0), 180.0),
+        ((-0.3, 0.08, 0.0, 0.0), 240.0),
+        ((0.4, 0.3, 0.0, 0.0), 360.0),
+    ],
+    ids=str,
+)
+def test_every_pixel_of_a_wide_lens_has_its_ray(coefficients: tuple[float, ...], focal: float) -> None:
+    """OpenCV 4.6 alone finds none for a quarter of them."""
+    camera = a_camera(Distortion.PLUMB_BOB, coefficients, focal=focal)
+    pixels = np.stack(np.meshgrid(np.arange(-0.5, 640.0, 16), np.arange(-0.5, 480.0, 16)), axis=-1).reshape(-1, 2)
+    rays = undistort(camera, pixels)
+    np.testing.assert_allclose(distort(camera, rays), pixels, atol=1e-6)
+
+
+def test_no_ray_is_found_beyond_the_fold_of_a_polynomial() -> None:
+    """Beyond it the polynomial comes back: rays from there lead to the same pixels, and no lens images them."""
+    camera = a_camera(Distortion.PLUMB_BOB, (-0.3, 0.02, 0.0, 0.0), focal=200.0)
+    fold = np.sqrt((0.9 - np.sqrt(0.81 - 0.4)) / 0.2)  # where the slope of r - 0.3 r^3 + 0.02 r^5 is zero
+    pixels = np.stack(np.meshgrid(np.arange(0.0, 640.0, 10), np.arange(0.0, 480.0, 10)), axis=-1).reshape(-1, 2)
+    found = np.linalg.norm(undistort(camera, pixels), axis=1)
+    assert np.isfinite(found).any()
+    assert np.nanmax(found) <= fold
+
+
 def test_a_pixel_that_no_ray_reaches_has_no_answer() -> None:
     fisheye = Camera(640, 480, 160.0, 160.0, 320.0, 240.0, Distortion.EQUIDISTANT, (0.0, 0.0, 0.0, 1e-9))
     beyond_ninety_degrees = 319.5 + 160.0 * (np.pi / 2 + 0.2)
@@ -175,7 +202,8 @@ def test_the_view_is_that_of_opencv_s_alpha_zero_along_its_tighter_axis() -> Non
     matrix = np.array([[camera.fx, 0, camera.cx - 0.5], [0, camera.fy, camera.cy - 0.5], [0, 0, 1]])
     reference, _ = cv2.getOptimalNewCameraMatrix(matrix, np.array(PLUMB_BOB), (640, 480), 0)
     zoom = max(reference[0, 0] / camera.fx, reference[1, 1] / camera.fy)
-    assert valid_pinhole(camera).fx == pytest.approx(zoom * camera.fx, rel=2e-3)
+    # OpenCV looks at a few points of the border only; how many, its releases do not agree upon.
+    assert valid_pinhole(camera).fx == pytest.approx(zoom * camera.fx, rel=5e-3)
 
 
 @pytest.mark.parametrize(("distortion", "coefficients"), LENSES)

@@ -224,7 +224,7 @@ def _images(
     """``[height, width, 3]`` uint8 RGB of every moment and camera in turn, rendered a few moments at a time."""
     for first in range(0, len(times_s), _BATCH):
         moments = times_s[first : first + _BATCH]
-        poses = []
+        poses: list[NDArray[np.float64]] = []
         for time_s in moments.tolist():
             pose = robot.map_from_camera(time_s)
             poses += [pose] if arm is None else [pose, pose @ arm.first_from_second(time_s)]

@@ -78,7 +78,8 @@ class Trajectory:
     @property
     def stamps_ns(self) -> NDArray[np.int64]:
         """``[F]`` stamps of the frames."""
-        return np.rint(self.times_s * 1e9).astype(np.int64)
+        stamps_ns: NDArray[np.int64] = np.rint(self.times_s * 1e9).astype(np.int64)
+        return stamps_ns
 
     def fxfycxcy(self, height: int, width: int) -> Doubles:
         """``[F, 4]`` intrinsics in pixels of an image of that size; pixel centres lie at half-integers."""
@@ -136,7 +137,7 @@ def plan_trajectory(
         times_s=times,
         world_from_camera=camera_poses(position, path.yaw, path.pitch, roll),
         field_of_view_rad=float(rng.uniform(low, high)),
-        principal=rng.normal(0.0, _PRINCIPAL_SPREAD, 2).clip(-0.05, 0.05) * (rng.random() < 0.5),
+        principal=rng.normal(0.0, _PRINCIPAL_SPREAD, 2).clip(-0.05, 0.05) * float(rng.random() < 0.5),
     )
 
 
