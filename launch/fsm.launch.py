@@ -3,17 +3,34 @@
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, EmitEvent, RegisterEventHandler, SetEnvironmentVariable
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+)
 from launch.conditions import IfCondition
 from launch.events import matches_action
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import LifecycleNode
+from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
 from lifecycle_msgs.msg import Transition
 
-from launch import LaunchDescription
+from fsm_ros.node.large_images import PROFILES_VARIABLE, reason_against
+from launch import Action, LaunchContext, LaunchDescription
+
+SHOWN = (
+    "fsm/rendered/image",
+    "fsm/rendered/depth",
+    "fsm/rendered/confidence",
+    "fsm/keyframes",
+    "fsm/points",
+)
+"""Topics in config/fsm.rviz, which is of a node without a namespace."""
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -29,10 +46,13 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("autostart", default_value="true", description="Configure and activate at start."),
         DeclareLaunchArgument(
             "large_images",
-            default_value="false",
+            default_value="auto",
+            choices=["auto", "true", "false"],
             description="Let Fast DDS hold raw images of megabytes in shared memory, here and in all that is launched "
-            "after this, which the camera's driver should be; see docs/middleware.md.",
+            "after this, which the camera's driver should be; auto: with Fast DDS, where nobody chose profiles or "
+            "transports and there is room; see docs/middleware.md.",
         ),
+        DeclareLaunchArgument("rviz", default_value="false", description="Start RViz with config/fsm.rviz."),
         DeclareLaunchArgument("camera", default_value="/camera", description="Namespace of the camera's topics."),
         DeclareLaunchArgument(
             "image",
@@ -45,10 +65,17 @@ def generate_launch_description() -> LaunchDescription:
             description="Topic of the calibration.",
         ),
     ]
-    large_images = SetEnvironmentVariable(
-        "FASTRTPS_DEFAULT_PROFILES_FILE",
-        str(config / "fastdds_large_images.xml"),
-        condition=IfCondition(LaunchConfiguration("large_images")),
+    rviz = Node(
+        package="rviz2",
+        executable="rviz2",
+        namespace=LaunchConfiguration("namespace"),
+        arguments=["-d", str(config / "fsm.rviz")],
+        parameters=[{"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}],
+        remappings=[
+            ("/camera/image_raw", LaunchConfiguration("image")),
+            *((f"/{topic}", topic) for topic in SHOWN),
+        ],
+        condition=IfCondition(LaunchConfiguration("rviz")),
     )
     node = LifecycleNode(
         package="fsm_ros",
@@ -93,4 +120,14 @@ def generate_launch_description() -> LaunchDescription:
         ),
         condition=autostart,
     )
-    return LaunchDescription([*arguments, large_images, activate, node, configure])
+    large_images = OpaqueFunction(function=_make_room_for_large_images)
+    return LaunchDescription([*arguments, large_images, activate, node, rviz, configure])
+
+
+def _make_room_for_large_images(context: LaunchContext) -> list[Action]:
+    wanted = LaunchConfiguration("large_images").perform(context)
+    reason = reason_against(context.environment, Path.cwd()) if wanted == "auto" else ""
+    if reason:
+        return [LogInfo(msg=f"large_images: Fast DDS is left as it is: {reason}")]
+    profile = Path(get_package_share_directory("fsm_ros")) / "config" / "fastdds_large_images.xml"
+    return [] if wanted == "false" else [SetEnvironmentVariable(PROFILES_VARIABLE, str(profile))]

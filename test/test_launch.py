@@ -24,6 +24,7 @@ from deadline import DEADLINE_S
 from lifecycle_msgs.srv import GetState
 from node_harness import Robot, active_node, free_domain
 
+from fsm_ros.node.large_images import reason_against
 from fsm_ros.replay.demo.bag import write_demo_bag
 from fsm_ros.stream.frame import Camera
 
@@ -54,7 +55,7 @@ def test_the_launch_files_take_the_documented_arguments() -> None:
     declared = {path.name: arguments_of(path) for path in LAUNCH_FILES}
     assert declared.keys() == {"fsm.launch.py", "replay.launch.py"}
     assert declared["fsm.launch.py"] >= {"namespace", "params_file", "use_sim_time", "log_level", "autostart"}
-    assert "large_images" in declared["fsm.launch.py"]
+    assert {"large_images", "rviz"} <= declared["fsm.launch.py"]
     assert declared["replay.launch.py"] >= {"bag", "rate", "params_file", "log_level"}
     for arguments in declared.values():
         assert {"camera", "image", "camera_info"} <= arguments
@@ -210,12 +211,13 @@ def test_what_was_launched_ends_cleanly(name: str, bag: Path, tmp_path: Path) ->
 
 
 @needs_launch
-@pytest.mark.parametrize("given", ["true", "false"])
+@pytest.mark.parametrize("given", ["auto", "true", "false"])
 def test_large_images_reach_the_shared_memory_of_the_node(given: str, tmp_path: Path) -> None:
     with active_launch(tmp_path, "fsm.launch.py", f"large_images:={given}") as (_, log):
         (pid,) = re.findall(r"fsm_node-1\]: process started with pid \[(\d+)\]", log.read_text())
         held_bytes = shared_memory_bytes(int(pid))
-    assert (held_bytes >= LARGE_IMAGES_BYTES) is (given == "true"), held_bytes
+    is_wanted = given == "true" or (given == "auto" and not reason_against(os.environ, tmp_path))
+    assert (held_bytes >= LARGE_IMAGES_BYTES) is is_wanted, held_bytes
 
 
 # --- without launch --------------------------------------------------------------------------------------------------
