@@ -319,7 +319,7 @@ def test_the_rule_can_be_changed_while_it_runs(robot: Robot, camera: Camera) -> 
         assert camera.stream(1)[0].rule == "consolidation"
         before = robot.render(pose_in("map"))
         assert all(result.successful for result in robot.set_parameters(elastic))
-        assert robot.render(pose_in("map")).image == before.image, "nothing is forgotten"
+        assert robot.render(pose_in("map")).image.data == before.image.data, "nothing is forgotten"
         report = camera.stream(1)[0]
         assert (report.rule, report.importance, report.anchor, report.strength) == ("elastic", "mas", "global", 2.0)
         for layer in report.layers:
