@@ -1,20 +1,22 @@
 """The fast spatial memory beside a camera: `ros2 launch fsm_ros fsm.launch.py camera:=/camera`."""
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
-from launch.conditions import IfCondition
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.events.process import ProcessExited
-from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
 
 from fsm_ros.configuration.files import parse_assignment
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from fsm_ros.node.large_images import PROFILES_VARIABLE, reason_against
+from launch import Action, LaunchContext, LaunchDescription
 
 WORDS = ["true", "false"]
+SHOWN = ("fsm/rendered/image", "fsm/rendered/depth", "fsm/rendered/confidence", "fsm/keyframes", "fsm/points")
+"""Topics in config/fsm.rviz, which is of a node without a namespace."""
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -61,10 +63,14 @@ def generate_launch_description() -> LaunchDescription:
         ),
         DeclareLaunchArgument(
             "large_images",
-            default_value="false",
-            choices=WORDS,
+            default_value="auto",
+            choices=["auto", *WORDS],
             description="Let Fast DDS hold raw images of megabytes in shared memory, here and in all that is launched "
-            "after this, which the camera's driver should be; see docs/middleware.md.",
+            "after this, which the camera's driver should be; auto: with Fast DDS, where nobody chose profiles or "
+            "transports and there is room; see docs/middleware.md.",
+        ),
+        DeclareLaunchArgument(
+            "rviz", default_value="false", choices=WORDS, description="Start RViz with config/fsm.rviz."
         ),
         DeclareLaunchArgument("enclave", default_value="/", description="SROS 2: /fsm, say; see docs/security.md."),
         DeclareLaunchArgument("camera", default_value="/camera", description="Namespace of the camera's topics."),
@@ -78,19 +84,26 @@ def generate_launch_description() -> LaunchDescription:
             "camera_info", default_value="", description="Topic of the calibration. Empty: CAMERA/camera_info."
         ),
     ]
-    large_images = SetEnvironmentVariable(
-        "FASTRTPS_DEFAULT_PROFILES_FILE",
-        str(config / "fastdds_large_images.xml"),
-        condition=IfCondition(LaunchConfiguration("large_images")),
-    )
-    return LaunchDescription([*arguments, large_images, OpaqueFunction(function=_node)])
+    return LaunchDescription([*arguments, *map(_function, (_make_room_for_large_images, _node, _rviz))])
 
 
-def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+def _function(function: Callable[[LaunchContext], list[Action]]) -> OpaqueFunction:
+    return OpaqueFunction(function=function)
+
+
+def _make_room_for_large_images(context: LaunchContext) -> list[Action]:
+    wanted = context.launch_configurations["large_images"]
+    reason = reason_against(context.environment, Path.cwd()) if wanted == "auto" else ""
+    if reason:
+        return [LogInfo(msg=f"large_images: Fast DDS is left as it is: {reason}")]
+    profile = Path(get_package_share_directory("fsm_ros")) / "config" / "fastdds_large_images.xml"
+    return [] if wanted == "false" else [SetEnvironmentVariable(PROFILES_VARIABLE, str(profile))]
+
+
+def _node(context: LaunchContext) -> list[Action]:
     given = context.launch_configurations
-    camera = given["camera"].rstrip("/")
-    image = given["image"].rstrip("/") or f"{camera}/image_raw"
-    info = given["camera_info"].rstrip("/") or f"{camera}/camera_info"
+    image = _image_topic(given)
+    info = given["camera_info"].rstrip("/") or f"{given['camera'].rstrip('/')}/camera_info"
     file = Path(given["params_file"]).expanduser()
     if not file.is_file():
         raise RuntimeError(f"params_file:={file}: there is no such file")
@@ -123,6 +136,26 @@ def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             on_exit=None if respawn else _end_with_the_node,
         )
     ]
+
+
+def _rviz(context: LaunchContext) -> list[Action]:
+    given = context.launch_configurations
+    if given["rviz"] == "false":
+        return []
+    return [
+        Node(
+            package="rviz2",
+            executable="rviz2",
+            namespace=given["namespace"].rstrip("/"),
+            arguments=["-d", str(Path(get_package_share_directory("fsm_ros")) / "config" / "fsm.rviz")],
+            parameters=[{"use_sim_time": given["use_sim_time"] == "true"}],
+            remappings=[("/camera/image_raw", _image_topic(given)), *((f"/{topic}", topic) for topic in SHOWN)],
+        )
+    ]
+
+
+def _image_topic(given: dict[str, str]) -> str:
+    return given["image"].rstrip("/") or f"{given['camera'].rstrip('/')}/image_raw"
 
 
 def _named(given: dict[str, str], parameters: dict[str, str]) -> dict[str, str]:

@@ -8,10 +8,21 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import ExecutableInPackage, FindPackageShare
 
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch import Action, LaunchContext, LaunchDescription
 
 WORDS = ["true", "false"]
-PASSED_ON = ("namespace", "camera", "image", "camera_info", "params_file", "set", "checkpoint", "device", "log_level")
+PASSED_ON = (
+    "namespace",
+    "rviz",
+    "camera",
+    "image",
+    "camera_info",
+    "params_file",
+    "set",
+    "checkpoint",
+    "device",
+    "log_level",
+)
 """Arguments that are those of fsm.launch.py."""
 
 
@@ -35,6 +46,9 @@ def generate_launch_description() -> LaunchDescription:
             "save", default_value="", description="Save the memory under this name when the bag has ended."
         ),
         DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node."),
+        DeclareLaunchArgument(
+            "rviz", default_value="false", choices=WORDS, description="Start RViz with config/fsm.rviz."
+        ),
         DeclareLaunchArgument("camera", default_value="/camera", description="Namespace of the camera's topics."),
         DeclareLaunchArgument(
             "image",
@@ -72,7 +86,7 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([*arguments, memory, OpaqueFunction(function=_player)])
 
 
-def _player(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+def _player(context: LaunchContext) -> list[Action]:
     given = context.launch_configurations
     words = [given["bag"], "--clock", "--rate", given["rate"], "--wait-for-subscribers", "60", "--wait-for-node"]
     words.append(_node_name(given))
@@ -92,7 +106,7 @@ def _player(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     ]
 
 
-def _bag_has_ended(event: ProcessExited, context: LaunchContext) -> list[LaunchDescriptionEntity]:
+def _bag_has_ended(event: ProcessExited, context: LaunchContext) -> list[Action]:
     if context.is_shutdown:
         return []
     if event.returncode:
@@ -115,7 +129,7 @@ def _bag_has_ended(event: ProcessExited, context: LaunchContext) -> list[LaunchD
     ]
 
 
-def _is_saved(event: ProcessExited, context: LaunchContext) -> list[LaunchDescriptionEntity]:
+def _is_saved(event: ProcessExited, context: LaunchContext) -> list[Action]:
     if context.is_shutdown:
         return []
     if event.returncode:
@@ -127,6 +141,6 @@ def _node_name(given: dict[str, str]) -> str:
     return "/".join(["", *filter(None, given["namespace"].split("/")), "fsm"])
 
 
-def _end(given: dict[str, str]) -> list[LaunchDescriptionEntity]:
+def _end(given: dict[str, str]) -> list[Action]:
     # A second shutdown while the first one is under way would be an error of launch; the callers see to that.
     return [Shutdown(reason="the bag has ended")] if given["on_end"] == "shutdown" else []

@@ -24,6 +24,7 @@ from deadline import DEADLINE_S, wait_until
 from lifecycle_msgs.srv import GetState
 from node_harness import Robot, active_node, free_domain
 
+from fsm_ros.node.large_images import reason_against
 from fsm_ros.replay.demo.bag import write_demo_bag
 from fsm_ros.stream.frame import Camera
 
@@ -54,7 +55,7 @@ def test_the_launch_files_take_the_documented_arguments() -> None:
     declared = {path.name: arguments_of(path) for path in LAUNCH_FILES}
     assert declared.keys() == {"fsm.launch.py", "replay.launch.py"}
     assert declared["fsm.launch.py"] >= {"namespace", "params_file", "use_sim_time", "log_level", "autostart"}
-    assert {"large_images", "respawn", "enclave"} <= declared["fsm.launch.py"]
+    assert {"large_images", "respawn", "enclave", "rviz"} <= declared["fsm.launch.py"]
     replays = {"bag", "rate", "loop", "topics", "hold_out", "remap", "on_end", "save"}
     assert declared["replay.launch.py"] >= replays
     for arguments in declared.values():
@@ -287,12 +288,13 @@ def test_a_node_that_is_kept_after_a_replay_still_answers(bag: Path, tmp_path: P
 
 
 @needs_launch
-@pytest.mark.parametrize("given", ["true", "false"])
+@pytest.mark.parametrize("given", ["auto", "true", "false"])
 def test_large_images_reach_the_shared_memory_of_the_node(given: str, tmp_path: Path) -> None:
     with active_launch(tmp_path, "fsm.launch.py", f"large_images:={given}") as (_, log):
         (pid,) = re.findall(r"fsm_node-1\]: process started with pid \[(\d+)\]", log.read_text())
         held_bytes = shared_memory_bytes(int(pid))
-    assert (held_bytes >= LARGE_IMAGES_BYTES) is (given == "true"), held_bytes
+    is_wanted = given == "true" or (given == "auto" and not reason_against(os.environ, tmp_path))
+    assert (held_bytes >= LARGE_IMAGES_BYTES) is is_wanted, held_bytes
 
 
 # --- without launch --------------------------------------------------------------------------------------------------

@@ -37,7 +37,9 @@ class NodeSettings(Checked):
         True, "autostart", "Configure and activate at start. Set to false where a lifecycle manager does it."
     )
     storage_dir: str = parameter(
-        "~/.ros/fsm", "storage_dir", "Folder that save_memory writes to and load_memory reads from."
+        "~/.ros/fsm",
+        "storage_dir",
+        "Folder that save_memory writes to and load_memory reads from; where the node has a namespace, that below it.",
     )
     memory_frame: str = parameter(
         "map",
@@ -130,7 +132,10 @@ class ServingSettings(Checked):
     render_frame: str = parameter(
         "fsm_rendered_optical_frame",
         "render.frame_id",
-        "TF frame of rendered images; its transform is published with each.",
+        "TF frame of rendered images, below the node's namespace unless it begins with a slash.",
+    )
+    publish_tf: bool = parameter(
+        True, "render.publish_tf", "Publish where a view was rendered from on /tf, as its frame."
     )
     diagnostics_period_s: float = parameter(
         1.0, "diagnostics.period", "Seconds between messages on /diagnostics.", "s", 0.05, 3600.0

@@ -16,6 +16,7 @@ from fsm_ros.engine import EngineStatus
 from fsm_ros.memory.rules.elastic import ElasticRule
 from fsm_ros.memory.rules.naming import kind_of
 from fsm_ros.node.ingest_status import IngestStatus
+from fsm_ros.node.namespaces import scoped
 from fsm_ros.spatial.results import ObserveReport
 from fsm_ros.spatial.scene import Scene
 from fsm_ros.spatial.settings import MemorySettings
@@ -110,7 +111,7 @@ class Health:
 
 
 def memory_message(
-    report: ObserveReport,
+    known: ObserveReport | Scene | None,
     ledger: LedgerSnapshot,
     engine: EngineStatus,
     settings: MemorySettings,
@@ -120,15 +121,11 @@ def memory_message(
     render_s: float,
     device: torch.device,
 ) -> MemoryDiagnostics:
-    """The message on one observed chunk."""
+    """The message on an observed chunk, or on a memory that was put in the place of another; ``None``: an empty one."""
     elastic = settings.rule if isinstance(settings.rule, ElasticRule) else None
     message = MemoryDiagnostics(
         mode=settings.mode.value,
         rule=kind_of(settings.rule).value,
-        submaps=report.submaps,
-        epoch=report.epoch,
-        chunks_observed=report.chunks_observed,
-        views_observed=report.views_observed,
         frames_received=ledger.received,
         frames_keyframed=ledger.keyframes,
         frames_pending=ledger.pending,
@@ -136,44 +133,61 @@ def memory_message(
         importance="" if elastic is None else elastic.importance.value,
         anchor="" if elastic is None else elastic.anchor.value,
         strength=0.0 if elastic is None else elastic.strength,
-        layers=[
-            LayerDiagnostics(
-                weight_rms=layer.weight_rms,
-                anchor_distance=layer.anchor_distance,
-                update_rms=layer.update_rms,
-                pull_rms=layer.pull_rms,
-                elastic_ratio=layer.elastic_ratio,
-                importance_mean=layer.importance_mean,
-                importance_max=layer.importance_max,
-            )
-            for layer in report.layers
-        ],
-        prediction_psnr=report.prediction_psnr,
-        retention_psnr=report.retention_psnr,
-        retention_views=report.retention_views,
-        observe_time=report.observe_s,
+        prediction_psnr=math.nan,
+        retention_psnr=math.nan,
+        observe_time=math.nan,
         render_time=render_s,
         chunks_waiting=engine.chunks_waiting,
         chunks_dropped=engine.chunks_dropped,
-        state_size=report.state_bytes,
-        kept=report.kept,
-        kept_size=report.kept_bytes,
         device_memory=torch.cuda.memory_allocated(device) if device.type == "cuda" else 0,
     )
     message.header.frame_id = frame_id
     message.header.stamp = stamp
+    if known is not None:
+        message.epoch = known.epoch
+        message.chunks_observed, message.views_observed = known.chunks_observed, known.views_observed
+        message.submaps = _submaps(known)
+    if isinstance(known, ObserveReport):
+        _tell_chunk(message, known)
+    elif known is not None:
+        message.state_size = known.size_bytes
+        message.kept, message.kept_size = len(known.keyframes), known.keyframes.size_bytes
     return message
 
 
-def diagnostic_array(health: Health, node_name: str, stamp: Time) -> DiagnosticArray:
-    """The statuses of the node: input, tf, memory, device, name."""
+def _tell_chunk(message: MemoryDiagnostics, report: ObserveReport) -> None:
+    message.layers = [
+        LayerDiagnostics(
+            weight_rms=layer.weight_rms,
+            anchor_distance=layer.anchor_distance,
+            update_rms=layer.update_rms,
+            pull_rms=layer.pull_rms,
+            elastic_ratio=layer.elastic_ratio,
+            importance_mean=layer.importance_mean,
+            importance_max=layer.importance_max,
+        )
+        for layer in report.layers
+    ]
+    message.prediction_psnr, message.retention_psnr = report.prediction_psnr, report.retention_psnr
+    message.retention_views = report.retention_views
+    message.observe_time = report.observe_s
+    message.state_size = report.state_bytes
+    message.kept, message.kept_size = report.kept, report.kept_bytes
+
+
+def _submaps(known: ObserveReport | Scene) -> int:
+    return known.submaps if isinstance(known, ObserveReport) else len(known.atlas.submaps)
+
+
+def diagnostic_array(health: Health, node_name: str, namespace: str, stamp: Time) -> DiagnosticArray:
+    """The statuses of the node: input, tf, memory, device, name; its namespace in their names and hardware."""
     array = DiagnosticArray(
         status=[_input(health), _tf(health), _memory(health), _device(health), _name(health)],
     )
     array.header.stamp = stamp
     for status in array.status:
-        status.name = f"{node_name}: {status.name}"
-        status.hardware_id = str(health.device)
+        status.name = f"{scoped(node_name, namespace)}: {status.name}"
+        status.hardware_id = scoped(str(health.device), namespace)
     return array
 
 
@@ -208,7 +222,9 @@ def _input(health: Health) -> DiagnosticStatus:
         level, message = (
             DiagnosticStatus.WARN,
             f"the middleware lost {health.lost - health.before.lost} camera messages lately: images may be larger than "
-            "its shared memory holds, or the queue too short; publish reliably, or see docs/middleware.md",
+            "its shared memory holds, or the queue too short; start the camera's driver from the launch file that "
+            "includes fsm.launch.py, after it, or with FASTRTPS_DEFAULT_PROFILES_FILE set to "
+            "config/fastdds_large_images.xml, or publish reliably (docs/middleware.md)",
         )
     else:
         level, message = DiagnosticStatus.OK, "frames arrive"
@@ -288,7 +304,7 @@ def _memory(health: Health) -> DiagnosticStatus:
             "chunks_observed": known.chunks_observed,
             "views_observed": known.views_observed,
             "epoch": known.epoch,
-            "submaps": known.submaps if isinstance(known, ObserveReport) else len(known.atlas.submaps),
+            "submaps": _submaps(known),
         }
     if report is not None:
         values |= {

@@ -7,58 +7,43 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.timer import Timer
-from sensor_msgs.msg import CameraInfo, Image
-from tf2_msgs.msg import TFMessage
-from visualization_msgs.msg import MarkerArray
 
 from fsm_ros.configuration.model import load_model
 from fsm_ros.configuration.settings import NodeSettings, Settings
 from fsm_ros.configuration.table import BY_NAME
 from fsm_ros.engine import MemoryEngine
 from fsm_ros.errors import FsmError
-from fsm_ros.memory.rules.naming import kind_of
+from fsm_ros.memory.rules.naming import in_words
 from fsm_ros.node.cameras import CameraSubscriptions
 from fsm_ros.node.conversions import ns_to_stamp
 from fsm_ros.node.delivery import Delivery, name_taken
 from fsm_ros.node.diagnostics import Health, RecentTroubles, Troubles, diagnostic_array, memory_message
 from fsm_ros.node.gate import ViewGate
 from fsm_ros.node.ingest import Ingest
-from fsm_ros.node.markers import keyframe_markers
+from fsm_ros.node.markers import keyframe_markers, no_markers
 from fsm_ros.node.memory_services import MemoryServices
+from fsm_ros.node.namespaces import scoped, storage_folder
+from fsm_ros.node.outputs import Outputs
 from fsm_ros.node.parameters import declare, on_change, read, values
 from fsm_ros.node.poses import PoseSource
 from fsm_ros.node.recall import RecallServer
 from fsm_ros.node.requests import INACTIVE, Bridge
 from fsm_ros.node.transitions import refuse_impossible, telling
-from fsm_ros.node.view_messages import ViewPublishers
 from fsm_ros.node.views import ViewServer
 from fsm_ros.spatial.results import Failure, ObserveReport
+from fsm_ros.spatial.scene import Scene
 from fsm_ros.spatial.settings import MemorySettings
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.stream.ledger import FrameLedger, Refusal
-from fsm_ros_msgs.msg import MemoryDiagnostics
 
 NODE_NAME = "fsm"
 TICK_S = 0.05
 FRUSTUM_SHARE = 0.1  # of the memory's extent
-
-
-@dataclass(frozen=True)
-class _Publishers:
-    """All outputs."""
-
-    views: ViewPublishers
-    memory: Publisher
-    diagnostics: Publisher
-    keyframes: Publisher
 
 
 @dataclass(frozen=True)
@@ -68,7 +53,8 @@ class _Configured:
     settings: Settings
     engine: MemoryEngine
     ledger: FrameLedger
-    publishers: _Publishers
+    out: Outputs
+    view_frame: str
     bridge: Bridge
     gate: ViewGate
     views: ViewServer
@@ -136,13 +122,18 @@ class FsmNode(LifecycleNode):
         frame, serving = settings.node.memory_frame, settings.serving
         engine = MemoryEngine(memory, serving.chunk_queue_size)
         engine.start()
-        out = self._make_publishers()
+        out = Outputs.on(self, publish_tf=serving.publish_tf)
+        namespace = self.get_namespace()
+        view_frame = scoped(serving.render_frame, namespace)
+        folder = storage_folder(settings.node.storage_dir, namespace)
         bridge = Bridge(self, serving.render_timeout_s)
         gate = ViewGate(engine, bridge, frame)
-        views = ViewServer(self, gate, serving.render_frame, out.views, self._on_rendered)
+        views = ViewServer(self, gate, view_frame, out.views, self._on_rendered)
         recall = RecallServer(self, gate, settings.memory.photographs)
-        services = MemoryServices(self, engine, bridge, settings.node.storage_dir)
-        self._configured = _Configured(settings, engine, FrameLedger(), out, bridge, gate, views, recall, services)
+        services = MemoryServices(self, engine, bridge, folder, self._on_memory_replaced)
+        self._configured = _Configured(
+            settings, engine, FrameLedger(), out, view_frame, bridge, gate, views, recall, services
+        )
         parameters = sum(p.numel() for p in loaded.model.parameters())
         self.get_logger().info(
             f"configured: {settings.model.checkpoint} ({parameters / 1e6:.1f} M parameters) on {memory.device}, "
@@ -158,7 +149,8 @@ class FsmNode(LifecycleNode):
         memory_frame = settings.node.memory_frame
         with ExitStack() as undo:
             delivery, tf_delivery = Delivery(self), Delivery(self)
-            poses = PoseSource(self, settings.input.tf_cache_s, settings.serving.render_frame, tf_delivery)
+            own_frame = parts.view_frame if settings.serving.publish_tf else None
+            poses = PoseSource(self, settings.input.tf_cache_s, own_frame, tf_delivery)
             undo.callback(poses.close)
             ingest = Ingest(
                 parts.engine,
@@ -192,19 +184,25 @@ class FsmNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop listening and serving; the memory stays."""
         self._close_active()
+        self.get_logger().info(f"deactivated: listens no more and keeps a memory of {self._chunks_observed()} chunks")
         return super().on_deactivate(state)
 
     @telling
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the memory and the device."""
+        chunks = self._chunks_observed()
         self.close()
+        self.get_logger().info(f"cleaned up: a memory of {chunks} chunks and its device are freed")
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """End in good order, from any state. What requests are answered through ends with the process."""
         self._close_active()
+        chunks = self._chunks_observed()
         if self._configured is not None:
+            self._tell_memory(None)
             self._configured.engine.stop()
+        self.get_logger().info(f"shut down with a memory of {chunks} chunks, from {state.label}")
         return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -225,17 +223,17 @@ class FsmNode(LifecycleNode):
             Whether the worker has ended.
         """
         self._close_active()
-        configured, self._configured = self._configured, None
-        if configured is None:
+        if self._configured is None:
             return True
+        self._tell_memory(None)
+        configured, self._configured = self._configured, None
         worker_ended = configured.engine.stop(patience_s)
         if not worker_ended:
             self.get_logger().warning("the memory worker did not end in time")
         configured.views.destroy()
         configured.recall.destroy()
         configured.services.destroy()
-        for publisher in vars(configured.publishers).values():
-            self.destroy_lifecycle_publisher(publisher)
+        configured.out.destroy()
         self._last_report = None
         return worker_ended
 
@@ -263,6 +261,7 @@ class FsmNode(LifecycleNode):
         parts.bridge.expire()
         for report in parts.engine.drain_reports():
             self._on_report(report)
+        parts.services.tell_replaced()
         status = active.ingest.status()
         if status.frame_hint != self._hint_told:
             self._hint_told = status.frame_hint
@@ -285,28 +284,47 @@ class FsmNode(LifecycleNode):
         if report.epoch_began is not None:
             self.get_logger().warning(
                 f"the stream left the memory's frame ({report.epoch_began.value}): epoch {report.epoch} begins, seeded "
-                "with the remembered keyframes"
+                "with the remembered keyframes; where that is too often, raise memory.extent or memory.horizon",
+                throttle_duration_sec=5.0,
             )
+        self._tell_memory(report)
+
+    def _on_memory_replaced(self) -> None:
+        """The memory was reset or loaded: what was said of the one before must not stay."""
+        if self._configured is None:
+            return
+        engine = self._configured.engine
+        for report in engine.drain_reports():  # of before, or of a chunk that came after
+            self._on_report(report)
+        self._last_report = None
+        self._tell_memory(engine.memory.scene)
+
+    def _tell_memory(self, known: ObserveReport | Scene | None) -> None:
+        """Publish what the memory holds: after a chunk, in the place of another memory, or nothing any more."""
+        parts = self._parts()
         memory, frame_id = parts.engine.memory, parts.settings.node.memory_frame
-        stamp = ns_to_stamp(report.chunk.newest_stamp_ns)
-        parts.publishers.memory.publish(
-            memory_message(
-                report,
-                parts.ledger.snapshot(),
-                parts.engine.status(),
-                memory.settings,
-                frame_id=frame_id,
-                stamp=stamp,
-                render_s=self._render_s,
-                device=memory.device,
-            )
+        observed_ns = known.chunk.newest_stamp_ns if isinstance(known, ObserveReport) else None
+        stamp = self.get_clock().now().to_msg() if observed_ns is None else ns_to_stamp(observed_ns)
+        message = memory_message(
+            known,
+            parts.ledger.snapshot(),
+            parts.engine.status(),
+            memory.settings,
+            frame_id=frame_id,
+            stamp=stamp,
+            render_s=self._render_s,
+            device=memory.device,
         )
-        scene = memory.scene
-        if scene is not None:
-            depth_m = FRUSTUM_SHARE * scene.frame.extent_m
-            parts.publishers.keyframes.publish(
-                keyframe_markers(report.keyframes, report.chunk.frames, depth_m, frame_id, stamp)
-            )
+        scene = None if known is None else memory.scene
+        if scene is None:
+            parts.out.tell_memory(message, no_markers())
+            return
+        depth_m = FRUSTUM_SHARE * scene.frame.extent_m
+        if isinstance(known, ObserveReport) and known.failure is None:
+            remembered, just_seen = known.keyframes, known.chunk.frames
+        else:
+            remembered, just_seen = memory.remembered, ()
+        parts.out.tell_memory(message, keyframe_markers(remembered, just_seen, depth_m, frame_id, stamp))
 
     def _publish_diagnostics(self) -> None:
         active = self._active
@@ -337,18 +355,23 @@ class FsmNode(LifecycleNode):
             scene=scene,
         )
         stamp = self.get_clock().now().to_msg()
-        parts.publishers.diagnostics.publish(diagnostic_array(health, self.get_name(), stamp))
+        parts.out.diagnostics.publish(diagnostic_array(health, self.get_name(), self.get_namespace(), stamp))
 
     def _on_rendered(self, seconds: float) -> None:
         self._render_s = seconds
 
     def _on_clock_jump(self, jump: TimeJump) -> None:
+        if jump.delta.nanoseconds >= 0:
+            return
+        if self._configured is not None:
+            self._configured.views.clock_jumped_back()
         active = self._active
-        if active is None or jump.delta.nanoseconds >= 0:
+        if active is None:
             return
         self.get_logger().warning(
             f"time was set back by {-jump.delta.nanoseconds / 1e9:.3f} s: transforms and waiting frames are dropped, "
-            "the memory stays"
+            "the memory stays (~/reset empties it)",
+            throttle_duration_sec=5.0,
         )
         active.poses.clear()
         active.ingest.clock_jumped_back()
@@ -363,28 +386,17 @@ class FsmNode(LifecycleNode):
             lambda done: (
                 self.get_logger().error(f"the rule was not changed: {done.result()}")
                 if isinstance(done.result(), Failure)
-                else self.get_logger().info(f"chunks are written by {kind_of(rule).value}: {rule}")
+                else self.get_logger().info(f"chunks are written by {in_words(rule)}")
             )
         )
 
     # --- parts -------------------------------------------------------------------------------------------------------
 
+    def _chunks_observed(self) -> int:
+        scene = None if self._configured is None else self._configured.engine.memory.scene
+        return 0 if scene is None else scene.chunks_observed
+
     def _parts(self) -> _Configured:
         if self._configured is None:
             raise RuntimeError("the node is not configured")
         return self._configured
-
-    def _make_publishers(self) -> _Publishers:
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        return _Publishers(
-            views=ViewPublishers(
-                image=self.create_lifecycle_publisher(Image, "~/rendered/image", 2),
-                camera_info=self.create_lifecycle_publisher(CameraInfo, "~/rendered/camera_info", 2),
-                depth=self.create_lifecycle_publisher(Image, "~/rendered/depth", 2),
-                confidence=self.create_lifecycle_publisher(Image, "~/rendered/confidence", 2),
-                transforms=self.create_lifecycle_publisher(TFMessage, "/tf", 100),
-            ),
-            memory=self.create_lifecycle_publisher(MemoryDiagnostics, "~/memory", 100),
-            diagnostics=self.create_lifecycle_publisher(DiagnosticArray, "/diagnostics", 10),
-            keyframes=self.create_lifecycle_publisher(MarkerArray, "~/keyframes", latched),
-        )

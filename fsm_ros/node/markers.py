@@ -41,6 +41,11 @@ def keyframe_markers(
     )
 
 
+def no_markers() -> MarkerArray:
+    """Takes away whatever was shown before."""
+    return MarkerArray(markers=[Marker(action=Marker.DELETEALL)])
+
+
 def _frustums(
     namespace: str, frames: Sequence[PosedImage], depth_m: float, color: ColorRGBA, frame_id: str, stamp: Time
 ) -> Marker:

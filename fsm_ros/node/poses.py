@@ -112,15 +112,15 @@ class Tf2Backend:
 class PoseSource:
     """Subscribes to /tf and /tf_static and answers look-ups. Look-ups may come from any thread."""
 
-    def __init__(self, node: Node, cache_s: float, rendered_frame: str, delivery: Delivery) -> None:
+    def __init__(self, node: Node, cache_s: float, rendered_frame: str | None, delivery: Delivery) -> None:
         """Subscribe on a node.
 
         Args:
             node: the node.
             cache_s: how long transforms are kept.
             delivery: told what the middleware does not deliver.
-            rendered_frame: the frame that the node itself publishes for rendered views. It is not listened to: it jumps
-                through time as the requests do, which would look like a clock that was set back.
+            rendered_frame: the frame that the node itself publishes for rendered views, which it does not listen to: it
+                is where somebody wanted to look from, and no pose of the robot. ``None`` where it publishes none.
         """
         self._node = node
         self._cache_ns = round(cache_s * NANOSECONDS)

@@ -37,8 +37,11 @@ def refuse_impossible(node: LifecycleNode) -> None:
     def changed(request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
         try:
             return change_state(request, response)
-        except rclpy_implementation.RCLError as error:
-            node.get_logger().warning(f"a transition was refused: {error}")
+        except rclpy_implementation.RCLError:
+            asked = request.transition.label or f"number {request.transition.id}"
+            state, possible = node._state_machine.current_state[1], node._state_machine.available_transitions
+            names = ", ".join(sorted({name for _, name, *_ in possible})) or "none until it has ended"
+            node.get_logger().warning(f"transition {asked} was refused: from {state} there is {names}")
             response.success = False
             return response
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import TransformStamped
 from numpy.typing import NDArray
 from rclpy.lifecycle.publisher import LifecyclePublisher
@@ -22,13 +23,13 @@ from fsm_ros_msgs.srv import RenderView
 
 @dataclass(frozen=True)
 class ViewPublishers:
-    """Where everything about a rendered view goes."""
+    """Where everything about a rendered view goes; ``transforms`` is ``None`` where TF is left to others."""
 
     image: LifecyclePublisher
     camera_info: LifecyclePublisher
     depth: LifecyclePublisher
     confidence: LifecyclePublisher
-    transforms: LifecyclePublisher
+    transforms: LifecyclePublisher | None
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,15 @@ class ViewMessages:
     confidence: Image
 
 
-def messages_of(rendered: Rendered, view_frame: str) -> ViewMessages:
-    """The messages of a rendered view, in a frame of its own."""
-    stamp = ns_to_stamp(rendered.stamp_ns)
+def messages_of(rendered: Rendered, view_frame: str, stamp: Time) -> ViewMessages:
+    """The messages of a rendered view, in a frame of its own.
+
+    Args:
+        rendered: the view.
+        view_frame: its optical frame.
+        stamp: when it was rendered: whoever places it by TF knows where everything is now, not at the moment that was
+            looked at.
+    """
     return ViewMessages(
         rendered,
         encode(rendered.image, view_frame, stamp),
@@ -65,11 +72,12 @@ def publish(
         memory_frame: the name of that frame.
         publishers: where.
     """
-    header = view.image.header
-    transform = TransformStamped(child_frame_id=header.frame_id, transform=matrix_to_transform(world_from_camera))
-    transform.header.frame_id = memory_frame
-    transform.header.stamp = header.stamp
-    publishers.transforms.publish(TFMessage(transforms=[transform]))
+    if publishers.transforms is not None:
+        header = view.image.header
+        transform = TransformStamped(child_frame_id=header.frame_id, transform=matrix_to_transform(world_from_camera))
+        transform.header.frame_id = memory_frame
+        transform.header.stamp = header.stamp
+        publishers.transforms.publish(TFMessage(transforms=[transform]))
     publishers.camera_info.publish(view.camera_info)
     publishers.image.publish(view.image)
     publishers.depth.publish(view.depth)
@@ -95,6 +103,7 @@ def tell(
     answer.recalled = rendered.recalled
     answer.keyframes = [keyframe_message(each, None, memory_frame) for each in rendered.keyframes]
     answer.epoch = rendered.epoch
+    answer.scene_time = ns_to_stamp(rendered.stamp_ns)
     if pixels:
         answer.image = view.image
         answer.depth = view.depth

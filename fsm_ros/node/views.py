@@ -14,6 +14,7 @@ from sensor_msgs.msg import CameraInfo
 from fsm_ros.node.answering import EVERY_REQUEST, fault, serve_always
 from fsm_ros.node.gate import ViewGate
 from fsm_ros.node.view_messages import ViewMessages, ViewPublishers, messages_of, publish, tell
+from fsm_ros.node.view_stamps import ViewStamps
 from fsm_ros.spatial.results import Failure, FailureKind
 from fsm_ros.spatial.settings import RenderMethod
 from fsm_ros_msgs.action import RenderTrajectory
@@ -45,6 +46,7 @@ class ViewServer:
         self._view_frame = view_frame
         self._publishers = publishers
         self._on_rendered = on_rendered
+        self._stamps = ViewStamps(node.get_clock())
         self._service = serve_always(node, RenderView, "~/render", self._render, gate.bridge.group)
         self._action = ActionServer(
             node,
@@ -58,6 +60,10 @@ class ViewServer:
             result_service_qos_profile=EVERY_REQUEST,
             cancel_service_qos_profile=EVERY_REQUEST,
         )
+
+    def clock_jumped_back(self) -> None:
+        """The node's clock was set back: the stamps of views follow it."""
+        self._stamps.clock_jumped_back()
 
     def destroy(self) -> None:
         """Take the service and the action away."""
@@ -128,7 +134,7 @@ class ViewServer:
             return answer
         wanted, rendered = answer
         self._on_rendered(rendered.render_s)
-        messages = messages_of(rendered, self._view_frame)
+        messages = messages_of(rendered, self._view_frame, self._stamps.now())
         publish(messages, wanted.world_from_camera, self._gate.memory_frame, self._publishers)
         return messages
 

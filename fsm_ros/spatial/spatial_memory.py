@@ -86,6 +86,11 @@ class SpatialMemory:
         return self._scene
 
     @property
+    def remembered(self) -> tuple[PosedImage, ...]:
+        """The remembered old keyframes, those of the newest chunk among them."""
+        return self._reservoir.frames
+
+    @property
     def settings(self) -> MemorySettings:
         """How the memory is kept."""
         return self._settings

@@ -44,7 +44,7 @@ class Notebook:
         self.observed: list[MemoryDiagnostics] = []
         self.statuses: dict[str, dict[str, str]] = {}
         self.settled = 0
-        self._name = name.strip("/").rsplit("/", 1)[-1]
+        self._name = name.strip("/")
         node.create_subscription(MemoryDiagnostics, f"{name}/memory", self.observed.append, QoSProfile(depth=1000))
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, QoSProfile(depth=10))
 

@@ -134,6 +134,7 @@ def _ask(node: Node, request: RenderView.Request, options: argparse.Namespace) -
             return EXIT_FAILED
     print(
         f"{options.output}: {response.image.width}x{response.image.height}, {response.chunks_observed} chunks, "
+        f"moment {response.scene_time.sec}.{response.scene_time.nanosec:09d} s, "
         f"{response.recalled:.0%} from {len(response.keyframes)} photographs, {1e3 * response.render_time:.1f} ms"
     )
     return 0

@@ -92,7 +92,7 @@ def statuses(**changes: object) -> dict[str, DiagnosticStatus]:
         device=CPU,
         checkpoint="shipped",
     )
-    array = diagnostic_array(replace(healthy, **changes), "fsm", Time(sec=5))
+    array = diagnostic_array(replace(healthy, **changes), "fsm", "/", Time(sec=5))
     assert array.header.stamp.sec == 5
     found = {}
     for status in array.status:

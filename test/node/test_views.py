@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -29,6 +30,7 @@ from rclpy.action.client import ClientGoalHandle
 from sensor_msgs.msg import CameraInfo
 
 from fsm_ros_msgs.action import RenderTrajectory
+from fsm_ros_msgs.srv import RenderView
 
 pytestmark = pytest.mark.slow
 
@@ -114,7 +116,7 @@ def test_the_view_is_that_of_the_live_camera_unless_asked_otherwise(robot: Robot
     assert view.image.encoding == "rgb8"
     assert (view.image.width, view.image.height, view.image.step) == (MEMORY_SIZE, MEMORY_SIZE, 3 * MEMORY_SIZE)
     assert len(view.image.data) == 3 * MEMORY_SIZE**2
-    assert nanoseconds(view.image.header.stamp) == camera.newest_ns
+    assert nanoseconds(view.scene_time) == camera.newest_ns
     info = view.camera_info
     assert info.header == view.image.header
     assert (info.width, info.height) == (MEMORY_SIZE, MEMORY_SIZE)
@@ -124,6 +126,11 @@ def test_the_view_is_that_of_the_live_camera_unless_asked_otherwise(robot: Robot
     assert info.k[0] == pytest.approx(info.k[4], rel=0.02)
     assert (info.k[2], info.k[5]) == pytest.approx(((MEMORY_SIZE - 1) / 2,) * 2, abs=1.0)
     assert (info.p[0], info.p[5], info.p[2], info.p[6]) == (info.k[0], info.k[4], info.k[2], info.k[5])
+
+
+def sizes(view: RenderView.Response | RenderTrajectory.Feedback) -> list[int]:
+    """Bytes of pixels in an answer."""
+    return [len(image.data) for image in (view.image, view.depth, view.confidence)]
 
 
 @pytest.mark.parametrize("omit_image", [False, True])
@@ -140,7 +147,7 @@ def test_every_view_is_published_with_its_calibration_and_its_frame(
     assert heard.images[-1].header == view.camera_info.header
     assert pixels_of(heard.images[-1]).std() > 0
     if omit_image:
-        assert (view.image.width, view.image.height, len(view.image.data)) == (0, 0, 0)
+        assert (view.image.width, view.image.height, sizes(view)) == (0, 0, [0, 0, 0])
     else:
         assert heard.images[-1] == view.image
 
@@ -176,13 +183,33 @@ def test_a_view_shows_the_moment_that_was_asked_for(robot: Robot, camera: Camera
     earlier_ns = camera.newest_ns - 1800 * NANOSECONDS
     then, now = robot.render(pose_in("map"), scene_time=stamp(earlier_ns)), robot.render(pose_in("map"))
     assert then.success
-    assert nanoseconds(then.image.header.stamp) == earlier_ns
-    assert nanoseconds(now.image.header.stamp) == camera.newest_ns
+    assert nanoseconds(then.scene_time) == earlier_ns
+    assert nanoseconds(now.scene_time) == camera.newest_ns
     assert then.image.data != now.image.data
 
 
+def test_whatever_moment_is_looked_at_a_view_is_stamped_when_it_was_rendered(robot: Robot, camera: Camera) -> None:
+    own = [t for t in robot.heard.transforms if t.child_frame_id == RENDERED_FRAME]
+    stamps_ns = [nanoseconds(own[-1].header.stamp)] if own else []
+    begun_ns, seen = time.time_ns(), len(own)
+    for age_s in (0, 1800, 10):
+        view = robot.render(pose_in("map"), scene_time=stamp(camera.newest_ns - age_s * NANOSECONDS))
+        headers = [message.header for message in (view.image, view.camera_info, view.depth, view.confidence)]
+        assert {(header.frame_id, nanoseconds(header.stamp)) for header in headers} == {
+            (RENDERED_FRAME, nanoseconds(view.image.header.stamp))
+        }
+        stamps_ns.append(nanoseconds(view.image.header.stamp))
+    assert begun_ns <= stamps_ns[-3] and stamps_ns[-1] <= time.time_ns()
+    assert stamps_ns == sorted(set(stamps_ns)), "TF takes no stamp twice and none that is older"
+    robot.wait_until(
+        lambda: len([t for t in robot.heard.transforms if t.child_frame_id == RENDERED_FRAME]) >= seen + 3, "on /tf"
+    )
+    own = [t for t in robot.heard.transforms if t.child_frame_id == RENDERED_FRAME]
+    assert [nanoseconds(t.header.stamp) for t in own[-3:]] == stamps_ns[-3:]
+
+
 def test_looking_back_in_time_does_not_disturb_tf(robot: Robot, camera: Camera) -> None:
-    # The frames of rendered views come back to the node on /tf, stamped with the moment that they show.
+    # The frames of rendered views come back to the node on /tf.
     for age_s in (0, 1800):
         assert robot.render(pose_in("map"), scene_time=stamp(camera.newest_ns - age_s * NANOSECONDS)).success
     robot.status("tf")
@@ -261,9 +288,25 @@ def test_a_trajectory_is_rendered_view_by_view(
     assert [view.view for view in trajectory.feedback] == [0, 1, 2, 3, 4]
     assert {pixels_of(view.image).shape for view in trajectory.feedback} == {(24, 32, 3)}
     assert {view.camera_info.width for view in trajectory.feedback} == {32}
-    shown = [nanoseconds(view.image.header.stamp) for view in trajectory.feedback]
+    shown = [nanoseconds(view.scene_time) for view in trajectory.feedback]
     assert shown == (stamps if moments == 5 else [*stamps, camera.newest_ns][:1] * 5)
     assert len({bytes(view.image.data) for view in trajectory.feedback}) == 5
+
+
+@pytest.mark.parametrize("omit_image", [False, True])
+def test_a_trajectory_can_leave_out_pixels(
+    robot: Robot, camera: Camera, action: ActionClient, omit_image: bool
+) -> None:
+    heard = len(robot.heard.images)
+    trajectory = send(robot, action, path(2), camera_info=camera_info(32, 24), omit_image=omit_image)
+    status, result = trajectory.end()
+    assert status == GoalStatus.STATUS_SUCCEEDED, result.message
+    robot.wait_until(lambda: len(trajectory.feedback) == 2, "two views")
+    pixels = 32 * 24
+    expected = [0, 0, 0] if omit_image else [3 * pixels, 4 * pixels, 4 * pixels]
+    assert [sizes(view) for view in trajectory.feedback] == [expected] * 2
+    assert {view.camera_info.width for view in trajectory.feedback} == {32}
+    robot.wait_until(lambda: len(robot.heard.images) > heard, "the views on their topics")
 
 
 def test_a_trajectory_can_be_canceled_in_between(robot: Robot, camera: Camera, action: ActionClient) -> None:

@@ -5,6 +5,7 @@ Nothing here sleeps to let something happen: everything waits for what it needs,
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -150,9 +151,10 @@ class NodeProcess:
 
 @dataclass
 class Heard:
-    """What the node has said on its topics, oldest first."""
+    """What the node has said on its topics, oldest first; ``replaced``: ~/memory after a reset or a load."""
 
     memory: list[MemoryDiagnostics] = field(default_factory=list)
+    replaced: list[MemoryDiagnostics] = field(default_factory=list)
     diagnostics: list[DiagnosticArray] = field(default_factory=list)
     images: list[Image] = field(default_factory=list)
     infos: list[CameraInfo] = field(default_factory=list)
@@ -180,15 +182,23 @@ class Robot:
         self._executor.add_node(self.node)
         self._clients: dict[str, Client] = {}
         for kind, topic, kept in (
-            (MemoryDiagnostics, f"{self.name}/memory", self.heard.memory),
-            (DiagnosticArray, "/diagnostics", self.heard.diagnostics),
             (Image, f"{self.name}/rendered/image", self.heard.images),
             (CameraInfo, f"{self.name}/rendered/camera_info", self.heard.infos),
         ):
             self.node.create_subscription(kind, topic, kept.append, 100)
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 100)
+        self.node.create_subscription(MemoryDiagnostics, f"{self.name}/memory", self._on_memory, 100)
         self.node.create_subscription(TFMessage, "/tf", lambda m: self.heard.transforms.extend(m.transforms), 100)
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        if all(status.name.startswith(f"{self.name.lstrip('/')}: ") for status in message.status):
+            self.heard.diagnostics.append(message)
+
+    def _on_memory(self, message: MemoryDiagnostics) -> None:
+        # What replaced a memory took no time to be observed.
+        (self.heard.replaced if math.isnan(message.observe_time) else self.heard.memory).append(message)
 
     def _spin(self) -> None:
         try:
@@ -278,7 +288,7 @@ class Robot:
         seen = len(self.heard.diagnostics)
         # The first to come may have been on its way already.
         self.wait_until(lambda: len(self.heard.diagnostics) >= seen + 2, "/diagnostics")
-        return next(status for status in self.heard.diagnostics[-1].status if status.name == f"fsm: {name}")
+        return next(status for status in self.heard.diagnostics[-1].status if status.name.endswith(f": {name}"))
 
     def counts(self) -> dict[str, int]:
         """The frame ledger, as /diagnostics tells it: received, keyframed, pending, and refused.REASON."""
@@ -308,15 +318,20 @@ class Robot:
             raise NeverCameError(f"{error}\nlast heard: {counts}") from None
         return counts
 
-    def latched_markers(self) -> MarkerArray:
-        """What a late subscriber hears on ~/keyframes."""
-        heard: list[MarkerArray] = []
+    def latched(self, kind: type, topic: str) -> Any:  # noqa: ANN401  # of whatever type was asked for
+        """What a late subscriber hears first on a topic of the node."""
+        heard: list[object] = []
         qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        subscription = self.node.create_subscription(MarkerArray, f"{self.name}/keyframes", heard.append, qos)
+        subscription = self.node.create_subscription(kind, f"{self.name}/{topic}", heard.append, qos)
         self._executor.wake()
-        self.wait_until(lambda: heard, "latched markers")
+        self.wait_until(lambda: heard, f"what is latched on {topic}")
         self.node.destroy_subscription(subscription)
         return heard[0]
+
+    def latched_markers(self) -> MarkerArray:
+        """What a late subscriber hears on ~/keyframes."""
+        markers: MarkerArray = self.latched(MarkerArray, "keyframes")
+        return markers
 
     # --- feeding -----------------------------------------------------------------------------------------------------
 
@@ -335,9 +350,10 @@ def running_node(
     namespace: str = "",
     defaults: Mapping[str, object] = QUICK,
     arguments: Sequence[str] = (),
+    domain_id: int | None = None,
 ) -> Iterator[Robot]:
-    """A node and its client, both gone afterwards."""
-    domain_id = free_domain()
+    """A node and its client, both gone afterwards; in a domain of their own unless one is named."""
+    domain_id = free_domain() if domain_id is None else domain_id
     folder.mkdir(parents=True, exist_ok=True)
     if namespace:
         arguments = [*arguments, "-r", f"__ns:={namespace}"]

@@ -99,6 +99,13 @@ def rule_as_plain(rule: WriteRule) -> dict[str, str | float]:
     return plain
 
 
+def in_words(rule: WriteRule) -> str:
+    """A rule for people: its kind, and its numbers and policies by name."""
+    kind, *rest = rule_as_plain(rule).items()
+    told = ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in rest)
+    return f"{kind[1]} ({told})" if told else str(kind[1])
+
+
 def _value(type_name: str, name: str, value: object) -> object:
     policy = _POLICIES.get(type_name)
     if policy is not None:
