@@ -48,6 +48,8 @@ setup(
         "plots": ["matplotlib"],
         # What an evaluation measures with and shows itself in.
         "evaluate": ["torchmetrics", "matplotlib>=3.7", "Jinja2", "MarkupSafe", "pyarrow", "av"],
+        # What makes meshes of the remembered surfaces, and writes them and points into files.
+        "surface": ["trimesh", "scikit-image"],
         # What reads binary COLMAP models.
         "colmap": ["pycolmap"],
         # What spreads it over machines.
@@ -61,6 +63,7 @@ setup(
             "play_bag = fsm_ros.tools.play_bag:main",
             "train = fsm_ros.training.train:main",
             "evaluate_bag = fsm_ros.replay.evaluation.evaluate_bag:main",
+            "export_surface = fsm_ros.tools.export_surface:main",
             "make_bag = fsm_ros.replay.recording.make_bag:main",
         ],
     },

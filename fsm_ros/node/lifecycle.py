@@ -15,7 +15,7 @@ from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.timer import Timer
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
@@ -35,8 +35,10 @@ from fsm_ros.node.markers import keyframe_markers
 from fsm_ros.node.memory_services import MemoryServices
 from fsm_ros.node.parameters import declare, on_change, read, values
 from fsm_ros.node.poses import PoseSource
+from fsm_ros.node.preview import PreviewPublishers, PreviewServer
 from fsm_ros.node.recall import RecallServer
 from fsm_ros.node.requests import INACTIVE, Bridge
+from fsm_ros.node.surfaces import SurfaceServer
 from fsm_ros.node.transitions import refuse_impossible, telling
 from fsm_ros.node.view_messages import ViewPublishers
 from fsm_ros.node.views import ViewServer
@@ -59,6 +61,14 @@ class _Publishers:
     memory: Publisher
     diagnostics: Publisher
     keyframes: Publisher
+    points: Publisher
+    preview: PreviewPublishers
+
+    @property
+    def all(self) -> tuple[Publisher, ...]:
+        """Every one of them."""
+        several = (*vars(self.views).values(), *vars(self.preview).values())
+        return (*several, self.memory, self.diagnostics, self.keyframes, self.points)
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,8 @@ class _Configured:
     views: ViewServer
     recall: RecallServer
     services: MemoryServices
+    surfaces: SurfaceServer
+    preview: PreviewServer
 
 
 @dataclass(frozen=True)
@@ -142,7 +154,11 @@ class FsmNode(LifecycleNode):
         views = ViewServer(self, gate, serving.render_frame, out.views, self._on_rendered)
         recall = RecallServer(self, gate, settings.memory.photographs)
         services = MemoryServices(self, engine, bridge, settings.node.storage_dir)
-        self._configured = _Configured(settings, engine, FrameLedger(), out, bridge, gate, views, recall, services)
+        surfaces = SurfaceServer(self, gate, serving.surfaces, out.points, settings.node.storage_dir)
+        preview = PreviewServer(self, gate, serving.preview_rate_hz, settings.memory, out.preview)
+        self._configured = _Configured(
+            settings, engine, FrameLedger(), out, bridge, gate, views, recall, services, surfaces, preview
+        )
         parameters = sum(p.numel() for p in loaded.model.parameters())
         self.get_logger().info(
             f"configured: {settings.model.checkpoint} ({parameters / 1e6:.1f} M parameters) on {memory.device}, "
@@ -234,7 +250,8 @@ class FsmNode(LifecycleNode):
         configured.views.destroy()
         configured.recall.destroy()
         configured.services.destroy()
-        for publisher in vars(configured.publishers).values():
+        configured.surfaces.destroy()
+        for publisher in configured.publishers.all:
             self.destroy_lifecycle_publisher(publisher)
         self._last_report = None
         return worker_ended
@@ -250,6 +267,7 @@ class FsmNode(LifecycleNode):
         parts = self._parts()
         parts.gate.close()
         parts.services.close()
+        parts.preview.forget()
         parts.bridge.answer_all(INACTIVE)
         active.poses.close()
 
@@ -263,6 +281,9 @@ class FsmNode(LifecycleNode):
         parts.bridge.expire()
         for report in parts.engine.drain_reports():
             self._on_report(report)
+        is_idle = parts.engine.status().chunks_waiting == 0
+        parts.surfaces.tick(is_idle)
+        parts.preview.tick(active.ingest.newest, is_idle)
         status = active.ingest.status()
         if status.frame_hint != self._hint_told:
             self._hint_told = status.frame_hint
@@ -335,6 +356,7 @@ class FsmNode(LifecycleNode):
                 time.monotonic(),
             ),
             scene=scene,
+            preview_difference=parts.preview.difference,
         )
         stamp = self.get_clock().now().to_msg()
         parts.publishers.diagnostics.publish(diagnostic_array(health, self.get_name(), stamp))
@@ -387,4 +409,9 @@ class FsmNode(LifecycleNode):
             memory=self.create_lifecycle_publisher(MemoryDiagnostics, "~/memory", 100),
             diagnostics=self.create_lifecycle_publisher(DiagnosticArray, "/diagnostics", 10),
             keyframes=self.create_lifecycle_publisher(MarkerArray, "~/keyframes", latched),
+            points=self.create_lifecycle_publisher(PointCloud2, "~/points", latched),
+            preview=PreviewPublishers(
+                image=self.create_lifecycle_publisher(Image, "~/preview", 1),
+                difference=self.create_lifecycle_publisher(Image, "~/preview/difference", 1),
+            ),
         )
