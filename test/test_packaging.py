@@ -116,7 +116,9 @@ def test_the_index_finds_the_launch_and_configuration_files(repo_root: Path) -> 
             assert (share / directory / path.name).read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize("program", ["fsm_node", "render_view", "play_bag", "train", "evaluate_bag", "make_bag"])
+@pytest.mark.parametrize(
+    "program", ["fsm_node", "render_view", "play_bag", "train", "evaluate_bag", "make_bag", "export_surface"]
+)
 def test_the_programs_are_installed_and_lead_somewhere(program: str) -> None:
     entries = [
         entry

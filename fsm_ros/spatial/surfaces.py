@@ -182,4 +182,4 @@ def _camera_and_image(keyframe: Keyframe) -> tuple[Camera, NDArray[np.uint8]]:
 def _enlarged(cells: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """``[rows, columns]`` of larger cells as pixels of an image."""
     rows, columns = (np.arange(size) * count // size for size, count in zip(shape, cells.shape, strict=True))
-    return cells[np.ix_(rows, columns)]
+    return np.asarray(cells[np.ix_(rows, columns)])
