@@ -72,8 +72,8 @@ def write_surface(path: Path, views: Sequence[Told], min_confidence: float, reso
         content = mesh_as_glb(mesh) if triangles else b""
     if not content:
         raise ValueError(
-            f"there is no surface to write: no point was seen alike from two places with a confidence of "
-            f"{min_confidence:g}; observe more from other places, or ask for less"
+            "there is no surface to write: too little was seen alike from two places with a confidence of "
+            f"{min_confidence:g}; observe more from other places, or ask for less or finer"
         )
     return Written(path, points, triangles, _write(path, content))
 

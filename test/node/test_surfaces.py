@@ -86,7 +86,7 @@ def test_surfaces_are_written_below_the_storage_folder(robot: Robot, storage: Pa
     assert Path(points.path) == (storage / "maps/room.ply").resolve()
     assert points.size == Path(points.path).stat().st_size
     assert len(trimesh.load(points.path).vertices) == points.points > 100 and points.triangles == 0
-    mesh = export(robot, "room.glb", resolution=0.2)
+    mesh = export(robot, "room.glb", resolution=0.05)
     assert mesh.success, mesh.message
     assert len(trimesh.load(mesh.path, force="mesh").faces) == mesh.triangles > 10
     assert export(robot, "sure.ply", resolution=0.05, min_confidence=0.5).points < points.points

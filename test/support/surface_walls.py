@@ -13,20 +13,14 @@ WALL_M = 3.0
 
 
 def wall_map(number: int, x: float, *, times: float = 1.0, error: float = 0.05, noise: float = 0.0) -> DepthMap:
-    """What a camera at ``(x, 0, 0)`` that looks along z tells of a wall at ``z = WALL_M``: so many times as far away."""
+    """What a camera at ``(x, 0, 0)`` that looks along z tells of a wall: so many times as far away."""
     height, width = 30, 40
     rng = np.random.default_rng(number)
     depth_m = WALL_M * times * np.exp(rng.normal(0.0, noise, (height, width)))
     lens = np.array([35.0, 35.0, width / 2, height / 2])
     colour = np.full((height, width, 3), (200, 100, 50), dtype=np.uint8)
-    return DepthMap(
-        number,
-        colour,
-        depth_m.astype(np.float32),
-        np.full_like(depth_m, error, dtype=np.float32),
-        lens,
-        posed((x, 0, 0)),
-    )
+    errors = np.full((height, width), error, dtype=np.float32)
+    return DepthMap(number, colour, depth_m.astype(np.float32), errors, lens, posed((x, 0, 0)))
 
 
 def told(maps: list[DepthMap]) -> list[Told]:
