@@ -89,6 +89,7 @@ def test_surfaces_are_written_below_the_storage_folder(robot: Robot, storage: Pa
     mesh = export(robot, "room.glb", resolution=0.05)
     assert mesh.success, mesh.message
     assert len(trimesh.load(mesh.path, force="mesh").faces) == mesh.triangles > 10
+    assert robot.save("afterwards").success, "the memory is as it was"
     assert export(robot, "sure.ply", resolution=0.05, min_confidence=0.5).points < points.points
 
 
