@@ -49,6 +49,8 @@ setup(
         "plots": ["matplotlib"],
         # What an evaluation measures with and shows itself in. From 26 on, PyArrow wants NumPy 2, and apt has 1.26.
         "evaluate": ["torchmetrics", "matplotlib>=3.6", "Jinja2", "MarkupSafe", "pyarrow", "av"],
+        # What makes meshes of the remembered surfaces, and writes them and points into files.
+        "surface": ["trimesh", "scikit-image"],
         # What reads binary COLMAP models.
         "colmap": ["pycolmap"],
         # What spreads it over machines.
@@ -63,6 +65,7 @@ setup(
             "save_memory = fsm_ros.tools.save_memory:main",
             "train = fsm_ros.training.train:main",
             "evaluate_bag = fsm_ros.replay.evaluation.evaluate_bag:main",
+            "export_surface = fsm_ros.tools.export_surface:main",
             "make_bag = fsm_ros.replay.recording.make_bag:main",
         ],
     },

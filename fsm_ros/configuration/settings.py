@@ -9,6 +9,7 @@ from fsm_ros.memory.precision import MuonPrecision, Precision
 from fsm_ros.parameter import Checked, parameter
 from fsm_ros.spatial.settings import MemorySettings
 from fsm_ros.stream.intake import Intake, IntakeSettings
+from fsm_ros.surface.settings import SurfaceSettings
 
 
 class Transport(Enum):
@@ -137,6 +138,16 @@ class ServingSettings(Checked):
     publish_tf: bool = parameter(
         True, "render.publish_tf", "Publish where a view was rendered from on /tf, as its frame."
     )
+    preview_rate_hz: float = parameter(
+        0.0,
+        "preview.rate",
+        "Views a second at most of what the memory shows where the camera is now, and of its difference to what the "
+        "camera sees; 0: none.",
+        "Hz",
+        0.0,
+        100.0,
+    )
+    surfaces: SurfaceSettings = SurfaceSettings()
     diagnostics_period_s: float = parameter(
         1.0, "diagnostics.period", "Seconds between messages on /diagnostics.", "s", 0.05, 3600.0
     )

@@ -21,7 +21,8 @@ RENAMED: Mapping[str, str] = {
 
 _ORDER = (
     *("autostart", "storage_dir", "model", "memory", "consolidation", "elastic", "memory.anchor_sharing", "recall"),
-    *("cameras", "input", "tf", "keyframes", "chunk", "render.max_pixels", "render.timeout", "render", "diagnostics"),
+    *("cameras", "input", "tf", "keyframes", "chunk", "render.max_pixels", "render.timeout", "render"),
+    *("points", "preview", "diagnostics"),
 )
 """Groups of parameters, and some that stand alone, in the order of the documents."""
 

@@ -88,6 +88,7 @@ class Health:
         unheard: camera topics whose QoS does not fit, and the remedy; empty where all do.
         tf_unheard: likewise of /tf and /tf_static.
         name_taken: that another node has the node's full name, and the remedy; empty where none has.
+        preview_difference: how far what the memory shows is from what the camera sees, of 1; NaN where it is not known.
     """
 
     ledger: LedgerSnapshot
@@ -104,6 +105,7 @@ class Health:
     unheard: str = ""
     tf_unheard: str = ""
     name_taken: str = ""
+    preview_difference: float = math.nan
 
     def refused_lately(self, reason: Refusal) -> int:
         """Frames that were refused for a reason in the last seconds."""
@@ -298,6 +300,7 @@ def _memory(health: Health) -> DiagnosticStatus:
     values: dict[str, object] = {
         "chunks_waiting": engine.chunks_waiting,
         "chunks_dropped": engine.chunks_dropped,
+        "preview_difference": health.preview_difference,
     }
     if known is not None:
         values |= {

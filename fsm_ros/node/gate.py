@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TypeVar
 
 from builtin_interfaces.msg import Time
@@ -58,6 +59,14 @@ class ViewGate:
     def close(self) -> None:
         """Refuse requests from now on."""
         self._lookup = None
+
+    def begin(self, job: Callable[[SpatialMemory], T | Failure]) -> Future[T | Failure]:
+        """Have the memory's worker do something that nobody waits for."""
+        return self._engine.ask(job)
+
+    async def done(self, job: Callable[[SpatialMemory], T | Failure], timeout_s: float) -> T | Failure:
+        """What a job of the memory's worker comes to, or why it was not begun or waited for."""
+        return await self.bridge.wait(self._engine.ask(job), timeout_s) if self.is_open else INACTIVE
 
     async def ask(
         self,

@@ -65,6 +65,33 @@ class _Located:
     world_from_camera: NDArray[np.float64]
 
 
+@dataclass(frozen=True, eq=False)
+class LiveView:
+    """A frame whose pose is known, not yet decoded."""
+
+    _frame: _Waiting
+    _located: _Located
+
+    @property
+    def frame_id(self) -> str:
+        """Of the camera's optical frame."""
+        return str(self._frame.message.header.frame_id)
+
+    def decoded(self) -> PosedImage:
+        """The frame with its pixels.
+
+        Raises:
+            ImageRefusedError: it cannot be decoded.
+            ValueError: the calibration does not go with it.
+        """
+        frame, camera = self._frame, self._located.camera
+        image = decode(frame.message)
+        height, width = image.shape[:2]
+        if (width, height) != (camera.width, camera.height):
+            camera = self._located.calibration.camera(width, height)
+        return PosedImage(image, camera, self._located.world_from_camera, frame.stamp_ns, frame.source)
+
+
 class _Search(Enum):
     """Why a frame has no pose or calibration."""
 
@@ -121,6 +148,7 @@ class Ingest:
         self._clock_jumps = 0
         self._began_s: dict[str | None, float] = {}
         self._faults_told: set[str] = set()
+        self._newest: LiveView | None = None
         self._thread = threading.Thread(target=self._work, name="fsm-ingest", daemon=True)
 
     # --- from callbacks: validate, stamp, enqueue -------------------------------------------------------------------
@@ -209,6 +237,11 @@ class Ingest:
             self._intake.forget_stamps()
             self._begin_anew()
 
+    @property
+    def newest(self) -> LiveView | None:
+        """The newest frame whose pose is known, whether it was worth a keyframe or not."""
+        return self._newest
+
     def status(self) -> IngestStatus:
         """How the input does, now."""
         with self._changed:
@@ -254,6 +287,7 @@ class Ingest:
             if found is _Search.WAITS:
                 still.append(frame)
             elif isinstance(found, _Located):
+                self._newest = LiveView(frame, found)
                 self._guarded(frame, partial(self._keep, found))
         return still
 
@@ -315,7 +349,7 @@ class Ingest:
         return _Located(camera, calibration, world_from_camera)
 
     def _keep_if_worth(self, frame: _Waiting, located: _Located) -> None:
-        camera, world_from_camera = located.camera, located.world_from_camera
+        world_from_camera = located.world_from_camera
         with self._changed:
             if self._is_outdated(frame):
                 return
@@ -328,12 +362,9 @@ class Ingest:
                 self._refuse(KEYFRAME_REFUSALS[decision], decision.value)
                 return
         # Only what is worth remembering is decoded, and outside of the lock: this is what takes time.
-        image = decode(frame.message)
-        height, width = image.shape[:2]
-        if (width, height) != (camera.width, camera.height):
-            camera = located.calibration.camera(width, height)
+        image = LiveView(frame, located).decoded()
         try:
-            keyframe = self._intake.rectify(PosedImage(image, camera, world_from_camera, frame.stamp_ns, frame.source))
+            keyframe = self._intake.rectify(image)
         except ValueError as error:
             self._refuse_now(Refusal.BAD_CALIBRATION, str(error))
             return

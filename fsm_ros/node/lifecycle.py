@@ -31,8 +31,10 @@ from fsm_ros.node.namespaces import scoped, storage_folder
 from fsm_ros.node.outputs import Outputs
 from fsm_ros.node.parameters import declare, on_change, read, values
 from fsm_ros.node.poses import PoseSource
+from fsm_ros.node.preview import PreviewServer
 from fsm_ros.node.recall import RecallServer
 from fsm_ros.node.requests import INACTIVE, Bridge
+from fsm_ros.node.surfaces import SurfaceServer
 from fsm_ros.node.transitions import refuse_impossible, telling
 from fsm_ros.node.views import ViewServer
 from fsm_ros.spatial.results import Failure, ObserveReport
@@ -60,6 +62,8 @@ class _Configured:
     views: ViewServer
     recall: RecallServer
     services: MemoryServices
+    surfaces: SurfaceServer
+    preview: PreviewServer
 
 
 @dataclass(frozen=True)
@@ -131,8 +135,10 @@ class FsmNode(LifecycleNode):
         views = ViewServer(self, gate, view_frame, out.views, self._on_rendered)
         recall = RecallServer(self, gate, settings.memory.photographs)
         services = MemoryServices(self, engine, bridge, folder, self._on_memory_replaced)
+        surfaces = SurfaceServer(self, gate, serving.surfaces, out.points, folder)
+        preview = PreviewServer(self, gate, serving.preview_rate_hz, settings.memory, out.preview)
         self._configured = _Configured(
-            settings, engine, FrameLedger(), out, view_frame, bridge, gate, views, recall, services
+            settings, engine, FrameLedger(), out, view_frame, bridge, gate, views, recall, services, surfaces, preview
         )
         parameters = sum(p.numel() for p in loaded.model.parameters())
         self.get_logger().info(
@@ -233,6 +239,7 @@ class FsmNode(LifecycleNode):
         configured.views.destroy()
         configured.recall.destroy()
         configured.services.destroy()
+        configured.surfaces.destroy()
         configured.out.destroy()
         self._last_report = None
         return worker_ended
@@ -248,6 +255,7 @@ class FsmNode(LifecycleNode):
         parts = self._parts()
         parts.gate.close()
         parts.services.close()
+        parts.preview.forget()
         parts.bridge.answer_all(INACTIVE)
         active.poses.close()
 
@@ -262,6 +270,9 @@ class FsmNode(LifecycleNode):
         for report in parts.engine.drain_reports():
             self._on_report(report)
         parts.services.tell_replaced()
+        is_idle = parts.engine.status().chunks_waiting == 0
+        parts.surfaces.tick(is_idle)
+        parts.preview.tick(active.ingest.newest, is_idle)
         status = active.ingest.status()
         if status.frame_hint != self._hint_told:
             self._hint_told = status.frame_hint
@@ -297,6 +308,7 @@ class FsmNode(LifecycleNode):
         for report in engine.drain_reports():  # of before, or of a chunk that came after
             self._on_report(report)
         self._last_report = None
+        self._configured.surfaces.tell_nothing()
         self._tell_memory(engine.memory.scene)
 
     def _tell_memory(self, known: ObserveReport | Scene | None) -> None:
@@ -353,6 +365,7 @@ class FsmNode(LifecycleNode):
                 time.monotonic(),
             ),
             scene=scene,
+            preview_difference=parts.preview.difference,
         )
         stamp = self.get_clock().now().to_msg()
         parts.out.diagnostics.publish(diagnostic_array(health, self.get_name(), self.get_namespace(), stamp))

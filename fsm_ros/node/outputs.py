@@ -10,10 +10,11 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.lifecycle.publisher import LifecyclePublisher
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
+from fsm_ros.node.preview import PreviewPublishers
 from fsm_ros.node.view_messages import ViewPublishers
 from fsm_ros_msgs.msg import MemoryDiagnostics
 
@@ -33,6 +34,8 @@ class Outputs:
         memory: ``~/memory``, latched. No lifecycle publisher, like ``keyframes``: that the memory is freed is told by a
             node which is not active any more.
         keyframes: ``~/keyframes``, latched.
+        points: ``~/points``, latched.
+        preview: what the memory shows where the camera is.
     """
 
     node: LifecycleNode
@@ -40,6 +43,8 @@ class Outputs:
     diagnostics: LifecyclePublisher
     memory: Publisher
     keyframes: Publisher
+    points: LifecyclePublisher
+    preview: PreviewPublishers
 
     @classmethod
     def on(cls, node: LifecycleNode, *, publish_tf: bool) -> Outputs:
@@ -62,6 +67,10 @@ class Outputs:
             diagnostics=made(DiagnosticArray, "/diagnostics", 10),
             memory=node.create_publisher(MemoryDiagnostics, "~/memory", LATCHED),
             keyframes=node.create_publisher(MarkerArray, "~/keyframes", LATCHED),
+            points=made(PointCloud2, "~/points", LATCHED),
+            preview=PreviewPublishers(
+                image=made(Image, "~/preview", 1), difference=made(Image, "~/preview/difference", 1)
+            ),
         )
 
     def tell_memory(self, memory: MemoryDiagnostics, keyframes: MarkerArray) -> None:
@@ -77,6 +86,6 @@ class Outputs:
                 publisher.wait_for_all_acked(Duration(seconds=LAST_WORDS_S))
         self.node.destroy_publisher(self.memory)
         self.node.destroy_publisher(self.keyframes)
-        for managed in (self.diagnostics, *vars(self.views).values()):
+        for managed in (self.diagnostics, self.points, *vars(self.views).values(), *vars(self.preview).values()):
             if managed is not None:
                 self.node.destroy_lifecycle_publisher(managed)

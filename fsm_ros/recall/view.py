@@ -51,6 +51,7 @@ class RecalledView:
     Attributes:
         image: ``[3, height, width]`` float32 in [0, 1], RGB.
         depth_m: ``[height, width]`` float32 along the optical axis (REP-118), metres; NaN where it is not known.
+        depth_error: ``[height, width]`` float32, expected absolute error of the depth's natural logarithm.
         confidence: ``[height, width]`` float32 in [0, 1]: ``exp(-e / TYPICAL_ERROR)`` of the expected error ``e`` of a
             colour.
         share: ``[height, width]`` float32 in [0, 1]: how much of it comes from photographs.
@@ -59,6 +60,7 @@ class RecalledView:
 
     image: Tensor
     depth_m: Tensor
+    depth_error: Tensor
     confidence: Tensor
     share: Tensor
     used: tuple[Keyframe, ...]
@@ -89,11 +91,13 @@ def recall_view(
     recalled = net(view, _photographs(used, wanted, net.level_count(view), device), prior)
     share = recalled.share[0, 0]
     error = recalled.log_error[0, 0].exp()
-    is_known = recalled.log_depth_scale[0, 0] < np.log(LARGEST_LOG_DEPTH_ERROR)
+    depth_error = recalled.log_depth_scale[0, 0].exp()
+    is_known = depth_error < LARGEST_LOG_DEPTH_ERROR
     depth = (-recalled.log_inverse_depth[0, 0]).exp()
     return RecalledView(
         image=recalled.colour[0].clamp(0.0, 1.0),
         depth_m=torch.where(is_known, depth, torch.full_like(depth, torch.nan)),
+        depth_error=depth_error,
         confidence=(-error / TYPICAL_ERROR).exp(),
         share=share,
         used=tuple(used),

@@ -48,7 +48,7 @@ def rendered(
     Returns:
         The view; ``None`` where a colour is not finite.
     """
-    prior = _from_fast_weights(model, settings, scene, wanted, world_from_camera, stamp_ns)
+    prior = from_fast_weights(model, settings, scene, wanted, world_from_camera, stamp_ns)
     if prior is None:
         return None
     recalled = None
@@ -68,7 +68,7 @@ def rendered(
     return replace(answer, recalled=float(recalled.share.mean()), keyframes=used)
 
 
-def _from_fast_weights(
+def from_fast_weights(
     model: FsmModel,
     settings: MemorySettings,
     scene: Scene,

@@ -40,6 +40,7 @@ from fsm_ros.spatial.results import (
 from fsm_ros.spatial.scene import Scene, failed_report
 from fsm_ros.spatial.scene_file import load_scene, save_scene
 from fsm_ros.spatial.settings import MemoryMode, MemorySettings, RenderMethod
+from fsm_ros.spatial.surfaces import Surfaces
 from fsm_ros.spatial.tensors import views_of
 from fsm_ros.stream.chunker import Chunk
 from fsm_ros.stream.frame import Camera, PosedImage, validate_rigid
@@ -244,6 +245,16 @@ class SpatialMemory:
         stamp = scene.newest_ns if stamp_ns is None else stamp_ns
         view = WantedView(wanted.fxfycxcy, wanted.width, wanted.height, world_from_camera, stamp)
         return tuple(useful_keyframes(scene.keyframes.keyframes, view, None, count))
+
+    def survey(self, surfaces: Surfaces) -> bool | Failure:
+        """Bring surfaces a step nearer to what is kept; whether there was anything to do. See :meth:`Surfaces.step`."""
+        try:
+            return surfaces.step(self._model, self._recall, self._settings, self._scene)
+        except torch.OutOfMemoryError as error:
+            return Failure(
+                FailureKind.OUT_OF_MEMORY,
+                f"the device ran out of memory while looking at a kept photograph: keep smaller ones ({error})",
+            )
 
     def save(self, path: Path) -> int | Failure:
         """Write the memory into a file, atomically. Returns its size in bytes."""

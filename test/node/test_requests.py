@@ -208,6 +208,14 @@ def test_a_name_is_a_file_below_the_folder(tmp_path: Path) -> None:
     assert confined_path(str(tmp_path), str(root / "whole")) == root / f"whole{SUFFIX}"
 
 
+@pytest.mark.parametrize("name", ["room", "room.txt", "room.ply.safetensors", ".ply"])
+def test_where_there_are_several_kinds_of_files_a_name_says_which(name: str, tmp_path: Path) -> None:
+    suffixes = (".ply", ".glb")
+    assert confined_path(str(tmp_path), "room.glb", suffixes) == tmp_path.resolve() / "room.glb"
+    with pytest.raises(ValueError, match=r"must end in \.ply or \.glb"):
+        confined_path(str(tmp_path), name, suffixes)
+
+
 def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert confined_path("~/memories", "x") == tmp_path.resolve() / "memories" / f"x{SUFFIX}"

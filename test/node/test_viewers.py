@@ -34,7 +34,6 @@ def topics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     remaps = [word for name in ("image_raw", "camera_info") for word in ("-r", f"{name}:=/camera/{name}")]
     with active_node(tmp_path_factory.mktemp("viewers"), arguments=remaps) as robot:
         found = topics_of(robot)
-        found.setdefault("/fsm/points", CLOUD)  # not published yet
         yield found
 
 
