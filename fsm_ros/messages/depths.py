@@ -108,7 +108,7 @@ def _compressed(message: CompressedImage) -> NDArray[np.float32]:
     data = np.frombuffer(message.data, np.uint8)
     if is_transport and len(data) <= _HEADER.size:
         raise unreadable(f"compressed depth image of {len(data)} bytes is cut short")
-    _, quant_a, quant_b = _HEADER.unpack_from(message.data) if is_transport else (0, 0.0, 0.0)
+    _, quant_a, quant_b = _HEADER.unpack(data[: _HEADER.size].tobytes()) if is_transport else (0, 0.0, 0.0)
     try:
         found = cv2.imdecode(data[_HEADER.size if is_transport else 0 :], cv2.IMREAD_UNCHANGED)
     except cv2.error as error:

@@ -52,8 +52,8 @@ class Keyframe:
         doubts: ``[ROWS, COLUMNS]`` uint8, by how many more of the chunks that came later its points were contradicted
             than confirmed.
         sensed: ``[rows, columns]`` float16, what a depth camera measured of the whole photograph, at its own
-            resolution: natural logarithm of one over metres along the optical axis, to a thousandth; NaN where it did not.
-            ``None``: there was none.
+            resolution: natural logarithm of one over metres along the optical axis; NaN where it did not. ``None``:
+            there was none.
     """
 
     number: int

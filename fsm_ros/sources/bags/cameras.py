@@ -126,7 +126,7 @@ class BagTopics:
 
 
 def is_depth_topic(topic: str) -> bool:
-    """Whether a topic of images is of depth, by its name: in the namespace of a depth camera, or compressed as depth."""
+    """Whether a topic of images is of depth, by its name: in a depth camera's namespace, or compressed as depth."""
     return topic.endswith(_DEPTH) or "depth" in _depth_base(topic).rpartition("/")[0].rpartition("/")[2]
 
 
