@@ -24,6 +24,8 @@ from fsm_ros.stream.frame import DepthImage
 from fsm_ros.stream.transforms import TransformError
 
 INFOS_KEPT = 64
+ANEW_NS = 1_000_000_000
+"""An image so much older than the newest one is of a bag that started again, or a simulator."""
 
 
 @dataclass
@@ -77,7 +79,10 @@ class DepthImages:
         with self._lock:
             camera = self._cameras.setdefault(source, _Camera())
             camera.in_vain = 0
-            insort(camera.images, (stamp_to_ns(message.header.stamp), message), key=lambda image: image[0])
+            stamp_ns = stamp_to_ns(message.header.stamp)
+            if camera.images and stamp_ns < camera.images[-1][0] - ANEW_NS:
+                camera.images.clear()  # what is newer than all that comes would be kept for ever
+            insort(camera.images, (stamp_ns, message), key=lambda image: image[0])
             del camera.images[: -self._kept]
 
     def offer_info(self, source: str, info: CameraInfo) -> None:
