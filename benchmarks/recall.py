@@ -22,6 +22,7 @@ from fsm_ros.memory.checkpoint import load_checkpoint
 from fsm_ros.recall.checkpoint import load_recall
 from fsm_ros.training.evaluation import EvaluationSettings, clip_frames, held_out_clips, scene_source
 from fsm_ros.training.scenes import SceneSettings, Split
+from fsm_ros.training.scenes.depth_sensor import DepthInput
 from recall_rows import MS_SSIM, PSNR, SSIM, VALUE, Rows, rows_of
 from recall_scene import Weights, observed_scene
 
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         memory_size=64,
         scenes=SceneSettings(difficulty=(0.0, 0.7)),
         atlas=AtlasSettings(submaps=8),
+        depth=DepthInput(options.depth),
     )
     weights = Weights(load_checkpoint(options.weights).build(), load_recall(options.recall))
     frames = clip_frames(settings, options.chunks)
@@ -108,6 +110,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", default="shipped")
     parser.add_argument("--recall", default="shipped")
+    depths = [depth.value for depth in DepthInput]
+    parser.add_argument(
+        "--depth", default=DepthInput.NONE.value, choices=depths, help="of a depth camera (%(default)s)"
+    )
     parser.add_argument("--split", default="report", choices=[split.value for split in Split])
     parser.add_argument("--count", type=int, default=16, help="scenes (%(default)s)")
     parser.add_argument("--chunks", type=int, default=4, help="chunks of 4 views (%(default)s)")

@@ -167,7 +167,7 @@ def after_eviction(scene: Scene) -> Question | None:
         return None
     views = torch.from_numpy(early)
     nearest = nearest_frames(scene.clip, observed[half:], scene.wanted[early])
-    late = replace(_of_views(task, views), observed=task.observed[half:])
+    late = _of_views(task, views).with_observed(slice(half, None))
     return Question(late, scene.asked.memory[:, views], scene.images(nearest))
 
 
@@ -182,7 +182,7 @@ def knowing_depth(task: RecallTask) -> RecallTask:
 def with_photographs(task: RecallTask, count: int) -> RecallTask:
     """The same, with so many of the photographs kept, spread over the stream."""
     views = task.observed.cameras.views
-    return replace(task, observed=task.observed[torch.from_numpy(spread(np.arange(views), count))])
+    return task.with_observed(torch.from_numpy(spread(np.arange(views), count)))
 
 
 def in_one_submap(scene: Scene, weights: Weights) -> tuple[Tensor, int]:

@@ -21,6 +21,14 @@ class Transport(Enum):
     COMPRESSED = "compressed"
 
 
+class DepthUse(Enum):
+    """Whether depth cameras are listened to."""
+
+    AUTO = "auto"
+    """Where there is one."""
+    OFF = "off"
+
+
 class Reliability(Enum):
     """What is asked of the image publishers."""
 
@@ -100,10 +108,19 @@ class InputSettings(Checked):
     info_timeout_s: float = parameter(
         0.5,
         "input.info_timeout",
-        "How long a frame waits for the camera_info of its stamp, before the latest there is holds on.",
+        "How long a frame waits for the camera_info of its stamp, before the latest there is holds on, and for depth.",
         "s",
         0.0,
         60.0,
+    )
+    depth: DepthUse = parameter(
+        DepthUse.AUTO,
+        "input.depth",
+        "auto keeps what a camera's depth camera measures with its photographs, where somebody publishes "
+        "NAME/depth/image_rect_raw (REP-118) and its camera_info; off listens to none.",
+    )
+    depth_tolerance_s: float = parameter(
+        0.05, "input.depth_tolerance", "A depth image is of the frame that is no further away in time.", "s", 0.0, 10.0
     )
     intake: IntakeSettings = IntakeSettings()
     rectified: bool = parameter(

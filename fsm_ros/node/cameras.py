@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from rclpy.event_handler import SubscriptionEventCallbacks
+from collections.abc import Callable
+
+from rclpy.event_handler import QoSSubscriptionMatchedInfo, SubscriptionEventCallbacks
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -10,7 +12,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from fsm_ros.configuration.settings import InputSettings, Reliability, Transport
+from fsm_ros.configuration.settings import DepthUse, InputSettings, Reliability, Transport
 from fsm_ros.node.delivery import Delivery
 from fsm_ros.node.ingest import Ingest
 
@@ -34,23 +36,28 @@ class CameraSubscriptions:
         self._qos = _sensor_qos(settings.reliability, settings.queue_size)
         self._images: dict[tuple[str, type[Image | CompressedImage]], Subscription] = {}
         self._infos: list[Subscription] = []
+        self._depths: list[Subscription] = []
+        self._publishing: dict[str, set[str]] = {}
         try:
             for name in settings.cameras:
                 self._subscribe(name)
+                if settings.depth is DepthUse.AUTO:
+                    self._subscribe_depth(name)
         except Exception:
             self.close()
             raise
 
     def close(self) -> None:
         """Unsubscribe."""
-        for subscription in [*self._images.values(), *self._infos]:
+        for subscription in [*self._images.values(), *self._infos, *self._depths]:
             self._node.destroy_subscription(subscription)
         self._images.clear()
         self._infos.clear()
+        self._depths.clear()
 
     @property
     def topics(self) -> list[str]:
-        """Names of all subscribed topics, remapped."""
+        """Names of all subscribed topics of colour, remapped."""
         names = (subscription.topic_name for subscription in [*self._images.values(), *self._infos])
         return list(dict.fromkeys(names))
 
@@ -82,6 +89,36 @@ class CameraSubscriptions:
                 qos_overriding_options=None if latched else QoSOverridingOptions.with_default_policies(),
             )
         )
+
+    def _subscribe_depth(self, name: str) -> None:
+        depths, prefix = self._ingest.depths, f"{name}/depth/" if name else "depth/"
+
+        def subscribe(
+            kind: type, topic: str, callback: Callable[..., None], events: SubscriptionEventCallbacks
+        ) -> None:
+            overriding = QoSOverridingOptions.with_default_policies()
+            self._depths.append(
+                self._node.create_subscription(
+                    kind, topic, callback, self._qos, event_callbacks=events, qos_overriding_options=overriding
+                )
+            )
+
+        for kind, topic in ((Image, "image_rect_raw"), (CompressedImage, "image_rect_raw/compressedDepth")):
+            events = self._delivery.events(f"{prefix}{topic}")
+            events.matched = self._on_publishers(name, topic)
+            subscribe(kind, f"{prefix}{topic}", lambda message: depths.offer_image(name, message), events)
+        info = f"{prefix}camera_info"
+        subscribe(CameraInfo, info, lambda message: depths.offer_info(name, message), self._delivery.events(info))
+
+    def _on_publishers(self, name: str, topic: str) -> Callable[[QoSSubscriptionMatchedInfo], None]:
+        """Tells whether anybody publishes depth of a camera, by either transport."""
+
+        def on_matched(event: QoSSubscriptionMatchedInfo) -> None:
+            publishing = self._publishing.setdefault(name, set())
+            (publishing.add if event.current_count else publishing.discard)(topic)
+            self._ingest.depths.published(name, is_published=bool(publishing))
+
+        return on_matched
 
     def _subscribe_images(self, name: str, kind: type[Image | CompressedImage], topic: str) -> None:
         try:

@@ -220,6 +220,8 @@ def _input(health: Health) -> DiagnosticStatus:
     elif worrying:
         worst = max(worrying, key=health.refused_lately)
         level, message = DiagnosticStatus.WARN, f"{worst.value}: {worst.remedy}"
+    elif status.depth.keyframes_without and not status.depth.keyframes:
+        level, message = DiagnosticStatus.WARN, f"no depth could be used: {status.depth.last_miss}"
     elif health.lost > health.before.lost:
         level, message = (
             DiagnosticStatus.WARN,
@@ -244,6 +246,9 @@ def _input(health: Health) -> DiagnosticStatus:
             "messages_lost": health.lost,
             "clock_jumps": status.clock_jumps,
             "calibrations_carried_on": status.calibrations_carried_on,
+            "keyframes_with_depth": status.depth.keyframes,
+            "keyframes_without_depth": status.depth.keyframes_without,
+            "last_depth_miss": status.depth.last_miss,
             "last_refusal": status.last_refusal,
             **{f"refused.{reason.value}": count for reason, count in ledger.refused.items() if count},
         },

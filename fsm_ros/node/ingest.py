@@ -26,6 +26,7 @@ from fsm_ros.messages.images import check_message, decode, image_size
 from fsm_ros.messages.refused import ImageRefusedError
 from fsm_ros.messages.stamps import stamp_to_ns
 from fsm_ros.node.camera_infos import CameraInfos
+from fsm_ros.node.depths import DepthImages
 from fsm_ros.node.ingest_status import IngestStatus
 from fsm_ros.stream.calibration import SizeMismatchError
 from fsm_ros.stream.chunker import Chunk
@@ -135,6 +136,14 @@ class Ingest:
             kept=max(MIN_INFOS_KEPT, 2 * self._waiting.capacity),
             timeout_s=self._info_timeout_s,
         )
+        self.depths = DepthImages(
+            lookup,
+            kept=self._waiting.capacity,
+            tolerance_s=settings.input.depth_tolerance_s,
+            wait_s=self._info_timeout_s,
+            tf_timeout_s=self._tf_timeout_s,
+        )
+        """Where the depth cameras' images go."""
         self._intake = settings.new_intake()
         self._frames = FrameWatch()
         self._changed = threading.Condition()
@@ -193,6 +202,7 @@ class Ingest:
             for _ in self._waiting.clear():
                 self._refuse(Refusal.DISCARDED, "the clock was set back")
             self._infos.clear()
+            self.depths.clear()
             self._intake.forget_stamps()
             self._clock_jumps += 1
             self._begin_anew()
@@ -256,6 +266,7 @@ class Ingest:
                 self._intake.pending,
                 self._infos.carried_on,
                 "; ".join(self._frames.hints),
+                self.depths.status,
                 self._thread.is_alive(),
             )
 
@@ -346,6 +357,8 @@ class Ingest:
             clock = clock_difference(frame.stamp_ns, self._now_ns())
             self._refuse_pose(Refusal.NO_TRANSFORM if bad is None else Refusal.BAD_TRANSFORM, bad or f"{error}{clock}")
             return _Search.REFUSED
+        if self.depths.waits(frame.source, frame.stamp_ns, waited_s):
+            return _Search.WAITS
         return _Located(camera, calibration, world_from_camera)
 
     def _keep_if_worth(self, frame: _Waiting, located: _Located) -> None:
@@ -363,8 +376,9 @@ class Ingest:
                 return
         # Only what is worth remembering is decoded, and outside of the lock: this is what takes time.
         image = LiveView(frame, located).decoded()
+        depth = self.depths.take(frame.source, frame.message, located.calibration)
         try:
-            keyframe = self._intake.rectify(image)
+            keyframe = self._intake.rectify(replace(image, depth=depth))
         except ValueError as error:
             self._refuse_now(Refusal.BAD_CALIBRATION, str(error))
             return

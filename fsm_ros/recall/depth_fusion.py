@@ -88,7 +88,7 @@ class DepthFusion(nn.Module):
         told = shown + change
         if prior.log_inverse_depth is not None and prior.scale is not None:
             told = told + torch.sigmoid(believed) * (prior.log_inverse_depth - shown)
-            told = told + _taken_at_its_word(prior.scale) * (prior.log_inverse_depth - told)
+            told = told + _taken_at_its_word(prior) * (prior.log_inverse_depth - told)
         return ToldDepth(told, log_scale)
 
 
@@ -139,10 +139,12 @@ def fusion_channels(
         return torch.cat(parts, dim=1)
 
 
-def _taken_at_its_word(scale: Tensor) -> Tensor:
-    """How much a prior of such a Laplace scale ``[B, 1, H, W]`` is, in [0, 1]."""
-    steps = (SURE / scale.clamp_min(1e-6)).log() / math.log(SURE / SUREST)
-    return steps.clamp(0.0, 1.0)
+def _taken_at_its_word(prior: Prior) -> Tensor | float:
+    """How much a prior is, ``[B, 1, H, W]`` in [0, 1]: by its Laplace scale, or as it was measured."""
+    if prior.scale is None:
+        return 0.0
+    steps = ((SURE / prior.scale.clamp_min(1e-6)).log() / math.log(SURE / SUREST)).clamp(0.0, 1.0)
+    return steps if prior.measured is None else torch.maximum(steps, prior.measured)
 
 
 def _entropy(log_likelihood: Tensor) -> Tensor:

@@ -33,11 +33,14 @@ class Prior:
         log_inverse_depth: ``[B, 1, H, W]``, natural logarithm, one over metres along the optical axis; ``None`` where
             the memory has no geometry head.
         scale: ``[B, 1, H, W]`` of the Laplace distribution around it.
+        measured: ``[B, 1, H, W]`` in [0, 1], how much of it a depth camera measured, which is taken at its word;
+            ``None``: nothing.
     """
 
     colour: Tensor
     log_inverse_depth: Tensor | None = None
     scale: Tensor | None = None
+    measured: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Check.
@@ -56,7 +59,9 @@ class Prior:
         def smaller(x: Tensor | None) -> Tensor | None:
             return None if x is None else pooled(x, 2**level)
 
-        return Prior(pooled(self.colour, 2**level), smaller(self.log_inverse_depth), smaller(self.scale))
+        return Prior(
+            pooled(self.colour, 2**level), smaller(self.log_inverse_depth), smaller(self.scale), smaller(self.measured)
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,6 +51,9 @@ class Keyframe:
             middles of a grid of so many cells; ``None`` where nothing told.
         doubts: ``[ROWS, COLUMNS]`` uint8, by how many more of the chunks that came later its points were contradicted
             than confirmed.
+        sensed: ``[rows, columns]`` float16, what a depth camera measured of the whole photograph, at its own
+            resolution: natural logarithm of one over metres along the optical axis; NaN where it did not. ``None``:
+            there was none.
     """
 
     number: int
@@ -61,11 +64,12 @@ class Keyframe:
     source: str = "camera"
     depth_m: NDArray[np.float32] | None = None
     doubts: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((ROWS, COLUMNS), dtype=np.uint8))
+    sensed: NDArray[np.float16] | None = None
 
     @property
     def size_bytes(self) -> int:
         """Bytes that it takes, its thumbnail included."""
-        depth = 0 if self.depth_m is None else self.depth_m.nbytes
+        depth = sum(values.nbytes for values in (self.depth_m, self.sensed) if values is not None)
         others = self.fxfycxcy.nbytes + self.world_from_camera.nbytes + self.doubts.nbytes
         return self.image.nbytes + THUMBNAIL_BYTES + others + depth
 

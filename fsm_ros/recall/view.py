@@ -17,6 +17,7 @@ from fsm_ros.recall.evidence import Prior
 from fsm_ros.recall.keyframes import Keyframe, cameras_of
 from fsm_ros.recall.net import RecallNet
 from fsm_ros.recall.planes import Photographs, Wanted
+from fsm_ros.recall.sensed import SENSED_A_PHOTOGRAPH, Sensed, with_sensed
 
 NANOSECONDS = 1_000_000_000
 TYPICAL_ERROR = 0.1
@@ -82,12 +83,15 @@ def recall_view(
     Returns:
         The view; ``None`` where no keyframe shows anything of it.
     """
-    used = useful_keyframes(keyframes, wanted, prior, photographs)
-    if not used:
-        return None
     device = prior.colour.device
     lens = torch.from_numpy(wanted.fxfycxcy.astype(np.float32))[None].to(device)
     view = Wanted(lens, wanted.height, wanted.width)
+    sensed = _sensed(keyframes, wanted, prior, SENSED_A_PHOTOGRAPH * photographs)
+    if sensed is not None:
+        prior = with_sensed(prior, sensed, view)
+    used = useful_keyframes(keyframes, wanted, prior, photographs)
+    if not used:
+        return None
     recalled = net(view, _photographs(used, wanted, net.level_count(view), device), prior)
     share = recalled.share[0, 0]
     error = recalled.log_error[0, 0].exp()
@@ -136,6 +140,28 @@ def useful_keyframes(
     chosen = choose(camera, cameras_of(keyframes, origin, cpu), seconds, present, count, depth)
     numbers, useful = chosen.number[0, 0].tolist(), chosen.present[0, 0].tolist()
     return [keyframes[number] for number, is_useful in zip(numbers, useful, strict=True) if is_useful]
+
+
+def _sensed(keyframes: Sequence[Keyframe], wanted: WantedView, prior: Prior, count: int) -> Sensed | None:
+    """What depth cameras measured around a view, in frames of one size; ``None`` where they measured nothing of it."""
+    measured = [keyframe for keyframe in keyframes if keyframe.sensed is not None]
+    used = useful_keyframes(measured, wanted, prior, count)
+    parts = [(keyframe, keyframe.sensed) for keyframe in used if keyframe.sensed is not None]
+    if not parts:
+        return None
+    rows, columns = (max(depth.shape[side] for _, depth in parts) for side in (0, 1))
+    images, lenses, poses = [], [], []
+    for keyframe, depth in parts:
+        below, right = rows - depth.shape[0], columns - depth.shape[1]
+        images.append(np.pad(depth.astype(np.float32), ((0, below), (0, right)), constant_values=np.nan))
+        height, width = keyframe.image.shape[:2]
+        lenses.append(keyframe.fxfycxcy * np.array([depth.shape[1] / width, depth.shape[0] / height] * 2))
+        poses.append(np.linalg.inv(wanted.world_from_camera) @ keyframe.world_from_camera)
+
+    def tensor(values: Sequence[NDArray[np.floating]]) -> Tensor:
+        return torch.from_numpy(np.stack(values).astype(np.float32))[None].to(prior.colour.device)
+
+    return Sensed(tensor(images), tensor(lenses), tensor(poses))
 
 
 def _photographs(used: Sequence[Keyframe], wanted: WantedView, levels: int, device: torch.device) -> Photographs:

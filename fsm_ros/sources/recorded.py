@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsm_ros.sources.errors import SourceError
-from fsm_ros.stream.frame import Camera, PosedImage
+from fsm_ros.stream.frame import Camera, DepthImage, PosedImage
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +55,17 @@ class FrameReader(Protocol):
         """Give back files that are open; decoding on opens them again."""
 
 
+class DepthReader(Protocol):
+    """Finds and decodes what a depth camera measured with the images of one camera; as a `FrameReader` otherwise."""
+
+    @property
+    def told(self) -> str:
+        """Where it is, in words."""
+
+    def at(self, frame: RecordedFrame, tolerance_ns: int) -> DepthImage | None:
+        """The depth of an image, or None where there is none so near in time. Raises SourceError where it cannot."""
+
+
 @dataclass(frozen=True, eq=False)
 class RecordedCamera:
     """The images of one camera.
@@ -70,6 +81,7 @@ class RecordedCamera:
         is_timed: whether stamps are moments; where they only number the images, nobody can judge speeds by them.
         image_topic: of a bag: where the images are; else empty.
         info_topic: of a bag: where the calibration is; else empty.
+        depth: of a bag: what a depth camera measured with the images; None where there is none.
     """
 
     name: str
@@ -80,6 +92,7 @@ class RecordedCamera:
     is_timed: bool = True
     image_topic: str = ""
     info_topic: str = ""
+    depth: DepthReader | None = None
 
     @cached_property
     def posed(self) -> tuple[RecordedFrame, ...]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fsm_ros.memory.model import FsmModel
 from fsm_ros.recall.choose import COLUMNS, ROWS
 from fsm_ros.recall.keyframes import Keyframe, KeyframeStore
+from fsm_ros.recall.measuring import measured
 from fsm_ros.spatial.scene import Scene
 from fsm_ros.spatial.settings import MemorySettings
 from fsm_ros.spatial.tensors import cameras_of, times_of
@@ -24,7 +25,8 @@ def kept_after(model: FsmModel, settings: MemorySettings, scene: Scene, chunk: C
     for frame, depth_m in zip(chunk.frames, _depths(model, settings, scene, chunk), strict=True):
         photograph = frame.photograph or Photograph(frame.image, frame.camera)
         lens, pose = photograph.camera.fxfycxcy, frame.world_from_camera
-        new.append(Keyframe(0, photograph.image, lens, pose, frame.stamp_ns, frame.source, depth_m))
+        keyframe = Keyframe(0, photograph.image, lens, pose, frame.stamp_ns, frame.source, depth_m)
+        new.append(keyframe if photograph.depth_m is None else measured(keyframe, photograph.depth_m))
     return scene.keyframes.offered(new, settings.keyframes)
 
 

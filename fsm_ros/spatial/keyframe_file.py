@@ -31,6 +31,11 @@ def pack_keyframes(store: KeyframeStore) -> tuple[dict[str, object], dict[str, T
         f"{PREFIX}.poses": torch.from_numpy(np.stack([keyframe.world_from_camera for keyframe in store.keyframes])),
         f"{PREFIX}.stamps_ns": torch.tensor([keyframe.stamp_ns for keyframe in store.keyframes], dtype=torch.int64),
         f"{PREFIX}.depths_m": torch.from_numpy(np.stack(depths)),
+        **{
+            f"{PREFIX}.{i}.sensed": torch.from_numpy(keyframe.sensed.copy())
+            for i, keyframe in enumerate(store.keyframes)
+            if keyframe.sensed is not None
+        },
         f"{PREFIX}.doubts": torch.from_numpy(np.stack([keyframe.doubts for keyframe in store.keyframes])),
     }
     return note, tensors
@@ -72,5 +77,14 @@ def unpack_keyframes(note: Mapping[str, object], tensors: Mapping[str, Tensor]) 
             raise ValueError(f"the depths of kept photograph {i} must be {ROWS}x{COLUMNS}, found {depth.shape}")
         validate_rigid(pose)
         known = bool(np.isfinite(depth).all())
-        keyframes.append(Keyframe(number, image, lens, pose, stamp, source, depth if known else None, doubt))
+        # Files of before know no depth camera.
+        measured = tensors.get(f"{PREFIX}.{i}.sensed")
+        sensed = None if measured is None else measured.numpy()
+        if sensed is not None and (sensed.ndim != 2 or sensed.dtype != np.float16 or min(sensed.shape) < 1):
+            raise ValueError(
+                f"measured depth of kept photograph {i} must be float16 [rows, columns], found {sensed.dtype} "
+                f"{sensed.shape}"
+            )
+        coarse = depth if known else None
+        keyframes.append(Keyframe(number, image, lens, pose, stamp, source, coarse, doubt, sensed))
     return KeyframeStore(tuple(keyframes), next_number)

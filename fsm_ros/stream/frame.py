@@ -1,4 +1,4 @@
-"""The two values that travel through the system: a camera and a posed image."""
+"""The values that travel through the system: a camera, a posed image, and the depth measured with it."""
 
 from __future__ import annotations
 
@@ -74,10 +74,13 @@ class Photograph:
     Attributes:
         image: ``[height, width, 3]`` uint8, RGB, without distortion.
         camera: intrinsics of exactly this image.
+        depth_m: ``[rows, columns]`` float32, what a depth camera measured of the whole view, at its own resolution:
+            metres along the optical axis, NaN where it did not; ``None``: there was none.
     """
 
     image: NDArray[np.uint8]
     camera: Camera
+    depth_m: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         """Refuse an image that is not the camera's.
@@ -86,6 +89,36 @@ class Photograph:
             ValueError: image and camera differ in size, or the image is not RGB uint8.
         """
         _check_image(self.image, self.camera)
+
+
+@dataclass(frozen=True, eq=False)
+class DepthImage:
+    """A measured depth image, and where and when it was taken.
+
+    Attributes:
+        depth_m: ``[height, width]`` float32 metres along the optical axis; NaN where nothing was measured.
+        camera: intrinsics and lens of exactly this image; of another optical frame than the colours, or of the same.
+        world_from_camera: ``[4, 4]`` float64, rigid: its optical frame to the frame the memory lives in, metres.
+        stamp_ns: acquisition time, nanoseconds.
+    """
+
+    depth_m: NDArray[np.float32]
+    camera: Camera
+    world_from_camera: NDArray[np.float64]
+    stamp_ns: int
+
+    def __post_init__(self) -> None:
+        """Refuse an image whose parts do not belong together.
+
+        Raises:
+            ValueError: image and camera differ in size, the image is not float32, or the pose is not rigid.
+        """
+        if self.depth_m.shape != (self.camera.height, self.camera.width) or self.depth_m.dtype != np.float32:
+            raise ValueError(
+                f"depth must be float32 {(self.camera.height, self.camera.width)} like its camera, got "
+                f"{self.depth_m.dtype} {self.depth_m.shape}"
+            )
+        validate_rigid(self.world_from_camera)
 
 
 @dataclass(frozen=True)
@@ -99,6 +132,8 @@ class PosedImage:
         stamp_ns: acquisition time, nanoseconds.
         source: which camera of a rig; free text.
         photograph: the view at the resolution that is kept for recall, where it is; of the same pose and moment.
+        depth: what a depth camera measured at about that moment, before it is rectified; afterwards the photograph has
+            it.
     """
 
     image: NDArray[np.uint8]
@@ -107,6 +142,7 @@ class PosedImage:
     stamp_ns: int
     source: str = "camera"
     photograph: Photograph | None = None
+    depth: DepthImage | None = None
 
     def __post_init__(self) -> None:
         """Refuse a frame whose parts do not belong together.

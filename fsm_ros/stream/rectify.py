@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fsm_ros.stream.depth import kept_depth
 from fsm_ros.stream.frame import Camera, Photograph, PosedImage
 from fsm_ros.stream.lens import undistortion_maps, valid_pinhole
 
@@ -156,7 +157,10 @@ class Rectifier:
         photograph = None
         if self._photograph_size is not None:
             photograph = shrunk(image, pinhole, *self._photograph_size)
-        return replace(frame, image=cropped, camera=self._camera(fxfycxcy), photograph=photograph)
+            if frame.depth is not None:
+                depth_m = kept_depth(frame.depth, photograph.camera, frame.world_from_camera)
+                photograph = replace(photograph, depth_m=depth_m)
+        return replace(frame, image=cropped, camera=self._camera(fxfycxcy), photograph=photograph, depth=None)
 
     def _undistorted(self, frame: PosedImage) -> tuple[NDArray[np.uint8], Camera]:
         if not frame.camera.is_distorted:

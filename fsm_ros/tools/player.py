@@ -23,7 +23,7 @@ from tqdm import tqdm
 from fsm_ros.sources.bags.cameras import IMAGE_TYPES, INFO_TYPE
 from fsm_ros.sources.bags.messages import BagError
 from fsm_ros.stream.held_out import is_held_out
-from fsm_ros.tools.recording import STATIC_TF_TOPIC, Recording, header_stamp_ns, is_latched
+from fsm_ros.tools.recording import STATIC_TF_TOPIC, Recording, header_stamp_ns, is_latched, is_picture
 
 CLOCK_PERIOD_S = 0.01
 CLOCK_DEPTH = 10
@@ -239,7 +239,7 @@ class Player:
 
     def _publish(self, connection: Connection, raw: bytes, counts: dict[str, int]) -> None:
         """Publish one message unless it is held out."""
-        topic, is_image = connection.topic, connection.msgtype in IMAGE_TYPES
+        topic, is_image = connection.topic, is_picture(connection)
         if topic not in self._publishers:
             return
         if is_image:

@@ -10,7 +10,7 @@ from pathlib import Path
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability
 
-from fsm_ros.sources.bags.cameras import IMAGE_TYPES
+from fsm_ros.sources.bags.cameras import IMAGE_TYPES, is_depth_topic
 from fsm_ros.sources.bags.messages import BagError
 from fsm_ros.sources.bags.reading import damaged, open_bag
 from fsm_ros.stream.held_out import is_held_out
@@ -56,7 +56,7 @@ class Recording:
 
     def held_out_stamps(self, every: int) -> frozenset[int]:
         """Header stamps (ns) of every N-th image of each image topic: those of index N-1, 2N-1, and so on."""
-        images = [connection for connection in self.connections if connection.msgtype in IMAGE_TYPES]
+        images = [c for c in self.connections if is_picture(c)]
         if every == 0 or not images:
             return frozenset()
         counts: dict[str, int] = {}
@@ -66,6 +66,11 @@ class Recording:
             if is_held_out(index, every):
                 stamps.add(header_stamp_ns(raw))
         return frozenset(stamps)
+
+
+def is_picture(connection: Connection) -> bool:
+    """Whether it is of images that may be held out: a depth camera's images belong to them."""
+    return connection.msgtype in IMAGE_TYPES and not is_depth_topic(connection.topic)
 
 
 def is_latched(connection: Connection) -> bool:

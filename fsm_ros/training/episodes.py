@@ -95,6 +95,8 @@ class Episodes:
             along the optical axis; ``None`` where it is not known.
         extent_m: ``[B]`` metres of a memory unit.
         horizon_s: ``[B]`` seconds from memory time -1 to +1.
+        sensed_m: ``[B, N, H, W]`` what a depth camera measured with all observed views, metres, NaN where it did not;
+            ``None``: there was none.
         seed: of whatever is done at random with them.
     """
 
@@ -104,6 +106,7 @@ class Episodes:
     log_inverse_depth: tuple[Tensor | None, ...] = ()
     extent_m: Tensor | None = None
     horizon_s: Tensor | None = None
+    sensed_m: Tensor | None = None
     seed: int = 0
 
     @property

@@ -20,6 +20,7 @@ from fsm_ros.recall.checkpoint import load_recall
 from fsm_ros.training.evaluation import EvaluationSettings, conditions, evaluate, table
 from fsm_ros.training.reporting import contact_sheet, write_png
 from fsm_ros.training.scenes import Family, SceneSettings, Split
+from fsm_ros.training.scenes.depth_sensor import DepthInput
 from fsm_ros.training.scenes.settings import DEFAULT_FAMILIES
 
 NOTHING = "none"
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             atlas=AtlasSettings(options.submaps),
             memory_size=options.memory_size,
             photographs=options.photographs,
+            depth=DepthInput(options.depth),
         )
         entries = dict(options.rule_entry)
         if "kind" in entries:
@@ -83,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
         help="weights of recall: shipped, a file, or none: the memory alone (%(default)s)",
     )
     parser.add_argument("--photographs", type=int, default=4, help="keyframes a view is recalled from (%(default)s)")
+    parser.add_argument(
+        "--depth",
+        default=DepthInput.NONE.value,
+        choices=[depth.value for depth in DepthInput],
+        help="what a depth camera measures beside the images: exact depth, or with the noise and holes of a stereo "
+        "camera (%(default)s)",
+    )
     parser.add_argument("--memory-size", type=int, default=0, help="edge of the memory's own views; 0: --size")
     parser.add_argument("--split", default="report", choices=[split.value for split in Split])
     parser.add_argument("--seed", type=int, default=0, help="of the scenes")

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.views import Rendering, Views
-from fsm_ros.recall.choose import COLUMNS, ROWS, PosedCameras, choose
+from fsm_ros.recall.choose import COLUMNS, ROWS, Chosen, PosedCameras, choose
 from fsm_ros.recall.evidence import Prior
 from fsm_ros.recall.net import Recalled, RecallNet
 from fsm_ros.recall.planes import PLANES, Photographs, Wanted, step_of_depth
+from fsm_ros.recall.sensed import SENSED_A_PHOTOGRAPH, Sensed, with_sensed
 from fsm_ros.training.settings import RecallTraining
 
 _EDGE = 1e-3
@@ -37,6 +38,8 @@ class RecallTask:
         memory: what the memory answers for the wanted views, at its own size.
         extent_m: ``[B]`` metres of a memory unit.
         horizon_s: ``[B]`` seconds from memory time -1 to 1.
+        sensed_m: ``[B, N, h, w]`` what a depth camera measured with the observed views, metres along the optical axis;
+            NaN where it did not. ``None``: there was none.
     """
 
     wanted: Views
@@ -45,6 +48,12 @@ class RecallTask:
     memory: Rendering
     extent_m: Tensor
     horizon_s: Tensor
+    sensed_m: Tensor | None = None
+
+    def with_observed(self, which: slice | Tensor) -> RecallTask:
+        """The same with only some of the observed views."""
+        sensed = None if self.sensed_m is None else self.sensed_m[:, which]
+        return replace(self, observed=self.observed[which], sensed_m=sensed)
 
     def in_metres(self, log_inverse_depth: Tensor) -> Tensor:
         """Logarithms of inverse depth ``[B, T, H, W]`` in memory units, in metres."""
@@ -177,6 +186,11 @@ def prepared(task: RecallTask, settings: RecallTraining, rng: torch.Generator) -
     knows = float(torch.rand((), generator=rng)) >= settings.without_memory
     points = _point_depths(task) if knows and task.memory.geometry is not None else None
     wanted_cameras, keyframes = posed(cameras, task.extent_m), posed(observed.cameras, task.extent_m)
+    wanted = Wanted(cameras.fxfycxcy.flatten(0, 1), cameras.height, cameras.width)
+    prior = prior_of(task.memory, task.extent_m, cameras) if knows else no_prior(observed.images, cameras)
+    if task.sensed_m is not None:
+        around = choose(wanted_cameras, keyframes, seconds, present, SENSED_A_PHOTOGRAPH * settings.photographs, points)
+        prior = with_sensed(prior, _sensed(task.sensed_m, around, wanted_cameras, keyframes), wanted)
     chosen = choose(wanted_cameras, keyframes, seconds, present, settings.photographs, points)
     enough = (drawn(scenes, views, chosen.number.shape[2]) > 0.5) | (drawn(scenes, views, 1) >= settings.fewer)
     enough[..., 0] = True
@@ -200,10 +214,17 @@ def prepared(task: RecallTask, settings: RecallTraining, rng: torch.Generator) -
         seconds=seconds.gather(2, chosen.number).flatten(0, 1),
         present=(chosen.present & enough).flatten(0, 1),
     )
-    wanted = Wanted(cameras.fxfycxcy.flatten(0, 1), cameras.height, cameras.width)
-    if not knows:
-        return wanted, photographs, no_prior(observed.images, cameras)
-    return wanted, photographs, prior_of(task.memory, task.extent_m, cameras)
+    return wanted, photographs, prior
+
+
+def _sensed(depth_m: Tensor, around: Chosen, wanted: PosedCameras, keyframes: PosedCameras) -> Sensed:
+    """Depth images ``[B, N, h, w]`` of the keyframes around each of ``T`` views, ``[B * T, K, ...]``."""
+    scene = torch.arange(len(depth_m), device=depth_m.device)[:, None, None]
+    size = torch.tensor(depth_m.shape[-1:] + depth_m.shape[-2:-1], device=depth_m.device)
+    lenses = keyframes.fxfycxcy * (size / keyframes.size).repeat(1, 1, 2)
+    poses = _inverse(wanted.world_from_camera)[:, :, None] @ keyframes.world_from_camera[scene, around.number]
+    measured = torch.where(around.present[..., None, None], depth_m[scene, around.number], torch.nan)
+    return Sensed(-measured.log().flatten(0, 1), lenses[scene, around.number].flatten(0, 1), poses.flatten(0, 1))
 
 
 def no_prior(images: Tensor, cameras: Cameras) -> Prior:

@@ -194,6 +194,35 @@ class TestCameras:
         depth = [("/camera/depth/image_raw/compressedDepth", *rest) for _, *rest in twins]
         assert open_rig(write_bag(tmp_path / "bag", [*one_camera(), *depth])).cameras == ("camera",)  # type: ignore[list-item]
 
+    @pytest.mark.parametrize(
+        ("colour", "depths", "found"),
+        [
+            ("camera", ["camera/depth/image_rect_raw"], "camera/depth/image_rect_raw"),
+            ("camera/color", ["camera/depth/image_rect_raw"], "camera/depth/image_rect_raw"),
+            (
+                "camera/color",
+                ["camera/depth/image_rect_raw", "camera/aligned_depth_to_color/image_raw"],
+                "camera/aligned_depth_to_color/image_raw",
+            ),
+            ("front", ["side/depth/image_rect_raw"], None),
+        ],
+        ids=["below it", "beside it", "registered to it", "of another"],
+    )
+    def test_a_depth_camera_is_found_by_its_namespace(
+        self, tmp_path: Path, colour: str, depths: list[str], found: str | None
+    ) -> None:
+        def called(topic: str) -> str:
+            return topic.replace("/camera/", f"/{colour}/")
+
+        messages = [(called(topic), *rest) for topic, *rest in one_camera()]
+        images = [message for message in one_camera() if message[0] == "/camera/image_raw"]
+        messages += [(f"/{depth}", *rest) for depth in depths for _, *rest in images]
+        rig = open_rig(write_bag(tmp_path / "bag", messages))  # type: ignore[arg-type]
+        (camera,) = rig.recorded.values()
+        assert rig.cameras == (colour,)
+        told = "" if camera.depth is None else camera.depth.told
+        assert told == ("" if found is None else f"4 depth images on /{found}")
+
     def test_none_takes_the_calibration_of_another(self, tmp_path: Path) -> None:
         without = [message for message in a_rig() if message[0] != "/rig/left/camera_info"]
         bag = write_bag(tmp_path / "bag", without)

@@ -180,6 +180,34 @@ def test_what_is_out_of_date_is_saved_and_files_of_before_doubt_nothing(tmp_path
     assert not any(each.doubts.any() for each in scene_of(older).keyframes.keyframes)
 
 
+def with_depth(chunk: Chunk, depth_m: float) -> Chunk:
+    """The same with depth that a camera measured, but for a corner."""
+    measured = np.full((12, 16), depth_m, dtype=np.float32)
+    measured[:3, :4] = np.nan
+    photographs = [Photograph(frame.image, frame.camera, measured) for frame in chunk.frames]
+    return Chunk(tuple(replace(frame, photograph=p) for frame, p in zip(chunk.frames, photographs, strict=True)))
+
+
+def test_measured_depth_is_kept_saved_and_comes_back_and_files_of_before_have_none(tmp_path: Path) -> None:
+    memory, other, older = small_memory(), small_memory(), small_memory()
+    observe_all(memory, [with_depth(apart(0), 2.0), apart(1)])
+    kept = scene_of(memory).keyframes.keyframes
+    assert [each.sensed is not None for each in kept] == [True, True, False, False]
+    for mine, back in zip(kept, loaded(other, saved(memory, tmp_path / "new")).keyframes.keyframes, strict=True):
+        assert np.array_equal(mine.depth_m, back.depth_m)  # type: ignore[arg-type]
+        if mine.sensed is None or back.sensed is None:
+            assert mine.sensed is back.sensed
+        else:
+            assert back.sensed.dtype == np.float16 and np.array_equal(mine.sensed, back.sensed, equal_nan=True)
+
+    def as_before(_: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        for name in [name for name in tensors if name.endswith(".sensed")]:
+            del tensors[name]
+
+    loaded(older, rewritten(memory, tmp_path / "old.safetensors", as_before))
+    assert [each.sensed for each in scene_of(older).keyframes.keyframes] == [None] * 4
+
+
 def test_a_smaller_limit_holds_for_what_is_loaded_too(tmp_path: Path) -> None:
     chunks, _ = observed_and_withheld()
     memory, small = a_memory(), a_memory(keyframes=KeyframeLimits(3, 2**30))
@@ -226,6 +254,9 @@ DAMAGED: dict[str, Callable[[dict[str, torch.Tensor]], object]] = {
     "depths of another grid": lambda tensors: _changed(tensors, "keyframes.depths_m", lambda t: t[:, :2]),
     "doubts of another kind": lambda tensors: _changed(tensors, "keyframes.doubts", lambda t: t.float()),
     "doubts of another grid": lambda tensors: _changed(tensors, "keyframes.doubts", lambda t: t[:, :2]),
+    "measured depth of another kind": lambda tensors: tensors.update(
+        {"keyframes.0.sensed": torch.ones(4, 4, dtype=torch.float64)}
+    ),
     "fewer stamps": lambda tensors: _changed(tensors, "keyframes.stamps_ns", lambda t: t[:1]),
 }
 

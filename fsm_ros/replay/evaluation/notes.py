@@ -46,6 +46,11 @@ def notes(
     if causes:
         listed = "; ".join(list(dict.fromkeys(causes))[:_CAUSES_TOLD])
         told.append(f"{len(causes)} images could not be used: {listed}")
+    depths = [camera.depth for camera in rig.recorded.values() if camera.depth is not None]
+    if depths and replay.uses_depth:
+        why = f"; {replay.depth_unreadable[0]}" if replay.depth_unreadable else ""
+        listed = ", ".join(depth.told for depth in depths)
+        told.append(f"{replay.with_depth} of {len(positions)} keyframes have measured depth ({listed}){why}")
     if replay.jumps:
         told.append(f"the camera's pose jumped {replay.jumps} times: poses from odom may serve better (--frame odom)")
     if replay.restarts:

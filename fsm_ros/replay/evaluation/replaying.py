@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fsm_ros.configuration.settings import Settings
+from fsm_ros.configuration.settings import DepthUse, Settings
 from fsm_ros.engine import MemoryEngine
 from fsm_ros.errors import FsmError
 from fsm_ros.sources.errors import SourceError
@@ -18,6 +18,7 @@ from fsm_ros.sources.recorded import RecordedFrame
 from fsm_ros.sources.rig import Rig
 from fsm_ros.spatial.results import ObserveReport
 from fsm_ros.stream.chunker import Chunk
+from fsm_ros.stream.frame import DepthImage
 from fsm_ros.stream.intake import KEYFRAME_REFUSALS, STAMP_REFUSALS
 from fsm_ros.stream.ledger import FrameLedger, Refusal
 from fsm_ros.stream.stamps import StampVerdict
@@ -67,6 +68,13 @@ class Replay:
         """Seconds spent on the stream itself: reading, decoding, deciding, observing."""
         self.unreadable: list[str] = []
         """Why frames could not be decoded."""
+        self.with_depth = 0
+        """Keyframes with measured depth."""
+        self.depth_unreadable: list[str] = []
+        """Why depth could not be used."""
+        self._depth_tolerance_ns = round(settings.input.depth_tolerance_s * 1e9)
+        self.uses_depth = settings.input.depth is DepthUse.AUTO
+        """Whether measured depth is taken."""
         self.jumps = 0
         """How often the pose jumped."""
         self.restarts = 0
@@ -141,16 +149,29 @@ class Replay:
             self.unreadable.append(str(error))
             self.ledger.refuse(Refusal.UNREADABLE_IMAGE)
             return None
+        depth = self._depth(frame)
         try:
-            keyframe = self.intake.rectify(image)
+            keyframe = self.intake.rectify(replace(image, depth=depth))
         except ValueError as error:
             self.unreadable.append(str(error))
             self.ledger.refuse(Refusal.BAD_CALIBRATION)
             return None
         self.ledger.keyframe()
+        self.with_depth += depth is not None
         chunk = self.intake.keep(keyframe, now_s)
         self._pending.append(frame)
         return chunk
+
+    def _depth(self, frame: RecordedFrame) -> DepthImage | None:
+        """What a depth camera measured with a frame; that it did not refuses no frame."""
+        reader = self._rig.recorded[frame.camera].depth
+        if reader is None or not self.uses_depth:
+            return None
+        try:
+            return reader.at(frame, self._depth_tolerance_ns)
+        except SourceError as error:
+            self.depth_unreadable.append(str(error))
+            return None
 
     def _observe(self, chunk: Chunk, places_done: int) -> Step:
         self._engine.submit(chunk)

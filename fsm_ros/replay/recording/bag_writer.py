@@ -42,6 +42,7 @@ EPOCH_NS = 1_748_779_200_000_000_000
 LAST_STAMP_NS = (2**31 - 1) * 1_000_000_000
 """The seconds of a stamp are an int32 (builtin_interfaces/Time)."""
 
+_FARTHEST_M = 65.535
 _FOREVER = QosTime(9223372036, 854775807)  # as rmw says it
 _TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
 
@@ -216,6 +217,29 @@ def image(pixels: NDArray[np.uint8], stamp_ns: int, frame_id: str) -> ros.sensor
         is_bigendian=0,
         step=3 * width,
         data=pixels.reshape(-1),
+    )
+
+
+def depth_image(depth_m: NDArray[np.float32], stamp_ns: int, frame_id: str) -> ros.sensor_msgs__msg__Image:
+    """A depth image, 16UC1 in millimetres (REP-118).
+
+    Args:
+        depth_m: ``[height, width]`` float32; not finite where nothing was measured, which becomes 0, as does what is
+            further away than 16 bits hold.
+        stamp_ns: when it was taken.
+        frame_id: optical frame of the depth camera.
+    """
+    height, width = depth_m.shape
+    known = np.isfinite(depth_m) & (depth_m > 0) & (depth_m < _FARTHEST_M)
+    millimetres = np.rint(np.where(known, depth_m, 0.0) * 1e3).astype("<u2")
+    return ros.sensor_msgs__msg__Image(
+        header=header(frame_id, stamp_ns),
+        height=height,
+        width=width,
+        encoding="16UC1",
+        is_bigendian=0,
+        step=2 * width,
+        data=millimetres.reshape(-1).view(np.uint8),
     )
 
 

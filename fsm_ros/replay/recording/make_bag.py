@@ -16,6 +16,7 @@ from fsm_ros.replay.recording.scene_bag import SceneBagSettings, record_scene
 from fsm_ros.sources.errors import SourceError
 from fsm_ros.sources.opening import SourceKind, open_rig, source_kind
 from fsm_ros.training.scenes import Family
+from fsm_ros.training.scenes.depth_sensor import DepthInput
 
 _DESCRIPTION = """\
 Make a rosbag2 (mcap) that any ROS tool plays and this package evaluates:
@@ -29,7 +30,7 @@ _EPILOG = """\
 BAG is a folder that must not exist yet. It appears when it is complete; after an error or Ctrl-C there is nothing.
 """
 _CONVERTS = ("world_frame", "camera_name", "unit", "images")
-_RECORDS = ("seed", "size", "difficulty", "cameras", "lens")
+_RECORDS = ("seed", "size", "difficulty", "cameras", "lens", "depth")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -101,6 +102,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=(1, 2),
         help="2 for /front and /side: an arm swings side by up to 0.8 m and 0.6 rad away from front, at the same "
         "moments; withheld, it shows views off the observed path (default: 1, /camera)",
+    )
+    records.add_argument(
+        "--depth",
+        choices=[each.value for each in DepthInput if each is not DepthInput.NONE],
+        help="a depth camera 5 cm beside each camera, /NAME/depth/image_rect_raw (16UC1): exact, or with the noise and "
+        "holes of a stereo sensor (default: none)",
     )
     records.add_argument("--lens", action="store_true", default=None, help="images are distorted (plumb_bob)")
 
@@ -189,6 +196,8 @@ def _record(given: Mapping[str, Any]) -> str:
     values = {names.get(name, name): given[name] for name in plain if name in given}
     if "size" in given:
         values["width"], values["height"] = given["size"]
+    if "depth" in given:
+        values["depth"] = DepthInput(given["depth"])
     settings = SceneBagSettings(family=Family(given["scene"]), codec=_codec(given, None), **values)
     done = record_scene(given["out"], settings, progress=not given["quiet"])
     told = _told(done.path, done.images, done.duration_s, done.topics)

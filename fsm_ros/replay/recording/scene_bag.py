@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -37,11 +38,18 @@ from fsm_ros.replay.recording.scene_world import CLEARANCE_M, SceneWorld
 from fsm_ros.replay.recording.tf_motion import MARGIN_NS, FrameMotion, moving_transforms
 from fsm_ros.stream.frame import Camera, Distortion
 from fsm_ros.training.scenes import Family
+from fsm_ros.training.scenes.depth_sensor import DepthInput, measured
 
 FIELD_OF_VIEW_RAD = np.deg2rad(75.0)
 """Horizontal."""
 LENS = (-0.11, 0.025, 0.0009, -0.0007, 0.0)
 """Coefficients of a small camera's lens (plumb_bob)."""
+
+DEPTH_FOCAL_RATIO = 0.9
+"""Focal length of a depth camera over that of the camera it is beside."""
+DEPTH_MOUNT = np.eye(4)
+"""Its optical frame in that camera's: 5 cm to the left, not turned."""
+DEPTH_MOUNT[0, 3] = -0.05
 
 _MAP_PERIOD_NS, _MAP_PHASE_NS = 100_000_000, 53_000_000
 _ODOM_PERIOD_NS, _ODOM_PHASE_NS = 20_000_000, 7_000_000
@@ -66,6 +74,7 @@ class SceneBagSettings:
         lens: whether they are distorted, by `LENS`.
         codec: how images are compressed; None stores them raw.
         quality: of JPEG, 1 to 100.
+        depth: what a depth camera beside each camera measures.
     """
 
     family: Family = Family.ROOM
@@ -79,6 +88,7 @@ class SceneBagSettings:
     lens: bool = False
     codec: Codec | None = None
     quality: int = DEFAULT_JPEG_QUALITY
+    depth: DepthInput = DepthInput.NONE
 
     def __post_init__(self) -> None:
         """Refuse what cannot be recorded.
@@ -103,7 +113,14 @@ class SceneBagSettings:
     def topics(self) -> tuple[CameraTopics, ...]:
         """Of each camera, the one that drives its way first."""
         names = ("camera",) if self.cameras == 1 else ("front", "side")
-        return tuple(CameraTopics(name, self.codec, self.quality) for name in names)
+        with_depth = self.depth is not DepthInput.NONE
+        return tuple(CameraTopics(name, self.codec, self.quality, with_depth) for name in names)
+
+
+def depth_camera(camera: Camera) -> Camera:
+    """The pinhole of the depth camera beside a camera: of as many pixels, and a somewhat wider view."""
+    focal = DEPTH_FOCAL_RATIO * camera.fx
+    return Camera(camera.width, camera.height, focal, focal, 0.5 * camera.width, 0.5 * camera.height)
 
 
 def image_times_ns(duration_s: float, rate_hz: float) -> list[int]:
@@ -159,7 +176,17 @@ def record_scene(path: Path, settings: SceneBagSettings, *, progress: bool = Fal
         arm = None
         if settings.cameras == 2:
             arm = Arm.around(robot, world.clearance_m, least_m=CLEARANCE_M, duration_s=last_s)
-        write_drive(bag, world, robot, settings.topics, settings.camera, times_ns, arm=arm, progress=progress)
+        write_drive(
+            bag,
+            world,
+            robot,
+            settings.topics,
+            settings.camera,
+            times_ns,
+            arm=arm,
+            depth=settings.depth,
+            progress=progress,
+        )
     return Recorded(path, len(times_ns), last_s, bag.counts, world.number, last_s / robot.lap_s)
 
 
@@ -172,6 +199,7 @@ def write_drive(
     times_ns: Sequence[int],
     *,
     arm: Arm | None = None,
+    depth: DepthInput = DepthInput.NONE,
     progress: bool = False,
 ) -> None:
     """Write TF, images and calibrations of a drive, in the order of their arrival.
@@ -184,6 +212,7 @@ def write_drive(
         camera: size, intrinsics and lens of all.
         times_ns: moments of the images since the first, which has the stamp `EPOCH_NS`.
         arm: holds the second camera, where there is one.
+        depth: what the depth cameras measure of those topics that have one.
         progress: whether to show a bar, on a terminal.
     """
     bag.declare(STATIC_TF_TOPIC, TF_TYPE, depth=1, latched=True)
@@ -193,6 +222,7 @@ def write_drive(
     stamps_ns = [EPOCH_NS + time_ns for time_ns in times_ns]
     begin_ns = stamps_ns[0] - MARGIN_NS
     mount = transform("base_link", topics[0].frame_id, robot.base_from_camera, begin_ns)
+    static = [mount, *(transform(t.frame_id, t.depth_frame_id, DEPTH_MOUNT, begin_ns) for t in topics if t.with_depth)]
     motions = [
         FrameMotion("map", "odom", robot.map_from_odom, _MAP_PERIOD_NS, _MAP_PHASE_NS),
         FrameMotion("odom", "base_link", robot.odom_from_base, _ODOM_PERIOD_NS, _ODOM_PHASE_NS),
@@ -201,7 +231,7 @@ def write_drive(
         first, second = (each.frame_id for each in topics)
         motions.append(FrameMotion(first, second, arm.first_from_second, _ARM_PERIOD_NS, _ARM_PHASE_NS))
     # Everything but the images is small: gathered, then sorted into the order of arrival.
-    messages: list[tuple[int, str | CameraTopics, object]] = [(begin_ns, STATIC_TF_TOPIC, transforms(mount))]
+    messages: list[tuple[int, str | CameraTopics, object]] = [(begin_ns, STATIC_TF_TOPIC, transforms(*static))]
     messages += moving_transforms(motions, stamps_ns[0], stamps_ns[-1])
     messages += [
         (EPOCH_NS + time_ns + _IMAGE_LATENCY_NS, each, EPOCH_NS + time_ns) for time_ns in times_ns for each in topics
@@ -210,9 +240,18 @@ def write_drive(
         total=len(topics) * len(times_ns), desc="rendering", unit="image", disable=None if progress else True
     ) as bar:
         images = _images(world, robot, arm, camera, np.array(times_ns) / 1e9)
+        eye, rng = depth_camera(camera), torch.Generator().manual_seed(world.number)
         for arrival_ns, topic, message in sorted(messages, key=lambda entry: entry[0]):
             if isinstance(message, int) and isinstance(topic, CameraTopics):
                 topic.write(bag, arrival_ns, next(images), camera, message)
+                if topic.with_depth:
+                    time_s = (message - EPOCH_NS) / 1e9
+                    pose = robot.map_from_camera(time_s)
+                    if arm is not None and topic is topics[1]:
+                        pose = pose @ arm.first_from_second(time_s)
+                    depth_m = world.depth_m(eye, pose @ DEPTH_MOUNT, time_s)
+                    seen = measured(depth, depth_m[None], torch.from_numpy(eye.fxfycxcy)[None], rng)[0]
+                    topic.write_depth(bag, arrival_ns, seen.numpy(), eye, message)
                 bar.update()
             else:
                 bag.write(str(topic), arrival_ns, message)

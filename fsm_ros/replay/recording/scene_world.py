@@ -102,6 +102,25 @@ class SceneWorld:
             images = self._trace(torch.from_numpy(map_from_camera), lens, np.asarray(times_s), size, samples=2)
         return np.asarray(np.clip(np.rint(images * 255.0), 0, 255), dtype=np.uint8)
 
+    def depth_m(self, pinhole: Camera, map_from_camera: NDArray[np.float64], time_s: float) -> torch.Tensor:
+        """True depth along the optical axis, ``[height, width]`` float32 metres.
+
+        Args:
+            pinhole: size and intrinsics.
+            map_from_camera: ``[4, 4]`` pose of its optical frame, in free space.
+            time_s: since the first image.
+        """
+        _, metres = self.worlds.render_with_depth(
+            torch.zeros(1, dtype=torch.long),
+            torch.from_numpy(map_from_camera)[None],
+            torch.from_numpy(pinhole.fxfycxcy)[None],
+            torch.tensor([self.start_s + time_s], dtype=torch.float64),
+            pinhole.height,
+            pinhole.width,
+            1,
+        )
+        return metres[0].float()
+
     def _in_strips(self, pinhole: Camera, pose: NDArray[np.float64], time_s: float) -> NDArray[np.float32]:
         """``[height, width, 3]`` in [0, 1], one ray a pixel; in strips, as the tracer likes few rays at once."""
         strips = -(-pinhole.height // _STRIP_ROWS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ NAMELESS = "camera"
 
 _COMPRESSED = "/compressed"
 _DEPTH = "/compressedDepth"
+_REGISTERED = re.compile("aligned|registered")
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class CameraBag:
 
     Attributes:
         path: a rosbag2 folder, or a single .mcap, .db3 or ROS 1 .bag file.
-        image_topic: raw or compressed images.
-        info_topic: the CameraInfo that belongs to them.
+        image_topic: raw or compressed images, of colour or of depth.
+        info_topic: the CameraInfo that belongs to them; of depth it is empty where there is none.
     """
 
     path: Path
@@ -45,6 +47,7 @@ class BagTopics:
         path: of the recording.
         images: topics of images, raw and compressed.
         infos: topics of calibrations.
+        depths: topics of depth images, raw and compressed.
         every: all topics and their types, in words.
     """
 
@@ -52,14 +55,16 @@ class BagTopics:
     images: tuple[str, ...]
     infos: tuple[str, ...]
     every: str
+    depths: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, reader: AnyReader, path: Path) -> BagTopics:
         """What an open reader has."""
-        images = {c.topic for c in connections_of(reader, IMAGE_TYPES) if c.msgcount and not c.topic.endswith(_DEPTH)}
+        images = {c.topic for c in connections_of(reader, IMAGE_TYPES) if c.msgcount}
+        depths = {topic for topic in images if is_depth_topic(topic)}
         infos = {c.topic for c in connections_of(reader, (INFO_TYPE,)) if c.msgcount}
         every = ", ".join(sorted(f"{c.topic} ({c.msgtype})" for c in reader.connections)) or "nothing"
-        return cls(path, tuple(sorted(images)), tuple(sorted(infos)), every)
+        return cls(path, tuple(sorted(images - depths)), tuple(sorted(infos)), every, tuple(sorted(depths)))
 
     @property
     def cameras(self) -> Mapping[str, str]:
@@ -85,6 +90,7 @@ class BagTopics:
         if sibling in self.infos:
             return CameraBag(self.path, image_topic, sibling)
         others = {_sibling(topic) for topic in self.images}
+        others |= {f"{_depth_base(topic).rpartition('/')[0]}/camera_info" for topic in self.depths}
         nobodys = [info for info in self.infos if info not in others]
         if len(nobodys) == 1:
             return CameraBag(self.path, image_topic, nobodys[0])
@@ -93,9 +99,35 @@ class BagTopics:
             f"calibration together with {image_topic}"
         )
 
+    def depth_of(self, image_topic: str) -> CameraBag | None:
+        """The depth camera of a camera; None where there is none.
+
+        It is below the camera's namespace, else beside it, as ``camera/depth`` is beside ``camera/color``; of several
+        one that is registered to the colours.
+        """
+        own = base_topic(image_topic).rpartition("/")[0]
+        above = own.rpartition("/")[0]
+        for namespace in (own, above):
+            beside = [topic for topic in self.depths if namespace and topic.startswith(f"{namespace}/")]
+            if namespace == above:
+                # What is below another camera is that one's.
+                others = {base_topic(topic).rpartition("/")[0] for topic in self.images} - {own}
+                beside = [topic for topic in beside if not any(topic.startswith(f"{other}/") for other in others)]
+            if beside:
+                # Raw is preferred to its compressed twin.
+                chosen = min(beside, key=lambda name: (not _REGISTERED.search(name), name.endswith(_DEPTH), name))
+                info = f"{_depth_base(chosen).rpartition('/')[0]}/camera_info"
+                return CameraBag(self.path, chosen, info if info in self.infos else "")
+        return None
+
     def without_images(self) -> BagError:
         """What to say where there are none."""
         return BagError(f"{self.path} has no images; it holds {self.every}: record the camera's image topic")
+
+
+def is_depth_topic(topic: str) -> bool:
+    """Whether a topic of images is of depth, by its name: in a depth camera's namespace, or compressed as depth."""
+    return topic.endswith(_DEPTH) or "depth" in _depth_base(topic).rpartition("/")[0].rpartition("/")[2]
 
 
 def choose_cameras(topics: BagTopics, wanted: Sequence[str]) -> dict[str, CameraBag]:
@@ -169,6 +201,10 @@ def _check_own_infos(cameras: Mapping[str, CameraBag]) -> None:
                 f"{bag.path} has the calibration {bag.info_topic} for both {first} and {name}: record the camera info "
                 f"of each beside its images ({_sibling(bag.image_topic)})"
             )
+
+
+def _depth_base(topic: str) -> str:
+    return base_topic(topic.removesuffix(_DEPTH))
 
 
 def _namespace(base: str) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader
 
 from fsm_ros.sources.bags.cameras import BagTopics, CameraBag, choose_cameras
+from fsm_ros.sources.bags.depths import BagDepth
 from fsm_ros.sources.bags.index import BagIndex, Calibrations, ImageRecord, read_index, read_record
 from fsm_ros.sources.bags.messages import BagError, camera_of, decode_image
 from fsm_ros.sources.bags.poses import BagPoses
@@ -84,27 +85,45 @@ def open_bag_rig(path: Path, cameras: Sequence[str], world_frame: str | None, *,
         BagError: as there.
     """
     with open_bag(path) as reader:
-        bags = choose_cameras(BagTopics.of(reader, path), cameras)
+        topics = BagTopics.of(reader, path)
+        bags = choose_cameras(topics, cameras)
+        depths = {name: depth for name, bag in bags.items() if (depth := topics.depth_of(bag.image_topic)) is not None}
         index = read_index(
             reader,
             path,
-            image_topics={bag.image_topic for bag in bags.values()},
-            info_topics={bag.info_topic for bag in bags.values()},
+            image_topics={*(bag.image_topic for bag in bags.values()), *(bag.image_topic for bag in depths.values())},
+            info_topics={bag.info_topic for bag in (*bags.values(), *depths.values()) if bag.info_topic},
             with_transforms=True,
         )
     opened = ProcessLocal(partial(open_reader, path), AnyReader.close)
     readers = {name: _images(bag, index, opened, rectified) for name, bag in bags.items()}
     sizes = {name: images.size() for name, images in readers.items()}
-    poses = BagPoses(index.transforms)
+    whole = BagPoses(index.transforms)
     optical_frames = {name: sorted({each.frame_id for each in images.records}) for name, images in readers.items()}
     if world_frame is None:
-        world_frame = poses.find_world_frame(path, [frame for own in optical_frames.values() for frame in own])
+        world_frame = whole.find_world_frame(path, [frame for own in optical_frames.values() for frame in own])
     else:
-        poses.check_world_frame(path, world_frame)
-    frames = _frames(path, readers, index, poses, world_frame)
+        whole.check_world_frame(path, world_frame)
+    poses = _poses(index, whole)
+    frames = _frames(path, readers, poses, world_frame)
+    measured = {
+        name: BagDepth(
+            depth,
+            index.records[depth.image_topic],
+            index.calibrations.get(depth.info_topic),
+            readers[name].records,
+            readers[name].calibrations,
+            poses,
+            world_frame,
+            min(record.stamp_ns for record in readers[name].records),
+            opened,
+        )
+        for name, depth in depths.items()
+    }
     parts = [
         f"{len(images.records)} images on {images.bag.image_topic} ({sizes[name][0]}x{sizes[name][1]}, "
         f"{' and '.join(optical_frames[name])}), calibration on {images.bag.info_topic}"
+        f"{f', {measured[name].told}' if name in measured else ''}"
         for name, images in readers.items()
     ]
     name = path.resolve().stem
@@ -122,6 +141,7 @@ def open_bag_rig(path: Path, cameras: Sequence[str], world_frame: str | None, *,
             _notes(frames[camera]),
             image_topic=bag.image_topic,
             info_topic=bag.info_topic,
+            depth=measured.get(camera),
         )
         for camera, bag in bags.items()
     ]
@@ -135,8 +155,15 @@ def _images(bag: CameraBag, index: BagIndex, opened: ProcessLocal[AnyReader], re
     )
 
 
+def _poses(index: BagIndex, whole: BagPoses) -> dict[int, BagPoses]:
+    """The transforms of each round in which there are images."""
+    rounds = {record.round for records in index.records.values() for record in records}
+    is_one = {*rounds, *index.transform_rounds} <= {0, None}
+    return {0: whole} if is_one else {number: BagPoses(index.transforms_of(number)) for number in rounds}
+
+
 def _frames(
-    path: Path, readers: Mapping[str, BagImages], index: BagIndex, whole: BagPoses, world_frame: str
+    path: Path, readers: Mapping[str, BagImages], poses: Mapping[int, BagPoses], world_frame: str
 ) -> dict[str, tuple[RecordedFrame, ...]]:
     """The images of every camera, each with its pose by the transforms of its own round.
 
@@ -145,9 +172,6 @@ def _frames(
     """
     every = [record for images in readers.values() for record in images.records]
     start_ns = min(record.stamp_ns for record in every)
-    rounds = {record.round for record in every}
-    is_one = {*rounds, *index.transform_rounds} <= {0, None}
-    poses = {0: whole} if is_one else {number: BagPoses(index.transforms_of(number)) for number in rounds}
 
     def frame(camera: str, number: int, record: ImageRecord) -> RecordedFrame:
         pose, why = None, ""

@@ -15,6 +15,7 @@ from fsm_ros.stream.world import MemoryFrame
 from fsm_ros.training.episodes import Clip, EpisodePlan, Episodes, Picks, assemble
 from fsm_ros.training.evaluation.settings import EvaluationSettings
 from fsm_ros.training.scenes import Clips, SceneSource
+from fsm_ros.training.scenes.depth_sensor import DepthInput, measured
 from fsm_ros.training.scenes.worlds import Worlds
 from fsm_ros.training.supply import split_clips
 
@@ -93,7 +94,22 @@ def episodes_of(
         )
         for clip, pick in zip(clips, picks, strict=True)
     ]
-    return assemble(clips, picks, frames, plan)
+    episodes = assemble(clips, picks, frames, plan)
+    if settings.depth is DepthInput.NONE:
+        return episodes
+    rng = torch.Generator().manual_seed(settings.seed)
+    sensed = [_sensed(clip, pick, settings.depth, rng) for clip, pick in zip(clips, picks, strict=True)]
+    return replace(episodes, sensed_m=torch.stack(sensed))
+
+
+def _sensed(clip: Clip, pick: Picks, depth: DepthInput, rng: torch.Generator) -> Tensor:
+    """``[N, H, W]`` what a depth camera measures with the observed frames of a clip, metres."""
+    if clip.depth_m is None:
+        raise ValueError("a depth camera measures nothing in a clip without depth")
+    observed = torch.from_numpy(pick.observed)
+    return measured(
+        depth, clip.depth_m[observed.to(clip.depth_m.device)], torch.from_numpy(clip.fxfycxcy)[observed], rng
+    )
 
 
 def nearest_frames(clip: Clip, observed: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:

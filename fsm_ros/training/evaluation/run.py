@@ -142,7 +142,8 @@ def task_of(episodes: Episodes, wanted: Views, answer: Rendering) -> RecallTask:
     if episodes.extent_m is None or episodes.horizon_s is None:
         raise ValueError("the episodes of an evaluation say what a memory unit is")
     truth = episodes.log_inverse_depth[-1] if episodes.log_inverse_depth else None
-    return RecallTask(wanted, truth, joined(episodes.chunks), answer, episodes.extent_m, episodes.horizon_s)
+    observed = joined(episodes.chunks)
+    return RecallTask(wanted, truth, observed, answer, episodes.extent_m, episodes.horizon_s, episodes.sensed_m)
 
 
 def enlarged(images: Tensor, wanted: Views) -> Tensor:

@@ -8,6 +8,7 @@ from fsm_ros.memory.atlas import AtlasSettings
 from fsm_ros.memory.rules.base import WriteRule
 from fsm_ros.memory.rules.naming import rule_as_plain
 from fsm_ros.training.scenes import SceneSettings, Split
+from fsm_ros.training.scenes.depth_sensor import DepthInput
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class EvaluationSettings:
         atlas: how many submaps a memory has.
         memory_size: edge of the views that the memory observes and renders, a whole part of ``size``; 0: the same.
         photographs: keyframes that a view is recalled from, at most.
+        depth: what a depth camera measures of the observed views, for recall.
     """
 
     seed: int = 0
@@ -45,6 +47,7 @@ class EvaluationSettings:
     atlas: AtlasSettings = AtlasSettings()
     memory_size: int = 0
     photographs: int = 4
+    depth: DepthInput = DepthInput.NONE
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -77,8 +80,9 @@ def conditions(settings: EvaluationSettings, rule: WriteRule) -> str:
     shares = [(family.value, weight / total) for family, weight in settings.scenes.families if weight > 0]
     families = ", ".join(f"{share:.0%} {name}" for name, share in shares)
     low, high = settings.scenes.difficulty
+    depth = "" if settings.depth is DepthInput.NONE else f"; a depth camera ({settings.depth.value})"
     return (
         f"{settings.count} scenes of the split {settings.split.value} ({families}; difficulty {low:g} to {high:g}; "
         f"seed {settings.seed}), {settings.size}x{settings.size} pixels, chunks of {settings.chunk_views} views, "
-        f"extent {extent}; streaming order, {submaps} submap{'s' * (submaps > 1)}, rule: {written}"
+        f"extent {extent}; streaming order, {submaps} submap{'s' * (submaps > 1)}, rule: {written}{depth}"
     )
