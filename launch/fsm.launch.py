@@ -83,6 +83,12 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             "camera_info", default_value="", description="Topic of the calibration. Empty: CAMERA/camera_info."
         ),
+        DeclareLaunchArgument(
+            "depth",
+            default_value="",
+            description="Namespace of image_rect_raw and camera_info of a depth camera, where there is one. "
+            "Empty: CAMERA/depth.",
+        ),
     ]
     return LaunchDescription([*arguments, *map(_function, (_make_room_for_large_images, _node, _rviz))])
 
@@ -103,6 +109,7 @@ def _make_room_for_large_images(context: LaunchContext) -> list[Action]:
 def _node(context: LaunchContext) -> list[Action]:
     given = context.launch_configurations
     image = _image_topic(given)
+    depth = given["depth"].rstrip("/") or f"{given['camera'].rstrip('/')}/depth"
     info = given["camera_info"].rstrip("/") or f"{given['camera'].rstrip('/')}/camera_info"
     file = Path(given["params_file"]).expanduser()
     if not file.is_file():
@@ -127,6 +134,9 @@ def _node(context: LaunchContext) -> list[Action]:
                 ("image_raw", image),
                 ("image_raw/compressed", f"{image}/compressed"),
                 ("camera_info", info),
+                ("depth/image_rect_raw", f"{depth}/image_rect_raw"),
+                ("depth/image_rect_raw/compressedDepth", f"{depth}/image_rect_raw/compressedDepth"),
+                ("depth/camera_info", f"{depth}/camera_info"),
             ],
             # Of all loggers: the node's own is called NAMESPACE.fsm, and the namespace may be written in several ways.
             # The enclave / is ROS's own default.

@@ -59,6 +59,9 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             "camera_info", default_value="", description="Topic of the calibration. Empty: CAMERA/camera_info."
         ),
+        DeclareLaunchArgument(
+            "depth", default_value="", description="Namespace of a depth camera's topics. Empty: CAMERA/depth."
+        ),
         DeclareLaunchArgument("params_file", default_value=defaults, description="Parameters; see config/fsm.yaml."),
         DeclareLaunchArgument("set", default_value="", description="Single parameters; as of fsm.launch.py."),
         DeclareLaunchArgument("checkpoint", default_value="", description="model.checkpoint; empty: as in the file."),

@@ -39,7 +39,7 @@ NUMBERS = [spec for spec in PARAMETERS if isinstance(spec.value, int | float) an
 COUNTS_AND_SHARES = {
     *("model.threads", "memory.window_chunks", "memory.extent_margin", "memory.reservoir", "memory.retention_views"),
     *("memory.seed", "memory.submaps", "memory.submap_distance", "consolidation.retention"),
-    *("recall.keyframes", "recall.photographs"),
+    *("recall.keyframes", "recall.photographs", "points.min_confidence"),
     *("elastic.strength", "elastic.importance_decay", "elastic.anchor_decay"),
 }
 """Numbers that have no unit."""

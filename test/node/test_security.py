@@ -174,7 +174,8 @@ def test_a_difference_names_the_line_to_change() -> None:
 def robot(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Robot]:
     """The node with all that it may be given, its inputs named as by fsm.launch.py."""
     arguments = []
-    for topic in ("camera_info", "image_raw", "image_raw/compressed"):
+    depth = ("depth/camera_info", "depth/image_rect_raw", "depth/image_rect_raw/compressedDepth")
+    for topic in ("camera_info", "image_raw", "image_raw/compressed", *depth):
         arguments += ["-r", f"{topic}:=/camera/{topic}"]
     with active_node(tmp_path, {"use_sim_time": True}, namespace=request.param, arguments=arguments) as robot:
         yield robot
