@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from functools import partial
 from typing import TypeVar
@@ -22,15 +22,15 @@ from fsm_ros.configuration.settings import Settings
 from fsm_ros.engine import MemoryEngine
 from fsm_ros.messages.calibrations import Calibration
 from fsm_ros.messages.fields import CameraInfo, ImageMessage
-from fsm_ros.messages.images import check_message, decode, image_size
+from fsm_ros.messages.images import check_message, image_size
 from fsm_ros.messages.refused import ImageRefusedError
 from fsm_ros.messages.stamps import stamp_to_ns
 from fsm_ros.node.camera_infos import CameraInfos
 from fsm_ros.node.depths import DepthImages
 from fsm_ros.node.ingest_status import IngestStatus
+from fsm_ros.node.live_frames import LiveView, LocatedFrame, WaitingFrame
 from fsm_ros.stream.calibration import SizeMismatchError
 from fsm_ros.stream.chunker import Chunk
-from fsm_ros.stream.frame import Camera, PosedImage
 from fsm_ros.stream.intake import KEYFRAME_REFUSALS, STAMP_REFUSALS
 from fsm_ros.stream.jumps import PoseJump
 from fsm_ros.stream.ledger import FrameLedger, Refusal
@@ -47,50 +47,6 @@ MIN_INFOS_KEPT = 64
 
 TransformLookup = Callable[[str, int], NDArray[np.float64]]
 """``world_from_camera`` of an optical frame at a stamp; raises ``TransformError``."""
-
-
-@dataclass(frozen=True)
-class _Waiting:
-    message: ImageMessage
-    source: str
-    stamp_ns: int
-    arrived_s: float
-
-
-@dataclass(frozen=True, eq=False)
-class _Located:
-    """What is known of a frame before it is decoded."""
-
-    camera: Camera
-    calibration: Calibration
-    world_from_camera: NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class LiveView:
-    """A frame whose pose is known, not yet decoded."""
-
-    _frame: _Waiting
-    _located: _Located
-
-    @property
-    def frame_id(self) -> str:
-        """Of the camera's optical frame."""
-        return str(self._frame.message.header.frame_id)
-
-    def decoded(self) -> PosedImage:
-        """The frame with its pixels.
-
-        Raises:
-            ImageRefusedError: it cannot be decoded.
-            ValueError: the calibration does not go with it.
-        """
-        frame, camera = self._frame, self._located.camera
-        image = decode(frame.message)
-        height, width = image.shape[:2]
-        if (width, height) != (camera.width, camera.height):
-            camera = self._located.calibration.camera(width, height)
-        return PosedImage(image, camera, self._located.world_from_camera, frame.stamp_ns, frame.source)
 
 
 class _Search(Enum):
@@ -130,7 +86,7 @@ class Ingest:
         self._rectified = settings.input.rectified
         self._tf_timeout_s = settings.input.tf_timeout_s
         self._info_timeout_s = settings.input.info_timeout_s
-        self._waiting: BoundedQueue[_Waiting] = BoundedQueue(settings.input.queue_size)
+        self._waiting: BoundedQueue[WaitingFrame] = BoundedQueue(settings.input.queue_size)
         self._infos = CameraInfos(
             # A frame that waits must find its calibration still there.
             kept=max(MIN_INFOS_KEPT, 2 * self._waiting.capacity),
@@ -181,7 +137,7 @@ class Ingest:
             if verdict is StampVerdict.JUMPED_BACK:
                 self._clock_jumps += 1
                 self._begin_anew(source)
-            dropped = self._waiting.push(_Waiting(message, source, stamp_ns, time.monotonic()))
+            dropped = self._waiting.push(WaitingFrame(message, source, stamp_ns, time.monotonic()))
             if dropped is not None:
                 self._refuse(Refusal.QUEUE_FULL, "frames arrive faster than calibration and TF for them")
             self._changed.notify_all()
@@ -289,7 +245,7 @@ class Ingest:
                 chunk = self._intake.flush_due(time.monotonic())
                 self._hand_over(chunk)
 
-    def _settle(self, waiting: Sequence[_Waiting]) -> list[_Waiting]:
+    def _settle(self, waiting: Sequence[WaitingFrame]) -> list[WaitingFrame]:
         """Decide on frames, in their order; returns those that have to wait on."""
         # Looked up newest first: what arrives meanwhile must not be found for a frame and missed for the one before it.
         located = [self._guarded(frame, self._locate) for frame in reversed(waiting)]
@@ -297,12 +253,12 @@ class Ingest:
         for frame, found in zip(waiting, reversed(located), strict=True):
             if found is _Search.WAITS:
                 still.append(frame)
-            elif isinstance(found, _Located):
+            elif isinstance(found, LocatedFrame):
                 self._newest = LiveView(frame, found)
                 self._guarded(frame, partial(self._keep, found))
         return still
 
-    def _guarded(self, frame: _Waiting, judge: Callable[[_Waiting], T]) -> T | _Search:
+    def _guarded(self, frame: WaitingFrame, judge: Callable[[WaitingFrame], T]) -> T | _Search:
         """Judge a frame; whatever goes wrong in that must not end the thread: it is told, and the frame is refused."""
         try:
             return judge(frame)
@@ -314,7 +270,7 @@ class Ingest:
             self._refuse_now(Refusal.INTERNAL_ERROR, kind)
             return _Search.REFUSED
 
-    def _keep(self, located: _Located, frame: _Waiting) -> None:
+    def _keep(self, located: LocatedFrame, frame: WaitingFrame) -> None:
         try:
             self._keep_if_worth(frame, located)
         except ImageRefusedError as error:
@@ -322,7 +278,7 @@ class Ingest:
         except SizeMismatchError as error:
             self._refuse_now(Refusal.SIZE_MISMATCH, str(error))
 
-    def _locate(self, frame: _Waiting) -> _Located | _Search:
+    def _locate(self, frame: WaitingFrame) -> LocatedFrame | _Search:
         """Find calibration and pose of a frame; one that cannot be used is refused here."""
         try:
             check_message(frame.message)
@@ -359,9 +315,9 @@ class Ingest:
             return _Search.REFUSED
         if self.depths.waits(frame.source, frame.stamp_ns, waited_s):
             return _Search.WAITS
-        return _Located(camera, calibration, world_from_camera)
+        return LocatedFrame(camera, calibration, world_from_camera)
 
-    def _keep_if_worth(self, frame: _Waiting, located: _Located) -> None:
+    def _keep_if_worth(self, frame: WaitingFrame, located: LocatedFrame) -> None:
         world_from_camera = located.world_from_camera
         with self._changed:
             if self._is_outdated(frame):
@@ -403,7 +359,7 @@ class Ingest:
         self._began_s[source] = time.monotonic()
         self._intake.begin_anew(source)
 
-    def _is_outdated(self, frame: _Waiting) -> bool:
+    def _is_outdated(self, frame: WaitingFrame) -> bool:
         """Whether a frame comes from before its camera's time began anew; then it is refused."""
         began_s = max(self._began_s.get(source, 0.0) for source in (None, frame.source))
         is_outdated = frame.arrived_s < began_s

@@ -14,7 +14,7 @@ from fsm_ros.messages.refused import ImageRefusedError
 from fsm_ros.node.conversions import ns_to_stamp
 from fsm_ros.node.gate import ViewGate
 from fsm_ros.node.images import encode, encode_floats
-from fsm_ros.node.ingest import LiveView
+from fsm_ros.node.live_frames import LiveView
 from fsm_ros.spatial.preview import Preview, previewed
 from fsm_ros.spatial.results import Failure, FailureKind
 from fsm_ros.spatial.settings import MemorySettings
