@@ -159,9 +159,9 @@ def test_what_sros2_would_refuse_or_nobody_meant_is_found(was: str, becomes: str
 
 def test_a_difference_names_the_line_to_change() -> None:
     profile = profiles(POLICY.read_text())["/fsm"]
-    done = permissions(profile) - {("publish", "/tf")} | {("publish", "/fsm/points"), ("reply", "/robot/dance")}
+    done = permissions(profile) - {("publish", "/tf")} | {("publish", "/fsm/dances"), ("reply", "/robot/dance")}
     assert differences(profile, done) == [
-        'add    <topic>~/points</topic> in <topics publish="ALLOW"> of node fsm in fsm.policy.xml',
+        'add    <topic>~/dances</topic> in <topics publish="ALLOW"> of node fsm in fsm.policy.xml',
         'add    <service>/robot/dance</service> in <services reply="ALLOW"> of node fsm in fsm.policy.xml',
         'remove <topic>/tf</topic> in <topics publish="ALLOW"> of node fsm in fsm.policy.xml',
     ]

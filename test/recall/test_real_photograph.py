@@ -62,7 +62,7 @@ def test_with_true_depth_one_photograph_shows_the_view_of_the_other_camera() -> 
     truth, nearest = pair.left / 255.0, pair.right / 255.0
     shown = recalled.image.permute(1, 2, 0).numpy()
     seen = known & (recalled.share.numpy() > 0.5)
-    assert seen.mean() > 0.5
-    assert psnr(shown, truth, seen) > psnr(nearest, truth, seen) + 4.5  # measured: 5.2
+    assert seen.mean() > 0.4  # measured: 0.50
+    assert psnr(shown, truth, seen) > psnr(nearest, truth, seen) + 5.5  # measured: 6.9
     off = np.abs(recalled.depth_m.numpy() / depth - 1)[seen]
     assert np.nanmedian(off) < 0.08
