@@ -150,6 +150,11 @@ def parameter_at(of: Field[object]) -> Parameter | None:
     return said
 
 
+def is_of_every_node(name: str) -> bool:
+    """Whether ROS itself gives nodes a parameter of this name."""
+    return name in ("use_sim_time", "start_type_description_service") or name.startswith("qos_overrides.")
+
+
 @dataclass(frozen=True)
 class Checked:
     """Settings whose parameters are of their type and in their range, or they are not made."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from fsm_ros.configuration.table import is_of_every_node
+from fsm_ros.parameter import is_of_every_node
 
 _PARAMETERS_KEY = "ros__parameters"
 _NODES = ("/**", "fsm", "/fsm", "/**/fsm")

@@ -56,11 +56,6 @@ def unknown(name: str) -> str:
     )
 
 
-def is_of_every_node(name: str) -> bool:
-    """Whether ROS itself gives nodes a parameter of this name."""
-    return name in ("use_sim_time", "start_type_description_service") or name.startswith("qos_overrides.")
-
-
 def changed(settings: S, values: Mapping[str, object]) -> S:
     """Settings with the values of some parameters; names that are none of theirs are passed over.
 

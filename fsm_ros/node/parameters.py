@@ -16,7 +16,6 @@ from fsm_ros.configuration.table import (
     RENAMED,
     S,
     changed,
-    is_of_every_node,
     nearest,
     settings_from,
     unknown,
@@ -24,6 +23,7 @@ from fsm_ros.configuration.table import (
 from fsm_ros.errors import FsmError
 from fsm_ros.memory.checkpoint import stated_config
 from fsm_ros.node.parameter_descriptors import descriptor
+from fsm_ros.parameter import is_of_every_node
 
 _SIZES = {"memory.width", "memory.height"}
 

@@ -109,7 +109,8 @@ def test_surfaces_follow_the_memory(change: Callable[[SpatialMemory, Path], None
 @pytest.mark.parametrize(("kept", "observed"), [(64, 0), (0, 1)], ids=["nothing observed", "no photographs"])
 def test_where_no_photograph_is_kept_there_is_nothing_to_do(kept: int, observed: int) -> None:
     memory = a_memory(recall=kept > 0, keyframes=KeyframeLimits(kept))
-    observe_all(memory, chunks(observed))
+    if observed:
+        observe_all(memory, chunks(observed))
     surfaces = Surfaces()
     assert memory.survey(surfaces) is False and surfaces.views() == []
 
