@@ -1,10 +1,9 @@
 """The fast spatial memory beside a camera: `ros2 launch fsm_ros fsm.launch.py camera:=/camera`."""
 
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 
-from ament_index_python.packages import get_package_share_directory
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_directory
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.events.process import ProcessExited
 from launch_ros.actions import Node
@@ -90,11 +89,12 @@ def generate_launch_description() -> LaunchDescription:
             "Empty: CAMERA/depth.",
         ),
     ]
-    return LaunchDescription([*arguments, *map(_function, (_make_room_for_large_images, _node, _rviz))])
+    return LaunchDescription([*arguments, OpaqueFunction(function=_everything)])
 
 
-def _function(function: Callable[[LaunchContext], list[Action]]) -> OpaqueFunction:
-    return OpaqueFunction(function=function)
+def _everything(context: LaunchContext) -> list[Action]:
+    # All of it before any is started: launch leaves running what it has started when it meets an error here.
+    return [*_make_room_for_large_images(context), *_node(context), *_rviz(context)]
 
 
 def _make_room_for_large_images(context: LaunchContext) -> list[Action]:
@@ -152,6 +152,10 @@ def _rviz(context: LaunchContext) -> list[Action]:
     given = context.launch_configurations
     if given["rviz"] == "false":
         return []
+    try:
+        get_package_prefix("rviz2")
+    except PackageNotFoundError as error:
+        raise RuntimeError("rviz:=true: RViz is not installed; it comes with ros-jazzy-rviz2") from error
     return [
         Node(
             package="rviz2",

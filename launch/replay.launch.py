@@ -79,18 +79,28 @@ def generate_launch_description() -> LaunchDescription:
             description="What is logged.",
         ),
     ]
-    memory = IncludeLaunchDescription(
+    return LaunchDescription([*arguments, OpaqueFunction(function=_everything)])
+
+
+def _everything(context: LaunchContext) -> list[Action]:
+    # All of it before any is started: launch leaves running what it has started when it meets an error here.
+    return [_memory(), _player(context)]
+
+
+def _memory() -> Action:
+    return IncludeLaunchDescription(
         PythonLaunchDescriptionSource(PathJoinSubstitution([FindPackageShare("fsm_ros"), "launch", "fsm.launch.py"])),
         launch_arguments={
             "use_sim_time": "true",
             **{name: LaunchConfiguration(name) for name in (*PASSED_ON, "reliability")},
         }.items(),
     )
-    return LaunchDescription([*arguments, memory, OpaqueFunction(function=_player)])
 
 
-def _player(context: LaunchContext) -> list[Action]:
+def _player(context: LaunchContext) -> Action:
     given = context.launch_configurations
+    if given["loop"] == "true" and given["save"]:
+        raise RuntimeError(f"save:={given['save']}: nothing is saved with loop:=true, for the bag never ends")
     words = [given["bag"], "--clock", "--rate", given["rate"], "--wait-for-subscribers", "60", "--wait-for-node"]
     words.append(_node_name(given))
     if given["loop"] == "true":
@@ -99,14 +109,19 @@ def _player(context: LaunchContext) -> list[Action]:
         words += ["--hold-out", given["hold_out"]]
     for option in ("topics", "remap"):
         if given[option].strip():
-            words += [f"--{option}", *shlex.split(given[option])]
-    return [
-        ExecuteProcess(
-            cmd=[ExecutableInPackage(package="fsm_ros", executable="play_bag"), *words],
-            output="screen",
-            on_exit=_bag_has_ended,
-        )
-    ]
+            words += [f"--{option}", *_split(option, given[option])]
+    return ExecuteProcess(
+        cmd=[ExecutableInPackage(package="fsm_ros", executable="play_bag"), *words],
+        output="screen",
+        on_exit=_bag_has_ended,
+    )
+
+
+def _split(argument: str, text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise RuntimeError(f"{argument}:={text}: {error}") from error
 
 
 def _bag_has_ended(event: ProcessExited, context: LaunchContext) -> list[Action]:

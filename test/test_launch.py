@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import pytest
 import rclpy
-from ament_index_python.packages import get_package_prefix
+from ament_index_python.packages import get_package_prefix, get_packages_with_prefixes
 from deadline import DEADLINE_S, wait_until
 from lifecycle_msgs.srv import GetState
 from node_harness import Robot, active_node, free_domain
@@ -100,6 +100,11 @@ def shared_memory_bytes(pid: int) -> int:
     """The largest segment of shared memory that Fast DDS has in a process."""
     mapped = re.findall(r"^(\w+)-(\w+) .*/fast\w+$", Path(f"/proc/{pid}/maps").read_text(), re.MULTILINE)
     return max((int(end, 16) - int(begin, 16) for begin, end in mapped), default=0)
+
+
+def is_installed(package: str) -> bool:
+    """Whether there is a ROS package of this name."""
+    return package in get_packages_with_prefixes()
 
 
 # --- with launch -----------------------------------------------------------------------------------------------------
@@ -216,16 +221,31 @@ def launch_to_its_end(folder: Path, name: str, *arguments: str) -> tuple[int, st
     """Exit code and log of a launch that ends by itself."""
     script = folder / "run_launch.py"
     script.write_text(LAUNCH_SERVICE)
-    done = subprocess.run(
+    launching = subprocess.Popen(
         [sys.executable, str(script), str(ROOT / "launch" / name), *arguments],
         env=os.environ | {"ROS_DOMAIN_ID": str(free_domain())},
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=3 * DEADLINE_S,
+        start_new_session=True,
     )
-    return done.returncode, done.stdout
+    try:
+        log, _ = launching.communicate(timeout=3 * DEADLINE_S)
+        wait_until(lambda: not is_running(launching.pid), "the end of all that was launched")
+    finally:
+        if is_running(launching.pid):
+            os.killpg(launching.pid, signal.SIGKILL)
+    return launching.returncode, log
+
+
+def is_running(group: int) -> bool:
+    """Whether a process of this group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @needs_launch
@@ -273,10 +293,37 @@ def test_a_replay_saves_the_memory_and_ends(bag: Path, tmp_path: Path) -> None:
 
 
 @needs_launch
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("loop:=true", "save:=kitchen"), "save:=kitchen: nothing is saved with loop:=true"),
+        (("topics:='/tf",), "topics:='/tf: No closing quotation"),
+        (("set:=memory.extent",), "a parameter is set by NAME=VALUE"),
+        (("rviz:=true", "set:=memory.extent"), "a parameter is set by NAME=VALUE"),
+    ],
+)
+def test_a_replay_that_cannot_be_as_asked_starts_nothing(
+    arguments: tuple[str, ...], told: str, bag: Path, tmp_path: Path
+) -> None:
+    code, log = launch_to_its_end(tmp_path, "replay.launch.py", f"bag:={bag}", *arguments)
+    assert code == 1, log
+    assert told in log
+
+
+@needs_launch
+@pytest.mark.skipif(is_installed("rviz2"), reason="RViz is installed")
+@pytest.mark.parametrize("name", ["fsm.launch.py", "replay.launch.py"])
+def test_without_rviz_none_is_promised_and_nothing_started(name: str, bag: Path, tmp_path: Path) -> None:
+    code, log = launch_to_its_end(tmp_path, name, f"bag:={bag}", "rviz:=true")
+    assert code == 1, log
+    assert "rviz:=true: RViz is not installed; it comes with ros-jazzy-rviz2" in log
+
+
+@needs_launch
 def test_a_replay_to_other_topics_than_the_node_takes_ends_with_an_error(bag: Path, tmp_path: Path) -> None:
     code, log = launch_to_its_end(tmp_path, "replay.launch.py", f"bag:={bag}", "camera:=/front")
     assert code == 1, log
-    assert "/fsm listens to /front/image_raw" in log
+    assert re.search(r"/fsm listens to .*/front/image_raw,", log)
     assert "the recording has images on /camera/image_raw" in log
 
 

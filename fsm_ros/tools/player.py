@@ -30,6 +30,8 @@ CLOCK_DEPTH = 10
 STOP_CHECK_S = 0.02
 MIN_PASS_NS = 10_000_000
 DELIVERY_LIMIT_S = 5.0
+DISCOVERY_S = 2.0
+"""A node's subscriptions are discovered one by one: what it takes is believed once it has not changed for so long."""
 
 
 @dataclass(frozen=True)
@@ -180,10 +182,19 @@ class Player:
             BagError: the node that is waited for takes images, and none of this recording.
         """
         deadline_s = time.monotonic() + self._options.wait_for_subscribers_s
-        while time.monotonic() < deadline_s and self._unheard() and not self._stop.is_set:
+        taken, settled_s = self._taken(), time.monotonic() + DISCOVERY_S
+        while time.monotonic() < deadline_s and not self._stop.is_set:
+            if (newest := self._taken()) != taken:
+                taken, settled_s = newest, time.monotonic() + DISCOVERY_S
+            is_settled = not self._options.wait_for_node or time.monotonic() >= settled_s
+            if is_settled and (self._takes_others() or not self._unheard()):
+                break
             self._stop.sleep_until(time.monotonic() + STOP_CHECK_S)
-        unheard = self._unheard() if self._options.wait_for_subscribers_s > 0 else []
-        if unheard and not self._stop.is_set:
+        if self._options.wait_for_subscribers_s <= 0 or self._stop.is_set:
+            return
+        if others := self._takes_others():
+            raise BagError(others)
+        if unheard := self._unheard():
             say(f"nobody subscribes to {', '.join(unheard)}; playing all the same")
 
     def play(self) -> None:
@@ -273,23 +284,31 @@ class Player:
         """Topics that are waited for and have no subscriber."""
         publishers = self._all_publishers()
         if self._options.wait_for_node:
-            taken = taken_by(self._node, self._options.wait_for_node)
-            images = {self._publishers[topic].topic_name for topic in self._image_topics}
-            listens = sorted(topic for topic, kinds in taken.items() if not set(IMAGE_TYPES).isdisjoint(kinds))
-            if images and not listens:
+            taken = self._taken()
+            if self._image_names and self._image_names.isdisjoint(taken):
                 return [f"images for {self._options.wait_for_node}"]  # which is not there, or not active yet
-            if images and images.isdisjoint(listens):
-                raise BagError(
-                    f"{self._options.wait_for_node} listens to {', '.join(listens)}, and the recording has images on "
-                    f"{', '.join(sorted(images))}: tell the node of them, or rename them with --remap"
-                )
             publishers = [(name, publisher) for name, publisher in publishers if publisher.topic_name in taken]
         return [name for name, publisher in publishers if not publisher.get_subscription_count()]
 
+    def _taken(self) -> dict[str, list[str]]:
+        """What the node that is waited for subscribes to; nothing where none is."""
+        return taken_by(self._node, self._options.wait_for_node) if self._options.wait_for_node else {}
+
+    def _takes_others(self) -> str:
+        """What is wrong where the node that is waited for takes images, and none of these; empty where nothing is."""
+        listens = {topic for topic, kinds in self._taken().items() if not set(IMAGE_TYPES).isdisjoint(kinds)}
+        if not self._image_names or not listens or not self._image_names.isdisjoint(listens):
+            return ""
+        return (
+            f"{self._options.wait_for_node} listens to {', '.join(sorted(listens))}, and the recording has images on "
+            f"{', '.join(sorted(self._image_names))}: tell the node of them, or rename them with --remap"
+        )
+
     @property
-    def _image_topics(self) -> list[str]:
+    def _image_names(self) -> set[str]:
+        """Topics that images are published to, as they are called there."""
         kinds = {connection.topic: connection.msgtype for connection in self._recording.connections}
-        return [topic for topic in self._publishers if kinds[topic] in IMAGE_TYPES]
+        return {own.topic_name for topic, own in self._publishers.items() if kinds[topic] in IMAGE_TYPES}
 
     def _all_publishers(self) -> list[tuple[str, Publisher]]:
         """Every publisher with its topic: /clock is waited for, and delivered to the end, as what was recorded is."""

@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
 import numpy as np  # noqa: E402
+import rclpy  # noqa: E402
 from deadline import DEADLINE_S, wait_until  # noqa: E402
 from player_harness import (  # noqa: E402
     CHATTER,
@@ -25,6 +26,8 @@ from player_harness import (  # noqa: E402
     on_the_wire,
     play,
 )
+from rclpy.context import Context  # noqa: E402
+from rclpy.node import Node  # noqa: E402
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy  # noqa: E402
 from rosbags.interfaces import (  # noqa: E402
     Connection,
@@ -42,13 +45,13 @@ from rosbags.rosbag2 import StoragePlugin, Writer  # noqa: E402
 from rosbags.typesys import Stores, get_typestore  # noqa: E402
 from rosbags.typesys.stores import ros2_jazzy as ros  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
-from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 
 from fsm_ros.sources.bags.messages import BagError  # noqa: E402
 from fsm_ros.tools.play_bag import parse_options, split_ros_arguments  # noqa: E402
-from fsm_ros.tools.player import message_class, publisher_qos  # noqa: E402
-from fsm_ros.tools.recording import header_stamp_ns, is_latched  # noqa: E402
+from fsm_ros.tools.player import Options, Player, StopSignal, message_class, publisher_qos, taken_by  # noqa: E402
+from fsm_ros.tools.recording import header_stamp_ns, is_latched, open_recording  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -331,12 +334,44 @@ def test_of_a_node_only_the_topics_that_it_takes_are_waited_for(listener: Listen
     assert len(listener.heard[IMAGE]) == FRAMES
 
 
-def test_a_node_that_takes_other_images_is_told_of_at_once(listener: Listener, tmp_path: Path) -> None:
+def test_a_node_that_takes_other_images_is_told_of_soon(listener: Listener, tmp_path: Path) -> None:
     write_recording(tmp_path / "bag")
     listener.subscribe("/front/image_raw", Image)
     done = play(tmp_path / "bag", "--wait-for-subscribers", 10 * DEADLINE_S, "--wait-for-node", "/listener")
     assert done.returncode == 2
     assert f"/listener listens to /front/image_raw, and the recording has images on {IMAGE}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("first", "kind"), [(IMAGE, Image), (f"{IMAGE}/compressed", CompressedImage)], ids=["images", "other images"]
+)
+def test_a_node_of_which_not_all_is_discovered_yet_is_waited_for(
+    listener: Listener, domain_id: int, tmp_path: Path, first: str, kind: type[object]
+) -> None:
+    """Discovery tells of a node's subscriptions one by one."""
+    write_recording(tmp_path / "bag")
+    listener.subscribe(first, kind)
+
+    class SubscribingMeanwhile(StopSignal):
+        def sleep_until(self, deadline_s: float) -> None:
+            for topic, late in ((IMAGE, Image), (INFO, CameraInfo)):
+                if topic not in listener.heard:
+                    listener.subscribe(topic, late)
+            super().sleep_until(deadline_s)
+
+    context = Context()
+    rclpy.init(context=context, domain_id=domain_id)
+    node = Node("play_bag", context=context)
+    options = Options(
+        tmp_path / "bag", topics=(IMAGE, INFO), wait_for_subscribers_s=DEADLINE_S, wait_for_node="/listener"
+    )
+    with open_recording(options.path, options.topics) as recording:
+        player = Player(node, recording, options, SubscribingMeanwhile())
+        wait_until(lambda: first in taken_by(node, "/listener"), "the first subscription")
+        player.wait_for_subscribers()
+        assert [node.count_subscribers(topic) for topic in (IMAGE, INFO)] == [1, 1]
+    node.destroy_node()
+    context.try_shutdown()
 
 
 def test_a_node_that_does_not_come_is_named_when_the_waiting_is_over(domain_id: int, tmp_path: Path) -> None:
@@ -355,6 +390,20 @@ def unknown_type(folder: Path) -> None:
     with Writer(folder, version=Writer.VERSION_LATEST, storage_plugin=StoragePlugin.MCAP) as writer:
         thing = writer.add_connection("/thing", "acme_msgs/msg/Thing", msgdef="string data", rihs01="RIHS01_0")
         writer.write(thing, START_NS, b"\x00\x01\x00\x00")
+
+
+def test_topics_of_types_that_are_not_installed_are_left_out_and_told(listener: Listener, tmp_path: Path) -> None:
+    with Writer(tmp_path / "bag", version=Writer.VERSION_LATEST, storage_plugin=StoragePlugin.MCAP) as writer:
+        thing = writer.add_connection("/thing", "acme_msgs/msg/Thing", msgdef="string data", rihs01="RIHS01_0")
+        words = writer.add_connection(CHATTER, "std_msgs/msg/String", typestore=STORE)
+        said = bytes(STORE.serialize_cdr(ros.std_msgs__msg__String("hello"), words.msgtype))
+        writer.write(thing, START_NS, b"\x00\x01\x00\x00")
+        writer.write(words, START_NS, said)
+    listener.subscribe(CHATTER, String)
+    done = play(tmp_path / "bag", "--wait-for-subscribers", DEADLINE_S)
+    assert done.returncode == 0
+    assert done.stderr == "play_bag: left out, as their types are not known here: /thing (acme_msgs/msg/Thing)\n"
+    wait_until(lambda: listener.heard[CHATTER] == [on_the_wire(said)], "the words beside it")
 
 
 @pytest.mark.parametrize(
