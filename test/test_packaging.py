@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import rclpy
-from ament_index_python.packages import get_package_share_directory
+from ament_index_python.packages import get_package_prefix, get_package_share_directory
 from deadline import DEADLINE_S
 from geometry_msgs.msg import TransformStamped
 from rclpy.executors import SingleThreadedExecutor
@@ -160,6 +160,8 @@ def test_the_programs_are_installed_and_lead_somewhere(program: str) -> None:
     assert callable(entries[0].load())
     if uses_wheels:
         assert Path(sys.executable).with_name(program).exists()
+    # Where `ros2 run` and launch files look for it.
+    assert (Path(get_package_prefix("fsm_ros")) / "lib" / "fsm_ros" / program).exists()
 
 
 # ---------------------------------------------------------------- the environment without ROS
