@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -106,6 +106,27 @@ class Calibration:
         except ValueError:
             return False
         return True
+
+
+def kept_with(kept: Sequence[Calibration], said: Calibration, most: int) -> list[Calibration]:
+    """Calibrations of a camera in the order of their stamps, with one more in the place of any of its stamp.
+
+    Args:
+        kept: in the order of their stamps.
+        said: that has just come.
+        most: so many are kept.
+    """
+    newer = [other for other in kept if other.stamp_ns != said.stamp_ns]
+    insort(newer, said, key=lambda other: other.stamp_ns)
+    if len(newer) > most:
+        # The oldest goes, but never the one that has just come: without a stamp it is the oldest for ever.
+        del newer[0 if newer[0] is not said else 1]
+    return newer
+
+
+def holding_on(kept: Sequence[Calibration]) -> list[Calibration]:
+    """After the clock was set back: the newest one holds on, as of before all that comes."""
+    return [replace(newest, stamp_ns=0) for newest in kept[-1:]]
 
 
 def calibration_at(calibrations: Sequence[Calibration], stamp_ns: int) -> Calibration | None:

@@ -18,6 +18,7 @@ from fsm_ros.messages.calibrations import Calibration
 from fsm_ros.messages.encodings import DEPTH_ENCODINGS
 from fsm_ros.messages.fields import CompressedImage, ImageMessage, RawImage
 from fsm_ros.messages.refused import unreadable, unsupported
+from fsm_ros.messages.rows import bytes_of, check_rows, rows_of
 from fsm_ros.stream.frame import Camera
 
 _SAMPLE = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
@@ -74,19 +75,12 @@ def _raw(message: RawImage) -> NDArray[Any]:
             f"encoding {message.encoding!r} is not that of depth (REP-118: {' or '.join(DEPTH_ENCODINGS)}): is the "
             "depth topic that of a depth image?"
         )
-    width, height, step = int(message.width), int(message.height), int(message.step)
+    width, height = int(message.width), int(message.height)
     if width == 0 or height == 0:
         raise unreadable(f"depth image of {width}x{height} pixels")
     dtype = np.dtype((">" if message.is_bigendian else "<") + sample)
-    needed = width * dtype.itemsize
-    if step < needed:
-        raise unreadable(f"step {step} is too small for {width} {message.encoding} pixels ({needed} bytes)")
-    data = np.frombuffer(message.data, np.uint8)
-    if len(data) < step * (height - 1) + needed:
-        raise unreadable(f"{len(data)} bytes are too few for {height} rows of {step} bytes")
-    # Rows may be padded by any number of bytes, and the last one need not be.
-    rows = np.lib.stride_tricks.as_strided(data, (height, needed), (step, 1), writeable=False)
-    return np.ascontiguousarray(rows).view(dtype)
+    check_rows(message, height, width * dtype.itemsize)
+    return rows_of(message, height, width * dtype.itemsize).view(dtype)
 
 
 def _in_metres(values: NDArray[Any]) -> NDArray[np.float32]:
@@ -105,7 +99,7 @@ def _compressed(message: CompressedImage) -> NDArray[np.float32]:
         raise unsupported(
             f"format {format_!r} is no depth that is read here: 16UC1 or 32FC1 as compressedDepth png, or 16UC1 as png"
         )
-    data = np.frombuffer(message.data, np.uint8)
+    data = bytes_of(message)
     if is_transport and len(data) <= _HEADER.size:
         raise unreadable(f"compressed depth image of {len(data)} bytes is cut short")
     _, quant_a, quant_b = _HEADER.unpack(data[: _HEADER.size].tobytes()) if is_transport else (0, 0.0, 0.0)

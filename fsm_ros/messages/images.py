@@ -12,6 +12,7 @@ from fsm_ros.messages.compressed import check_whole, decode_compressed
 from fsm_ros.messages.encodings import Encoding
 from fsm_ros.messages.fields import CompressedImage, ImageMessage, RawImage
 from fsm_ros.messages.refused import unreadable, unsupported
+from fsm_ros.messages.rows import bytes_of, check_rows, rows_of
 
 
 def image_size(message: ImageMessage) -> tuple[int, int] | None:
@@ -31,7 +32,7 @@ def check_message(message: ImageMessage) -> None:
     if raw is not None:
         _check_raw(raw)
         return
-    check_whole(_bytes(compressed), compressed.format)
+    check_whole(bytes_of(compressed), compressed.format)
 
 
 def decode(message: ImageMessage) -> NDArray[np.uint8]:
@@ -44,33 +45,26 @@ def decode(message: ImageMessage) -> NDArray[np.uint8]:
     raw, compressed = _either(message)
     if raw is not None:
         return _decode_raw(raw)
-    return decode_compressed(_bytes(compressed), compressed.format)
+    return decode_compressed(bytes_of(compressed), compressed.format)
 
 
 def _check_raw(message: RawImage) -> None:
-    width, height, step = int(message.width), int(message.height), int(message.step)
+    width, height = int(message.width), int(message.height)
     if width == 0 or height == 0:
         raise unreadable(f"image of {width}x{height} pixels")
     encoding = _encoding(message)
-    needed, rows = encoding.row_bytes(width), encoding.rows(height)
-    if step < needed:
-        raise unreadable(f"step {step} is too small for {width} {message.encoding} pixels ({needed} bytes)")
-    length = len(_bytes(message))
-    if length < step * (rows - 1) + needed:
-        raise unreadable(f"{length} bytes are too few for {rows} rows of {step} bytes")
+    check_rows(message, encoding.rows(height), encoding.row_bytes(width))
 
 
 def _decode_raw(message: RawImage) -> NDArray[np.uint8]:
     encoding, width = _encoding(message), int(message.width)
-    shape = encoding.rows(int(message.height)), encoding.row_bytes(width)
-    # Rows may be padded by any number of bytes, and the last one need not be.
-    rows = np.lib.stride_tricks.as_strided(_bytes(message), shape, (int(message.step), 1), writeable=False)
+    rows = rows_of(message, encoding.rows(int(message.height)), encoding.row_bytes(width))
     try:
-        found = encoding.rgb(np.ascontiguousarray(rows), width, big_endian=bool(message.is_bigendian))
+        found = encoding.rgb(rows, width, big_endian=bool(message.is_bigendian))
     except cv2.error as error:
         raise unsupported(f"encoding {message.encoding!r}: {error}") from error
     # What is handed out is never a view of the message, which its owner may use again.
-    return found.copy() if np.shares_memory(found, _bytes(message)) else found
+    return found.copy() if np.shares_memory(found, bytes_of(message)) else found
 
 
 def _encoding(message: RawImage) -> Encoding:
@@ -83,7 +77,3 @@ def _either(message: ImageMessage) -> tuple[RawImage | None, CompressedImage]:
     """A message as what it is: classes of messages are made anew for every recording, fields are not."""
     raw = cast("RawImage", message) if hasattr(message, "encoding") else None
     return raw, cast("CompressedImage", message)
-
-
-def _bytes(message: ImageMessage) -> NDArray[np.uint8]:
-    return np.frombuffer(message.data, np.uint8)

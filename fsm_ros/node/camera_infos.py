@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from fsm_ros.messages.calibrations import Calibration, calibration_at
+from fsm_ros.messages.calibrations import Calibration, calibration_at, holding_on, kept_with
 
 IN_VAIN = 5
 """After so many images in a row that waited in vain for the calibration of their own stamp the next one waits no more:
@@ -55,18 +54,14 @@ class CameraInfos:
     def add(self, source: str, calibration: Calibration) -> None:
         """Keep a calibration of a camera."""
         camera = self._cameras.setdefault(source, _Camera())
-        camera.kept = [other for other in camera.kept if other.stamp_ns != calibration.stamp_ns]
-        insort(camera.kept, calibration, key=lambda other: other.stamp_ns)
-        if len(camera.kept) > self._kept:
-            # The oldest goes, but never the one that has just come: without a stamp it is the oldest for ever.
-            del camera.kept[0 if camera.kept[0] is not calibration else 1]
+        camera.kept = kept_with(camera.kept, calibration, self._kept)
         if calibration.stamp_ns in camera.carried_on:
             camera.in_vain = 0  # it comes with its image after all, only later than that waits
 
     def clear(self) -> None:
         """The clock was set back: the newest of each camera holds on, as of before all that comes."""
         for camera in self._cameras.values():
-            camera.kept = [replace(newest, stamp_ns=0) for newest in camera.kept[-1:]]
+            camera.kept = holding_on(camera.kept)
             camera.carried_on.clear()
 
     def find(self, source: str, stamp_ns: int, waited_s: float) -> Calibration | None:

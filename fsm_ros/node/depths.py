@@ -8,12 +8,12 @@ from __future__ import annotations
 import threading
 from bisect import insort
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fsm_ros.messages.calibrations import Calibration, calibration_at
+from fsm_ros.messages.calibrations import Calibration, calibration_at, holding_on, kept_with
 from fsm_ros.messages.depths import decode_depth, depth_camera
 from fsm_ros.messages.fields import CameraInfo, ImageMessage
 from fsm_ros.messages.stamps import stamp_to_ns
@@ -90,9 +90,7 @@ class DepthImages:
         said = Calibration.of(info)
         with self._lock:
             camera = self._cameras.setdefault(source, _Camera())
-            camera.infos = [other for other in camera.infos if other.stamp_ns != said.stamp_ns]
-            insort(camera.infos, said, key=lambda other: other.stamp_ns)
-            del camera.infos[:-INFOS_KEPT]
+            camera.infos = kept_with(camera.infos, said, INFOS_KEPT)
 
     def published(self, source: str, *, is_published: bool) -> None:
         """Somebody publishes depth of a camera, or nobody does any more."""
@@ -104,7 +102,7 @@ class DepthImages:
         with self._lock:
             for camera in self._cameras.values():
                 camera.images.clear()
-                camera.infos = [replace(newest, stamp_ns=0) for newest in camera.infos[-1:]]
+                camera.infos = holding_on(camera.infos)
 
     # --- from the thread that judges frames --------------------------------------------------------------------------
 
