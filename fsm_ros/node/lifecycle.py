@@ -309,6 +309,7 @@ class FsmNode(LifecycleNode):
             self._on_report(report)
         self._last_report = None
         self._configured.surfaces.tell_nothing()
+        self._configured.preview.forget()
         self._tell_memory(engine.memory.scene)
 
     def _tell_memory(self, known: ObserveReport | Scene | None) -> None:

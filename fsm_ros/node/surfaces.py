@@ -82,6 +82,7 @@ class SurfaceServer:
 
     def tell_nothing(self) -> None:
         """The memory is another one, or none: the points of the one before must not stay for late viewers."""
+        self._job = None  # it may have looked at the one before
         now = self._node.get_clock().now().to_msg()
         self._publisher.publish(cloud_message(cloud_of((), 1.0, 1.0), self._gate.memory_frame, now))
 
