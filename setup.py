@@ -51,8 +51,12 @@ setup(
         "evaluate": ["torchmetrics", "matplotlib>=3.6", "Jinja2", "MarkupSafe", "pyarrow", "av"],
         # What makes meshes of the remembered surfaces, and writes them and points into files.
         "surface": ["trimesh", "scikit-image"],
+        # What shows a memory in a browser, to fly through it.
+        "viewer": ["viser"],
         # What reads binary COLMAP models.
         "colmap": ["pycolmap"],
+        # What the tests drive a browser with.
+        "test": ["playwright"],
         # What spreads it over machines.
         "ray": ["ray"],
     },

@@ -1,14 +1,12 @@
 """The report as a browser shows it: headless Chromium opens it from a file, with every road to a network watched."""
 
-import html
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
-from deadline import DEADLINE_S
+from browser import Watched, chromium, needs_browser
 from evaluation_runs import make_empty_run, make_run, make_runs, worsened
 
 from fsm_ros.replay.evaluation.plots import plots
@@ -17,13 +15,7 @@ from fsm_ros.replay.evaluation.results import Run
 
 pytestmark = pytest.mark.slow
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-needs_browser = pytest.mark.skipif(
-    BROWSER is None, reason=f"none of {', '.join(BROWSERS)} is installed; scripts/bootstrap installs Chromium"
-)
 WIDTHS = (1280, 390)
-_NO_PAGE = "not an origin"
 
 # Before anything else in the page: what goes wrong from then on.
 LISTEN = """<script>
@@ -32,9 +24,8 @@ addEventListener("error", (e) => wrong.push(e.message || `not loaded: ${e.target
 addEventListener("securitypolicyviolation", (e) => wrong.push(`refused: ${e.blockedURI} ${e.violatedDirective}`));
 </script>"""
 
-# After everything else in the page: look at it, use it, and tell the page around it.
-MEASURE = """<script>
-(async () => {
+# Looks at the page, uses it, and tells what was there.
+MEASURE = """async () => {
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   const settled = () => Promise.all(all("img").map((img) => img.decode().catch(() => null)));
   await settled();
@@ -94,70 +85,27 @@ MEASURE = """<script>
     told.viewers.push({ ...states, width, height, rendering: getComputedStyle(part(".answer")).imageRendering });
   }
   told.wrong = window.wrong;
-  parent.postMessage(JSON.stringify(told), "*");
-})();
-</script>"""
-
-AROUND = """<!doctype html><meta charset="utf-8"><body>%s<script>
-addEventListener("message", (event) => {
-  const told = document.createElement("pre");
-  told.className = "told";
-  told.textContent = event.data;
-  document.body.append(told);
-});
-for (const frame of document.querySelectorAll("iframe")) frame.src = frame.dataset.src;
-</script>"""
+  return told;
+}"""
 
 
 class Opened:
-    """What Chromium made of a page."""
+    """What Chromium made of a page at every width."""
 
     def __init__(self, folder: Path, page: str) -> None:
-        """Opens a copy of the page that tells what it looks like, at every width at once."""
-        copy = page.replace("<head>", f"<head>{LISTEN}", 1).replace("</body>", f"{MEASURE}</body>", 1)
-        (folder / "page.html").write_text(copy, encoding="utf-8")
-        frames = "".join(f'<iframe data-src="page.html" width="{w}" height="900"></iframe>' for w in WIDTHS)
-        (folder / "around.html").write_text(AROUND % frames, encoding="utf-8")
-        log = folder / "net.json"
-        done = subprocess.run(
-            [
-                BROWSER,
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-default-apps",
-                "--disable-domain-reliability",
-                "--disable-extensions",
-                "--disable-sync",
-                "--host-resolver-rules=MAP * ~NOTFOUND",
-                f"--user-data-dir={folder / 'profile'}",
-                f"--log-net-log={log}",
-                "--enable-logging=stderr",
-                "--virtual-time-budget=20000",
-                "--dump-dom",
-                (folder / "around.html").as_uri(),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-            check=True,
-        )
-        told = [
-            json.loads(html.unescape(text)) for text in re.findall(r'<pre class="told">(.*?)</pre>', done.stdout, re.S)
-        ]
-        self.by_width = {page["width"]: page for page in told}
-        self.console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-        events = [event.get("params", {}) for event in json.loads(log.read_text(encoding="utf-8"))["events"]]
-        # What a page causes has the page's origin ("null" for a file); what the browser does of its own has none.
-        self.asked_for = {
-            params["url"]
-            for params in events
-            if params.get("initiator", _NO_PAGE) != _NO_PAGE and re.match("(http|ws)s?:", params.get("url", ""))
-        }
+        """Opens a copy of the page that listens to what goes wrong in it."""
+        file = folder / "page.html"
+        file.write_text(page.replace("<head>", f"<head>{LISTEN}", 1), encoding="utf-8")
+        self.by_width: dict[int, dict[str, Any]] = {}
+        self.console: list[str] = []
+        self.asked_for: set[str] = set()
+        with chromium() as browser:
+            for width in WIDTHS:
+                watched = Watched(browser, width=width, height=900)
+                watched.page.goto(file.as_uri())
+                self.by_width[width] = watched.page.evaluate(MEASURE)
+                self.console += watched.console
+                self.asked_for |= watched.asked_for
 
 
 @pytest.fixture(scope="module")
