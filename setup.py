@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Installs fsm_ros: by colcon as an ament_python package, by pip into the environment of scripts/."""
 
 import xml.etree.ElementTree as ElementTree

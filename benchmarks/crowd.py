@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a crowd of clients costs a stream.
 
 A node, a camera at 10 Hz whose every frame is a keyframe, and clients that ask for views without pause.

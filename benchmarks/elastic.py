@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which write rule keeps what a long stream has shown: the whole study in one command, resumable.
 
     python benchmarks/elastic.py --quick              # minutes on two cores: every step, with too little of everything

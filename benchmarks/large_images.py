@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How many raw images of a camera arrive on one machine, by the transports of Fast DDS and by QoS.
 
 A publisher in a process of its own sends 640x480 rgb8 images (0.9 MB) with their camera_info at 30 Hz; a subscriber in

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the fast weights add to the photographs, and the photographs to them: ``python benchmarks/recall.py --help``.
 
 Held-out procedural scenes, observed in chunks as a node observes them. Held-out views are recalled with and without the

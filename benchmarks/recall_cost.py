@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What photographs cost: a chunk with and without them, and a view of several sizes.
 
 The demo's room at 320x240, driven through round after round, in one process, synchronously: no ROS, no threads of the

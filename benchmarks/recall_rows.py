@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rows of ``recall.py``: what each question of one scene scores."""
 
 from __future__ import annotations

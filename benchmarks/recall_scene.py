@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One held-out scene, observed as a node observes it, and what is asked of it: the material of ``recall.py``."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What bad input does to the memory: noisy poses, dropped frames, blur, wrong intrinsics.
 
     python benchmarks/robustness.py [--weights shipped] [--count 64] [--json FILE]

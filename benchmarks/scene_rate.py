@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frames a second that the scene supply renders, per family and in the default mixture.
 
 ``python benchmarks/scene_rate.py --device cuda`` prints a table; state the machine's load with it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Peak memory and time per chunk against the length of the stream, in streaming and in batch order.
 
 Streaming is what a node does by default: consolidation, eight submaps, a camera that turns once in 64 chunks. Batch

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How near exported surfaces are to the true ones, and how much they cover: ``python benchmarks/surface.py --help``.
 
 The drives of ``make_bag --scene``: the images that the node would keep as keyframes are rendered, observed, and the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Memory that is freed stays with the process.
 
 A view takes a hundred megabytes for a tenth of a second. glibc gives large blocks back to the system when they are

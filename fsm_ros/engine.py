@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MemoryEngine: the one owner of the device and the memory, on a worker thread of its own.
 
 Requests go ahead of waiting chunks. Nothing is raised across the thread: what fails comes back as a

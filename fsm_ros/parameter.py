@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A parameter, said once: at the field of the settings that holds it, with its name, default, range, unit and text.
 
 Settings are frozen dataclasses that inherit `Checked`. What a node declares, a file may say and the documents list is

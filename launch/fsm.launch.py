@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The fast spatial memory beside a camera: `ros2 launch fsm_ros fsm.launch.py camera:=/camera`."""
 
 import shlex

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The fast spatial memory on a recorded bag: `ros2 launch fsm_ros replay.launch.py bag:=BAG`."""
 
 import shlex

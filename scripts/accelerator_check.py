@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether an accelerator computes what a CPU does, and how fast: a part of scripts/accelerator."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every test shares: a ROS domain of its own, on this machine only, the checkout, and the marks of tests."""
 
 import os

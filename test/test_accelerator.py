@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The prepared command for an accelerator, rehearsed on a CPU: nothing is left to improvise when one is lent."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Memory that PyTorch frees stays with the process: measured by the page faults of the next allocation."""
 
 from __future__ import annotations

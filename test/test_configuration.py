@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parameters without a node: the same names, the same checks, from files and from command lines."""
 
 from __future__ import annotations

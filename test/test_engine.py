@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The engine: requests and chunks in turns, bounded queues, and a worker that survives whatever it is given."""
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
 """The house rules that tools can check: lint, format, types, and who may import whom."""
 
 import importlib.util
 import pkgutil
+import re
 import shutil
 import subprocess
 import sys
@@ -31,6 +33,24 @@ def check(command: list[str], repo_root: Path) -> None:
 )
 def test_ruff_finds_nothing(arguments: list[str], repo_root: Path) -> None:
     check([sys.executable, "-m", "ruff", *arguments, "."], repo_root)
+
+
+SOURCES = re.compile(r"\.(?:py|js|css|jinja)$|CMakeLists\.txt$|^scripts/\w+$|^\.ci/run$")
+
+
+def test_every_source_names_its_licence(repo_root: Path) -> None:
+    listed = subprocess.run(["git", "ls-files", "--cached"], cwd=repo_root, capture_output=True, text=True)
+    if listed.returncode != 0:
+        pytest.skip("this tree is no clone, and has no list of its sources")
+    sources = [name for name in listed.stdout.splitlines() if SOURCES.search(name) and (repo_root / name).is_file()]
+    assert len(sources) > 400
+    unnamed = [
+        name
+        for name in sources
+        if name != "scripts/COLCON_IGNORE"
+        and not any("SPDX-License-Identifier: Apache-2.0" in line for line in (repo_root / name).open().readlines()[:2])
+    ]
+    assert unnamed == []
 
 
 @pytest.mark.slow

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The launch files, and the same set-up without launch: node, player and `render_view`, each a process of its own."""
 
 from __future__ import annotations

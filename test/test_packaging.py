@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The package as others meet it: manifests, environment, programs, and messages on the wire."""
 
 import ast

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is compared: a rule, whether it has places, and the order it observes in."""
 
 from __future__ import annotations

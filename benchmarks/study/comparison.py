@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Paired differences: the same scenes under two rules, each with the weights that were trained with it."""
 
 from __future__ import annotations

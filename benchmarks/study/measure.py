@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One arm on the streams: how good the memory is after few and after many chunks, and at what it is good."""
 
 from __future__ import annotations

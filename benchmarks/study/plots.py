@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The study's pictures, made from its results."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Views that nobody saw: off the camera's path, and at other times. They tell a memory from interpolation."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What was measured, one file for each arm and weights; written whole or not at all, so that a study can be resumed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The streams of the study: long clips, what is observed of them, and what is asked for."""
 
 from __future__ import annotations

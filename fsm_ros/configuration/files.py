@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parameter sets as people write them: ROS 2 parameter files, and NAME=VALUE on a command line."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From parameters to a model on a device, warmed up."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All settings of a node: those of its parts, and those that are its own."""
 
 from __future__ import annotations

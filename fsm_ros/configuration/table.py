@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every parameter of the node, read off the fields of its settings; and settings from parameters by name."""
 
 from __future__ import annotations

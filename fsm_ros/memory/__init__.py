@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The fast spatial memory: a feed-forward 4D reconstruction model whose fast weights are the memory.
 
 PyTorch only. Axis letters in the docstrings: ``B`` scenes, ``V`` views, ``N`` tokens per view, ``T`` tokens,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An atlas: several memories of one scene, each for where the camera was; a chunk overwrites only its own submap.
 
 A bank of at most so many :class:`MemoryState` values, addressed by position and viewing direction of the camera. A

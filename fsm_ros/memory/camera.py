@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pinhole rays and Pluecker maps: how a camera enters the model."""
 
 from __future__ import annotations

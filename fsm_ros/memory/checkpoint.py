@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights in: the shipped ones, a local file, the official release's layout, or a Hugging Face repository.
 
 Only tensors are ever read: safetensors, or torch's weights-only unpickler.

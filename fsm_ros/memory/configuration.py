@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The architecture of the model, in numbers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The fast-weight network: a small SwiGLU MLP whose weights are the memory.
 
 Reading applies it; writing a chunk computes the gradient of the test-time loss and orthogonalises it (Muon).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The layers of the model: attention inside a view, the LaCET fast-weight memory across views, the MLP.
 
 Module names follow the released state dict, so that official weights load by name.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """FsmModel: write posed images into fast weights, render views from them.
 
 The 4D-LVSM of "Fast Spatial Memory with Elastic Test-Time Training" (arXiv 2604.07350), in two orders that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The memory itself, as a value: what observing changes, and nothing else.
 
 A state is never changed in place: observing makes a new one. It can be kept, compared, moved, saved, loaded.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What goes into the model and comes out of it: posed images, and views with what is known of their depth."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """sensor_msgs/CameraInfo to cameras (REP-104), and which calibration an image has."""
 
 from __future__ import annotations

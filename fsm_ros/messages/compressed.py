@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compressed images: JPEG, PNG and what else OpenCV reads, and what ``format`` says of their colours.
 
 ``format`` is that of ROS's compressed_image_transport: ``jpeg`` or ``png``, or the encoding of the raw image, a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Depth images (REP-118) to metres, of a live topic and of a recording alike, and which camera they are of.
 
 16UC1 is in millimetres and 0 where nothing was measured; 32FC1 is in metres, and there not finite or not positive.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Encodings of raw images: sensor_msgs/image_encodings, and OpenCV's names that it takes over.
 
 Every conversion is one of OpenCV's. Colours of 16 bits are brought to 8 by rounding; YUV is that of ITU-R BT.601 in

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The fields of messages, of rclpy and of rosbags alike.
 
 Read-only, as the classes of rosbags are made anew for every recording and only their fields are the same.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """sensor_msgs/Image and CompressedImage to RGB arrays, of a live topic and of a recording alike."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A message that holds no image we can use."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rows of pixels of a sensor_msgs/Image, be they colours or depth."""
 
 from __future__ import annotations

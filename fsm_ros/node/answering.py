@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Services that answer whatever happens: in a burst, and where a fault of this node is met."""
 
 from __future__ import annotations

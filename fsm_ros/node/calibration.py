@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Our Camera to sensor_msgs/CameraInfo; what cameras send is read in ``fsm_ros.messages``."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The calibrations that came lately, for the images that they belong to."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Subscriptions to the cameras: raw or compressed images, and their calibration."""
 
 from __future__ import annotations

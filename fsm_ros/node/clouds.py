@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Points of surfaces to sensor_msgs/PointCloud2."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small translations between ROS messages and numbers."""
 
 from __future__ import annotations

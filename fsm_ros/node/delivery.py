@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What goes wrong in the graph: topics whose QoS does not fit, messages lost on the way, two nodes of one name."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Depth images of the cameras that have a depth camera, and which of them belongs to a frame.
 
 Only the depth of keyframes is decoded. Where there is none the frame is taken all the same, and counted.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The health of the node: MemoryDiagnostics per chunk, and a few statuses on /diagnostics (REP-107)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The console script `fsm_node`: runs the managed node until it is told to end."""
 
 from __future__ import annotations

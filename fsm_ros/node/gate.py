@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gate through which requests about a view come to the memory: open while the node is active."""
 
 from __future__ import annotations

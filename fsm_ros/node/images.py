@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """RGB arrays and numbers to sensor_msgs/Image, and numbers back; what cameras send is read in ``fsm_ros.messages``."""
 
 from __future__ import annotations

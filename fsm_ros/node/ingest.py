@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From messages to chunks: pairs images with calibrations, waits for TF, picks keyframes, decodes and rectifies.
 
 Callbacks only enqueue; one thread of its own does the rest. Every frame that is not remembered is counted under its

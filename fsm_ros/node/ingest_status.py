@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How the input does, for whoever tells of it."""
 
 from __future__ import annotations

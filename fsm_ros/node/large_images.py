@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether a launch file should give Fast DDS room for large images; needs neither launch nor rclpy."""
 
 from __future__ import annotations

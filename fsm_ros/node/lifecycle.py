@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """FsmNode: the managed node. Wiring only; every part is a file of its own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frames of a live camera: waiting for calibration and pose, located, and decoded where that is worth it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keyframes as frustums, for RViz and Foxglove."""
 
 from __future__ import annotations

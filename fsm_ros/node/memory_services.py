@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The services that keep a memory: `~/reset`, `~/pause`, `~/save_memory`, `~/load_memory`."""
 
 from __future__ import annotations

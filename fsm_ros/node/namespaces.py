@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a node's namespace makes its own, where several robots share a graph, a TF tree and a home folder."""
 
 from __future__ import annotations

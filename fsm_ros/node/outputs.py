@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All that the node publishes, from configure to cleanup; late viewers are told what holds."""
 
 from __future__ import annotations

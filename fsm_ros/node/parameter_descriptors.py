@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How ROS is told of a parameter."""
 
 from __future__ import annotations

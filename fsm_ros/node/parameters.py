@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The parameters of a node: declared, read, and checked when they change."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the memory shows where the camera is now: `~/preview` and `~/preview/difference`."""
 
 from __future__ import annotations

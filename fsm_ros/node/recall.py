@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The recall service: `~/recall`, the kept photographs that know a place."""
 
 from __future__ import annotations

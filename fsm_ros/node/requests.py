@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Requests about views: from messages to numbers, off to the worker, and back, without ever waiting in a callback."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where memory files may lie: below one folder, and nowhere else."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Surfaces of the remembered scene: `~/points`, and the service `~/export`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What rclpy's lifecycle leaves out: why a transition failed, and a refusal of one that is not possible."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A rendered view as messages: on its topics, and in the answers of whoever asked for it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """When a view was rendered: stamps that TF takes."""
 
 from __future__ import annotations

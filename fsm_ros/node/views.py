@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The view service and the trajectory action: `~/render` and `~/render_trajectory`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights of recall in and out: safetensors, the architecture in the file's metadata."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which keyframes to look at for a wanted view: those that cover most of what is not yet covered.
 
 Points on the wanted view's rays are projected into all keyframes; a keyframe serves a point as well as it sees it from

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What newer photographs say of older ones: a place looks as it did, or nothing there has that colour any more.
 
 Depths are wrong by tens of percent, poses by a centimetre and a degree, and exposure changes. A point contradicts only

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The depth to tell: what photographs showed, what the memory takes for likely, and what lies around.
 
 Photographs from close by tell depth roughly and a camera that only turns tells none, while surfaces are mostly smooth.

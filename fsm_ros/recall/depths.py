@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which depths to look at next, and what is hidden at them."""
 
 from __future__ import annotations

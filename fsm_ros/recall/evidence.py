@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the photographs and the memory say about points on the rays of a view."""
 
 from __future__ import annotations

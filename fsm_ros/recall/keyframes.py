@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kept keyframes: a bounded set of photographs that covers what was seen, as a value."""
 
 from __future__ import annotations

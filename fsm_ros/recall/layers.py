@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The learned layers of recall."""
 
 from __future__ import annotations

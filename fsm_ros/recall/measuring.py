@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A keyframe to which a depth camera has measured how far away what it shows is."""
 
 from __future__ import annotations

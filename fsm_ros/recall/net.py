@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """RecallNet: from photographs around a wanted view, and what the memory knows of it, to the view.
 
 Coarse to fine: all planes at low resolution, then a few depths for every pixel of each finer level, at last the colours

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Depth planes of a wanted view, and where points on them lie in the photographs around it.
 
 Depth is counted in steps ``t``: parallax, which is what photographs can tell, grows evenly with it where things are far

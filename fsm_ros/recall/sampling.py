@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Looking images up, and making them smaller."""
 
 from __future__ import annotations

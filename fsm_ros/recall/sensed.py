@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a depth camera measured with the photographs, seen from a wanted view: a prior nearly as sure as the truth.
 
 Every measured point goes into the pixel of the view that it falls into; the nearest surface hides what lies behind it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One view, recalled: which keyframes, at which size, and what comes of it."""
 
 from __future__ import annotations

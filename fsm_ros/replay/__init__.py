@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recordings made (`recording`), measured (`evaluation`), and shown to the real node (`demo`)."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """COLMAP's sparse models, ``cameras`` and ``images`` as .txt or .bin, and the images that they are of.
 
 What the files say, and what is made of it:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Folders of images with ``transforms.json``: the format of instant-ngp and nerfstudio, and of NeRF and D-NeRF before.
 
 What the file says, and what is made of it:

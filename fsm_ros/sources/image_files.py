@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads images that are files, each with the camera that another file says."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Image files, as they lie on the disk: no rotation by EXIF, which structure-from-motion does not follow either."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """JSON files of other programs: read, with errors that say where in the file something is missing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What of a recording is left out, because it cannot be used and nothing needs it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Intrinsics of a frame of ``transforms.json``, as nerfstudio and instant-ngp write them.
 
 Each value is looked up in the frame first, then at the top of the file. Names and meanings:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds out what a path holds, and opens it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Camera poses out of the text files of other programs: rigid, or refused with what is wrong with them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Open files in a program that forks and pickles, as data loaders do."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One camera of a recording, whatever it is stored as: when and from where each image was taken, and the image."""
 
 from __future__ import annotations

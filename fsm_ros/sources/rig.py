@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cameras of a recording together, in the order of arrival: as a live node would meet their images."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frames of a video by their number, exactly."""
 
 from __future__ import annotations

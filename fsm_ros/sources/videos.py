@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The training data of the paper's release: videos, and beside each a JSON file with the pose of every frame.
 
 The format, as the loaders of the release read it and its one example shows it:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where and when a memory lives: the frame of the first epoch, and of the next one when the stream leaves it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which photographs of a chunk are kept, and about how far away what they show is."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kept photographs as tensors of a scene's file, and back, with everything checked."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the memory shows where a camera is now, and how far that is from what the camera sees."""
 
 from __future__ import annotations

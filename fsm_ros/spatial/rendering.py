@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A view of a scene: what the fast weights know of it, and what the kept photographs do."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What comes back from a spatial memory: views, reports, and failures as values."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scene: all that has been observed, as a value."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A scene in a file: written whole or not at all, and read with everything checked."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a spatial memory is kept: every choice, with its default."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SpatialMemory: writes chunks into a model's fast weights, and renders views from them.
 
 The model gives writing and reading; this adds what a stream needs around it: the frame the memory lives in and when

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The surfaces of a scene, kept up to date with its keyframes a little at a time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frames and cameras of a stream as the model takes them: tensors in the memory's frame."""
 
 from __future__ import annotations

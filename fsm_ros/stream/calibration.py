@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calibration to camera: what sensor_msgs/CameraInfo says about the image that was delivered (REP-104)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keyframes into chunks: the views that are written into the memory in one step."""
 
 from __future__ import annotations

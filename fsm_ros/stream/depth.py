@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Depth that a sensor measured: which image of it belongs to a frame, and what it says in another camera's image."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The values that travel through the system: a camera, a posed image, and the depth measured with it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which images of a camera are kept from the memory, so that it can be asked for them."""
 
 from __future__ import annotations

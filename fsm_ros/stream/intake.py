@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From frames whose pose is known to chunks: everything that a stream decides, whether it is live or replayed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Jumps of the pose: what a map correction at a loop closure looks like from a camera (REP-105)."""
 
 from __future__ import annotations

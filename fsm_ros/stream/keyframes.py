@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which frames are worth remembering.
 
 A Muon-orthogonalised write has the same size whatever it brings (Jordan et al., 2024, as used by LaCT, arXiv

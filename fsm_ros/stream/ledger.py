@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The frame ledger: every frame that came is a keyframe, still pending, or refused for a named reason."""
 
 from __future__ import annotations

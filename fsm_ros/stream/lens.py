@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lens distortion: the models of REP-104, and the pinhole whose every pixel the lens has seen.
 
 OpenCV's formulas and functions are used, and with them its pixel centres at integers; ``Camera`` has them at

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether images come in an optical frame (z forward), or in that of a body (x forward, z up) by mistake; REP-103."""
 
 from __future__ import annotations

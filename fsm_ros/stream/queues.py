@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A queue that never grows: the newest is worth more to a robot than the oldest."""
 
 from __future__ import annotations

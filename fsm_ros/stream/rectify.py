@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rectification: lens distortion out, then resize and crop to the model's size, with intrinsics kept true."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A bounded, fair sample of all keyframes ever seen."""
 
 from __future__ import annotations

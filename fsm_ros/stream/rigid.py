@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small arithmetic of rigid transforms: inverse, and how far apart two poses are."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which acquisition stamps are believed: repeated, late, early ones, and the jump back of a bag that starts again."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A transform buffer for a live stream, where tf2's own is not installed: same look-ups, same interpolation."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A tree of transforms, interpolated at any stamp inside what is known and never extrapolated (REP-105).
 
 The arithmetic of tf2: linear in translation, spherical in rotation.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The memory frame: between the world and the model's unit cube, and between stamps and the model's time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which of a keyframe's points other keyframes agree on, and what they make of them together.
 
 The depth of one view is wrong by tens of percent in places, and its own expectation of the error does not always know.

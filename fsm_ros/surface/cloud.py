@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Coloured points of surfaces, one for each cell of a grid."""
 
 from __future__ import annotations

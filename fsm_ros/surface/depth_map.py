@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What one keyframe tells of the surfaces before it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Surfaces as files: coloured points as PLY, meshes as GLB, written by trimesh."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A coloured mesh of the surfaces that views agree on: a truncated signed distance, and its zero.
 
 The distance to the surface is averaged over the views in cells of a grid, along their lines of sight (Curless and Levoy

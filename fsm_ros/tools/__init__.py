@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Command line tools beside the node: they play to it, ask it, and document it."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m fsm_ros.tools.ask_views REQUESTS.json --out DIR`: asks a running memory for many views and keeps notes.
 
 For evaluations, from a process of its own. It listens to `~/memory` and `/diagnostics` from its start, prints `ready`

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A saved memory's surfaces as coloured points (PLY) or a mesh (GLB), without ROS.
 
 export_surface room.safetensors room.ply

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The parameter table in words: `config/fsm.yaml`, and the reference in the README.
 
 python -m fsm_ros.tools.parameter_docs yaml > config/fsm.yaml

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """play_bag: publishes a recording in real time (mcap, sqlite3, or a .bag of ROS 1), needing no rosbag2 installed.
 
 Messages go out as the bytes that were recorded, so whatever the recorder saw the subscribers see; those of ROS 1 as the

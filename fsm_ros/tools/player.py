@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Publishes a recording as it was recorded: the publishers, and the loop that feeds them in time."""
 
 from __future__ import annotations

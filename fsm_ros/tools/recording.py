@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A recording as serialized messages of ROS 2, in the order of their arrival."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A recording of ROS 1 as ROS 2 would have made it, converted by rosbags message by message while it is read."""
 
 from __future__ import annotations

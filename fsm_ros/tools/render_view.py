@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The console script `render_view`: asks a running memory for one view and saves it, with its depth where wanted.
 
 render_view --position 1 0 0.5 --look-at 3 0 0.5 --output view.png --depth depth.tiff --confidence confidence.tiff

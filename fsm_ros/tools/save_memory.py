@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The console script `save_memory`: asks a running memory to save itself, once it has observed what it was given.
 
 save_memory kitchen --node /robot1/fsm

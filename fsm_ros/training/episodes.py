@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From clips to episodes: which frames are observed in which chunk, and which are asked for."""
 
 from __future__ import annotations

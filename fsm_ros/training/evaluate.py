@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scores weights on procedural scenes that no training sees: ``python -m fsm_ros.training.evaluate --help``."""
 
 from __future__ import annotations

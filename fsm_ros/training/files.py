@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run leaves on disk: where to go on from, and weights to use."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Devices and processes of a run, by Lightning Fabric."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is learned: to render, after every chunk, what was not observed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Optimizers by name, the learning rate over a run, and the moving average of the weights."""
 
 from __future__ import annotations

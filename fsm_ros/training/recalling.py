@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What recall learns: to show what was not observed, from keyframes and what the memory knows."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clips of recorded streams: rosbags, posed image folders, the release's videos."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run tells: lines of progress, TensorBoard, learning curves as a file, contact sheets."""
 
 from __future__ import annotations

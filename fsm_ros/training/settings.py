@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Everything that decides a training run."""
 
 from __future__ import annotations

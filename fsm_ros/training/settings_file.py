@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training settings to and from YAML; an unknown name or a value of the wrong kind is an error that names the entry."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Structural similarity of images, at one scale and at several, without windows that hang over the border."""
 
 from __future__ import annotations

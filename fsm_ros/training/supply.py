@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The endless supply of episodes of a run: what step n learns from follows from the seed and n alone."""
 
 from __future__ import annotations

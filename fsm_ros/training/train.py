@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``train``: from settings to weights, in one command."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The training loop: one CPU, one GPU, or many processes; cut off and taken up again at any time."""
 
 from __future__ import annotations

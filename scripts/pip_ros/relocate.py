@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes the CMake files of the ROS wheels name this environment instead of the machine they were built on.
 
 The wheels export targets with include directories of the build image (`/opt/python/cp312-cp312/...`), which

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ablation of recall: which rows there are, and that they say what they are called."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The study of write rules: what it measures is what it says, and it can be cut off and taken up."""
 
 from __future__ import annotations

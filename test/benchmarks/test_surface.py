@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exported surfaces beside the tracer's true ones: a short drive, and a looser bound than the report's."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An atlas: where a chunk is written, where a view is rendered from, what a full bank does, and what is refused."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights in: the shipped ones, safetensors, the release's layout, Hugging Face names."""
 
 from __future__ import annotations

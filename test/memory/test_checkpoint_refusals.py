@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints that are refused: damaged, foreign, dangerous or not quite this model; the message says why."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parity with the official implementation: every reference case, within its advised tolerance.
 
 The reference numbers were made by running the official code (see the README beside them for the equations, the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Laws of the memory that hold for any weights and any views."""
 
 from __future__ import annotations

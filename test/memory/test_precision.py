@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What runs in which precision, on CPUs and on CUDA."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the memory refuses, and that a refusal costs nothing."""
 
 from __future__ import annotations

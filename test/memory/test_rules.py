@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules by name: there and back, and every wrong word refused with the words that are right."""
 
 from __future__ import annotations

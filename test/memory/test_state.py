@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Memory files: bit-equal there and back, never half written, and nothing else is taken for one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How cameras and pixels become tokens, and tokens pixels."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What one write does to a layer: its direction, its norms, its anchors, its statistics, its gradients."""
 
 from __future__ import annotations

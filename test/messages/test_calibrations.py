@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calibrations from messages: of rclpy, of rosbags, and of ROS 1 alike; and which one an image has."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Depth images to metres (REP-118), and which camera a depth image is of."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images from messages: one table through the message classes of rclpy and of rosbags, equal to the bit or refused."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CameraInfo to Camera and back: half-pixel centres, P of rectified images, regions of interest and binning."""
 
 from __future__ import annotations

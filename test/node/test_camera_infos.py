@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which calibration an image waits for, and when it waits no more."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many clients at once, and faults inside of the node: everybody is answered, and nothing ends."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which depth image a frame waits for, and which it gets."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Health in messages: what /diagnostics says of hand-made situations, and that ~/memory leaves nothing out."""
 
 from __future__ import annotations

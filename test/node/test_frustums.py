@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pictures of cameras: the frustums of keyframes in a viewer, and a level camera to look at a point with."""
 
 from __future__ import annotations

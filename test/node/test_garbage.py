@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rounds of garbage: the node lives on, says what was wrong with every single frame, and still answers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images from messages: every usual encoding against known pixels, and every damage under its reason."""
 
 from __future__ import annotations

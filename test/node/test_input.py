@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the running node listens to: transports, several cameras, names, QoS, resolutions, simulated time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """When a launch gives Fast DDS room for large images by itself."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who comes late sees what holds: markers, ~/memory and the last view are latched, and no lie of them stays."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the running node tells of its memory, and what can be done to it: topics, services, parameters."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The table of parameters: what is declared, what config/fsm.yaml says, and which changes are allowed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node as a process: its lifecycle, and how it ends."""
 
 from __future__ import annotations

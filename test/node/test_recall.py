@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recalled views from the running node: depth, confidence, where they come from, and `~/recall`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Requests in numbers: poses and cameras, deadlines, where files may lie, stamps and transforms."""
 
 from __future__ import annotations

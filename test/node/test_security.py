@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The SROS 2 policy of config/security against what the running node and its tools do: nothing missing, nothing more.
 
 Needs no keystore and no middleware with security: the policy is held to the graph. docs/security.md tells of a run

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Surfaces from the running node: `~/points`, `~/export`; and `~/preview`, what it shows where the camera is."""
 
 from __future__ import annotations

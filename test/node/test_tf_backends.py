@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Look-ups of poses in a live node, with tf2's buffer and with our own: the same answers, and never anything else.
 
 Where tf2_ros is not installed (it is not on PyPI) a stand-in has its interface, its exceptions and its numbers:

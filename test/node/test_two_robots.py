@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two robots in one ROS graph and one home folder, each in its namespace, do not mix."""
 
 from __future__ import annotations

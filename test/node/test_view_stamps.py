@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stamps of rendered views rise, whatever the clock does."""
 
 from __future__ import annotations

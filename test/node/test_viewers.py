@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The configurations for RViz and Foxglove are of topics that the node has, and of the displays' types."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Views from the running node: `~/render` and `~/render_trajectory`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the node says to people: one line for each thing that was done, in words and not in Python's."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What newer photographs say of older ones: in an unchanged scene nothing, whatever is measured wrongly."""
 
 from __future__ import annotations

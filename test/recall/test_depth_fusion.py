@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The depth that is told: photographs first, the memory where it is believed, and colours left alone."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is kept: bounded, covering, and newer rather than older."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where points on depth planes lie in the photographs."""
 
 from __future__ import annotations

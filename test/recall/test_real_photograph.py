@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real photographs with true depth: Middlebury's motorcycle, a stereo pair inside of scikit-image's wheel."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measured depth as a prior: seen from elsewhere, nearest first, in place of what the memory guesses."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One view, recalled from kept photographs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading a recording without ROS: cameras found, images decoded, those without a pose left out, damage named."""
 
 from __future__ import annotations

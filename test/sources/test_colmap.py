@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """COLMAP text models: rays go where COLMAP projects, frames come by name, and errors name file, line and remedy."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Folders with transforms.json: rays go where the file means, frames come in time, and errors name the frame."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a path holds is found out, and whatever it is, its frames can be picked in the same way."""
 
 from __future__ import annotations

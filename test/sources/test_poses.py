@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Poses from other programs: rigid ones come through, and what is wrong with the others is named."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What recorders, tools and people make of recordings: read and played as they are, what is left out is told."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A recording as a live node would meet it: all images of all cameras in the order of arrival, with or without pose."""
 
 from __future__ import annotations

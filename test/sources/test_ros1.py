@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ROS 1 bags say the same as rosbag2 recordings of the same messages, and compressed ones the same as plain ones."""
 
 from __future__ import annotations

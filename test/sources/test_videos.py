@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The release's scenes: a video, and the pose of every frame in JSON; the very frame that was asked for is decoded."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Spatial memory, epochs: what happens when the stream leaves the place or the time that the memory was laid around."""
 
 from __future__ import annotations

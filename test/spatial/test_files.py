@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Spatial memory, saving and loading: the same memory to the bit, or a reason and the old one."""
 
 from __future__ import annotations

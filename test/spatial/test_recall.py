@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A memory with kept photographs: what it answers, keeps, saves and forgets."""
 
 from __future__ import annotations

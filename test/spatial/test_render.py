@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Spatial memory, reading: any size with the wanted geometry, at either resolution, and never a change."""
 
 from __future__ import annotations

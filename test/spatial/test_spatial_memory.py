@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Spatial memory, writing: counts, modes, measurements, and that a failure changes nothing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Spatial memory, files of several submaps: all of them come back to the bit, or none and the old ones stay."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Spatial memory, submaps: a camera that turns away writes elsewhere, what it saw stays, and the size is bounded."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Surfaces of a scene, kept up to date with its keyframes, and what the memory shows where a camera is."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CameraInfo to camera: binning and region of interest as REP-104 defines them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Chunks: full ones at once, partial ones after the timeout, and no frame twice or lost."""
 
 from __future__ import annotations

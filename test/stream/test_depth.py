@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Depth images: which belongs to a frame, and what they say in another camera's image."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The stream's decisions in one place: which frames become keyframes, and which keyframes a chunk."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Jumps: a step that no robot can make is reported once, and ordinary motion and noise never."""
 
 from __future__ import annotations

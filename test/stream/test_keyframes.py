@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keyframes: a moving camera is remembered by how far it came, a standing one only now and then."""
 
 from __future__ import annotations

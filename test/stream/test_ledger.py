@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ledger adds up: received = keyframes + pending + all refused, whoever counts and in whatever order."""
 
 from __future__ import annotations

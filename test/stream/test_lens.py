@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lens: OpenCV's models, their inverse, and a pinhole that shows nothing the lens has not seen."""
 
 from __future__ import annotations

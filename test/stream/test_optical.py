@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Image frames that are those of a body get a hint; optical frames and cameras that look up get none."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bounded queue keeps the newest and hands back what it drops."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rectification keeps the promise that a camera makes: what it sees lies where its intrinsics say."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The reservoir is a bounded, fair and repeatable sample of everything that was offered."""
 
 from __future__ import annotations

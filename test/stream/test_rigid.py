@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arithmetic of rigid transforms holds where it is usually lost: near zero, near half a turn, far from
 home."""
 

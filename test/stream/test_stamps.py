@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stamps: which are believed, and how a bag that starts again is told from a straggler."""
 
 from __future__ import annotations

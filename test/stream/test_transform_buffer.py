@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The live transform buffer: the same answers as the tree of a whole recording, for as long as it remembers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One tree of transforms: followed exactly, never extrapolated, and wrong only where it lies on the way."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The memory frame: fixed by the first chunk, exact in both directions, and honest about its limits."""
 
 from __future__ import annotations

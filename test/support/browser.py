@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A headless Chromium for the tests that open a page, driven by Playwright; what leaves the machine is kept."""
 
 import shutil

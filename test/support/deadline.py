@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How long a test waits for what has to happen before it calls that a failure: one answer for all tests."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Evaluations as a test needs them: small, and like real ones."""
 
 from __future__ import annotations

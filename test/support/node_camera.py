@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A camera for tests: it publishes images, their calibration and TF to a running node, and can spoil all of them."""
 
 from __future__ import annotations

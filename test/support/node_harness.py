@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A running node in a process of its own, and a client that feeds and asks it over DDS.
 
 Nothing here sleeps to let something happen: everything waits for what it needs, and gives up after ``DEADLINE_S``.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """play_bag as a process of its own, and a subscriber that keeps everything it hears, as bytes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Photographs around a view, for the tests of recall."""
 
 from __future__ import annotations

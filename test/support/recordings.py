@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recordings made by hand, message by message."""
 
 from __future__ import annotations

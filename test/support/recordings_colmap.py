@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """COLMAP text models, as small as they may be."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Folders of images with a transforms.json, as small as they may be."""
 
 from __future__ import annotations

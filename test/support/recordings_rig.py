@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recordings of rigs made by hand: cameras that are called by their namespaces, on a base that moves along x."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ROS 1 recordings made by hand, of the messages that `recordings` makes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The release's scenes: a video whose pictures spell their numbers, and the pose of every frame in JSON."""
 
 from __future__ import annotations

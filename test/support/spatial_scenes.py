@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Chunks of a small scene, and small spatial memories that observe them."""
 
 from __future__ import annotations

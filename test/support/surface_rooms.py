@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Views of a room as a camera's messages."""
 
 from __future__ import annotations

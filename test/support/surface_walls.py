@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Depth maps of a wall, as several keyframes tell it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A tiny random model and random views, for tests of laws that hold for any weights."""
 
 from __future__ import annotations

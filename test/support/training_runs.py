@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training runs that are small enough for a test, in processes of their own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small scenes with known answers, for the tests of the scene supply."""
 
 from __future__ import annotations

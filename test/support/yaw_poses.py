@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Poses that are turned about the vertical."""
 
 from __future__ import annotations

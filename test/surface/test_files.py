@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Surfaces as files that others read."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which points of several views are believed, and what becomes of them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command that makes points and meshes of a saved memory."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """play_bag as its users meet it: a process of its own that talks to subscribers over DDS."""
 
 from __future__ import annotations

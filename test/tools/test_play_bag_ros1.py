@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """play_bag with recordings of ROS 1: subscribers of ROS 2 meet what its twin of ROS 2 would have brought them."""
 
 from __future__ import annotations

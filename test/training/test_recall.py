@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What recall and the geometry head learn from, and that they learn."""
 
 from __future__ import annotations

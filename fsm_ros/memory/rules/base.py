@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What all write rules share: the memory of a layer, and the one thing that a rule does to it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Consolidation: every chunk is written together with all that came before it, into the weights the memory began with.
 
 Plastic fast weights take one Muon step for each chunk, all of one size, and restore their column norms after each:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Elastic test-time training: how one chunk is written without overwriting what matters.
 
 The elastic prior (FSM, arXiv 2604.07350, section 3) pulls the fast weights towards an anchor, weighted by

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write rules by name: how files and settings say which one is meant."""
 
 from __future__ import annotations

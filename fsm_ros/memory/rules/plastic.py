@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plain LaCT (arXiv 2505.23884): a Muon step, and nothing that holds on to what was written before."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plain steps of another size: the simple answers that an elastic prior has to beat.
 
 Not of the paper. docs/science.md compares them.

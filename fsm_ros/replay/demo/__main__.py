@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What ``python -m fsm_ros.replay.demo`` and ``scripts/demo`` run."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes the demo's recording: a robot that drives a small loop in a room where things move.
 
 The recording is what a real robot would give: raw images through a distorting lens, their CameraInfo, and TF

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ROS domains: which one nobody is in."""
 
 from __future__ import annotations

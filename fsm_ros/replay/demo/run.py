@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo: the real node on a real stream, asked for the views that were kept from it.
 
 Three processes over DDS: the node, a player that withholds every N-th frame, and a client that then asks `/fsm/render`

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The same held-out view under every setting, side by side."""
 
 from __future__ import annotations

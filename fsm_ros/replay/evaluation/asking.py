@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Views asked of a memory, and the truth beside them."""
 
 from __future__ import annotations

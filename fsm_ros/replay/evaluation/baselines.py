@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Answers that need no memory but the keyframes themselves: the nearest, the nearest warped, the last."""
 
 from __future__ import annotations

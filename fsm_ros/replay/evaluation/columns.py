@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The summary's columns: what each is called, how its numbers are written, and which of them is best."""
 
 from __future__ import annotations

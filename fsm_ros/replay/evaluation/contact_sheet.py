@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Contact sheets: images side by side, with a word above each column."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Values of dataclasses back from plain JSON, by their type annotations; `tables.plain` is the way there."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How plots look, and how they become SVG that stands within a page."""
 
 from __future__ import annotations

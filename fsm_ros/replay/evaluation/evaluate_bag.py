@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How good, how forgetful and how fast is the memory on a recording? One command, one report.
 
 evaluate_bag BAG... --out DIR --hold-out every:8 --compare elastic,plastic,windowed

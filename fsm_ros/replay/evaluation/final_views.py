@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is asked of a memory after the whole stream: every metric, every baseline, and where each view lies."""
 
 from __future__ import annotations

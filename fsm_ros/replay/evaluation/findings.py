@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the numbers of one recording say, in plain sentences."""
 
 from __future__ import annotations

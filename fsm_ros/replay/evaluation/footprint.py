@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a process needs: memory, and the machine it runs on."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Forgetting: the held-out views of earlier chunks, rendered again after every later one, and what that comes to."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which frames are kept from the memory, to be asked for afterwards."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is to be evaluated: one recording under one setting."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LPIPS with AlexNet: a learned perceptual distance, from weights that are given as a file."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How alike a render and the truth are, by each metric that can be measured at their size."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a reader should know of a run beside its figures: what was not as it should be, and what to do about it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The plots of one recording: its settings in one picture, each in its colour, baselines grey."""
 
 from __future__ import annotations

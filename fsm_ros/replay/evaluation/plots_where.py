@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plots of quality against where a view lies: whether the memory knows the place, or only its cameras."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How far an evaluation is, for whoever waits."""
 
 from __future__ import annotations

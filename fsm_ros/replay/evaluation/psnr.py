@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Peak signal-to-noise ratio."""
 
 from __future__ import annotations

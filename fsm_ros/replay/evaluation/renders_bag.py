@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The renders of an evaluation as a recording, to scrub through in RViz or Foxglove."""
 
 from __future__ import annotations

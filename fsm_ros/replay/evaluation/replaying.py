@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A recording through the stream and the engine, frame by frame, as the node would take it, but in one thread's order.
 
 The decisions are those of `fsm_ros.stream.intake`, the writing that of `fsm_ros.engine`: the node's own. What a node

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One recording under one setting: the stream, what is asked of the memory meanwhile, and what is asked at its end."""
 
 from __future__ import annotations

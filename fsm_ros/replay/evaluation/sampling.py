@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Some of many, evenly chosen."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many recordings under many settings: one after the other in processes of their own, or on Ray; each only once."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The settings that an evaluation compares, each with the name of its column."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The contact sheet of an evaluation: truth, every setting's render, and the nearest keyframe."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Everything that one evaluation leaves in its folder."""
 
 from __future__ import annotations

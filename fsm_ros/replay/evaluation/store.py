@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs as files, so that an evaluation can go on where it stopped: ``run.json`` and pictures in a folder.
 
 Pictures are plain arrays, ``truth.npy`` and the like, which are mapped and not read: those of many settings on long

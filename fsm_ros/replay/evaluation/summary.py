@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An evaluation in a few numbers: one row a recording and setting, and the baselines beside them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An evaluation as files for other programs: JSON with everything, CSV and Parquet with one row a view or a chunk.
 
 What could not be measured is null in JSON and Parquet, and an empty field in CSV.

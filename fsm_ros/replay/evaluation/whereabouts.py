@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a view lies relative to what was observed: how near, inside or outside the path, and what is new about it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes a rosbag2 folder that is there when it is complete, and not before; and makes the messages that go in.
 
 Messages are those of ROS 2, made by rosbags, so that no ROS is needed.

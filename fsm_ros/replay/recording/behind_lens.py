@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A lens in front of a scene that is rendered by perfect cameras.
 
 A pinhole view twice as fine, which holds all that the lens sees, is resampled by the lens model.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Topics of one camera in a recording: its images, raw or compressed, and the calibration beside each of them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Converts a recording of posed images that is no bag into a rosbag2: images, calibrations and TF.
 
 What comes out: the images on ``/camera/image_raw/compressed`` (or ``/camera/image_raw``), the lens as it is on

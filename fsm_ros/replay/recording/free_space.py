@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a robot can stand in a procedural scene, whatever moves in it."""
 
 from __future__ import annotations

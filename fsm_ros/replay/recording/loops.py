@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Closed ways through the free space of a scene, driven at an even pace as often as a drive lasts."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Command line: make a rosbag2 of a folder of posed images, or of a drive through a procedural scene."""
 
 from __future__ import annotations

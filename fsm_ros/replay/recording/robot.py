@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A robot with a camera, as TF tells of it: localisation, odometry and mount."""
 
 from __future__ import annotations

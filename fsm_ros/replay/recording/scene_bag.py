@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Records a drive through a procedural scene as a rosbag2: what a robot with one camera or two would have recorded.
 
 TF is that of a robot: localisation (``map`` to ``odom``), odometry (``odom`` to ``base_link``) and the mounts, each at

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds a drive: a held-out scene of the supply in which something moves, and a robot's way through it."""
 
 from __future__ import annotations

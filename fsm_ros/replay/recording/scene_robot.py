@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A robot that drives a loop through a procedural scene: where it is, where its cameras look, what TF says of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A procedural scene that is recorded: how much room it leaves a robot, and what a camera sees of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TF as robots give it: each frame from a source of its own, at a rate of its own, and never at an exposure."""
 
 from __future__ import annotations

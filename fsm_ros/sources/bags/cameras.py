@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which cameras a recording has: found by the types of its topics, named by their namespaces."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What depth cameras of a rosbag measured: found for an image by its stamp, decoded, and posed by TF."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The files of a rosbag2 recording, and readers that forgive what its metadata.yaml says wrongly.
 
 What a recording holds is in its storage files; metadata.yaml repeats it, and is missing where the recorder was killed,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Everything that a recording says of its cameras, in one pass: where their images are, calibrations and transforms."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What messages of a recording say, with errors that name the recording's remedy."""
 
 from __future__ import annotations

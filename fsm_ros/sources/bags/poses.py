@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a recording says that its cameras were, and where it does not say.
 
 `stream.transforms.TransformTree` interpolates between whatever two transforms there are, as tf2 does. A live node never

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Opens rosbags, of ROS 2 and of ROS 1, and reads messages out of them; damage of any kind has one error.
 
 ROS 1 names its types, topics and fields nearly as ROS 2 does; rosbags makes the types' names alike

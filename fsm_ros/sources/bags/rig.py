@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cameras of a rosbag as a rig: what its topics and transforms say, in one pass."""
 
 from __future__ import annotations

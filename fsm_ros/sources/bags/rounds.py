@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recordings in which time begins anew: of a bag that was played in a loop, or a simulator that was started again.
 
 The same moments then come again, with other poses. What was said of them in one round has no meaning in another.

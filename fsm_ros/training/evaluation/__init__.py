@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How good a memory is on scenes that training never saw, beside what simple answers score."""
 
 from fsm_ros.training.evaluation.comparing import psnr

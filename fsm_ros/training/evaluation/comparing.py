@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How alike views and the truth are, and how far off depths lie."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scenes that are held out, and which of their frames are observed and asked for."""
 
 from __future__ import annotations

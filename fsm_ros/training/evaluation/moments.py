@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Views from where a camera was observed, at a moment when it was elsewhere."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What moves in a clip, and what has changed between two of its moments: told by the tracer, to the pixel."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Memories of held-out scenes, written chunk by chunk, and what they answer."""
 
 from __future__ import annotations

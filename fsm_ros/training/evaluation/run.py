@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Observes held-out scenes in streaming order, and scores what is then answered."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is evaluated, and how that is told."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An endless, seeded supply of 4D scenes with exact poses and times, ray-traced in batches in pure PyTorch."""
 
 from fsm_ros.training.scenes.settings import Family, SceneSettings, Split

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes a contact sheet of scenes: ``python -m fsm_ros.training.scenes --out sheet.png``."""
 
 from __future__ import annotations

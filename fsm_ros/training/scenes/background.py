@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The box around a scene, and the ground and the sky of an open one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The texture bank of a split: every texture with its mip levels, in one flat table.
 
 Mip levels follow Williams, "Pyramidal parametrics" (1983).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a depth camera measures of a scene: exactly, or as a stereo camera of a robot does, with noise and holes."""
 
 from __future__ import annotations

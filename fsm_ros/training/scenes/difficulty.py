@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the difficulty of a scene means: the one place where it turns into quantities."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where rays meet shapes of unit size.
 
 A ray is ``origin + t * direction``; the direction need not have unit length. Every component is a tensor of its

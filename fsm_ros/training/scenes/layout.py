@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draws scenes: a place of each family, the camera's way through it, and things around that way."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Light, contact shadows and haze."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How surfaces are textured and coloured."""
 
 from __future__ import annotations

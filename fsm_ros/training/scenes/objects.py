@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Boxes, spheres and cylinders in front of the background."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Procedural textures: families of periodic patterns, drawn in NumPy.
 
 A pattern is ``[size, size, 3]`` float32 in [0, 1] that tiles seamlessly. Its channels are no colours but weights: a

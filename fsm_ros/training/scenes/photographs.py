@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The photographs that ship inside scikit-image, as square texture tiles."""
 
 from __future__ import annotations

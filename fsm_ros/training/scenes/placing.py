@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Places objects, standing and moving, where they are in no one's way."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The frames of a block and their rays.
 
 Rays are kept in the order (pixel within its tile, tile): tensors are ``[64, T]``, what belongs to a frame or tile is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images of a block of frames, from its rays to its pixels."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a camera does to a clean image: exposure, white balance and noise."""
 
 from __future__ import annotations

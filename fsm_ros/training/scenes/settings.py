@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What scenes are asked for: families, split, difficulty and augmentation."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Colour of surfaces: mip-mapped, bilinear texture lookup, recoloured."""
 
 from __future__ import annotations

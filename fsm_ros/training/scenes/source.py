@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An endless, seeded supply of scenes and clips."""
 
 from __future__ import annotations

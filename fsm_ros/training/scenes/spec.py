@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One scene in numbers, before it is put on a device."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where rays meet rolling ground: a height field that is a sum of a few plane waves."""
 
 from __future__ import annotations

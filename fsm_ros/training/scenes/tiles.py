@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which objects can be seen in which tiles of which frames.
 
 An image is cut into tiles of 8 x 8 pixels; only the objects that may touch a tile are traced for its rays.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Camera motions as robots make them: turns, drives, looks around, orbits, arms; with hand-held shake on some."""
 
 from __future__ import annotations

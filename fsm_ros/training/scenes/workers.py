@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs independent pieces of work on the cores that PyTorch may use.
 
 One thread a piece, and one core a thread: many short operations on two cores each would wait for one another at

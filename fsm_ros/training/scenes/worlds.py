@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scenes on a device: what is where at any time, and the views of any camera."""
 
 from __future__ import annotations

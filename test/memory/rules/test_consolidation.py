@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Consolidation against its equations in float64 NumPy, and what follows from them.
 
 evidence <- retention evidence + G        G: the gradient at the anchor;  G / |G| of each matrix of each head  (equal)

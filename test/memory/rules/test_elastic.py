@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The elastic write against its equations, written out once more in float64 NumPy.
 
 Importance is updated first, the pull uses the updated one, then the column norms are restored, then the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Steps of another size against their equation in float64 NumPy, and what follows from it.
 
 m <- momentum m + G                            G: the gradient at the weights

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo's recording: a drive in a circle as a robot would record it, the same every time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What makes no demo ends it with a sentence, before anything is started."""
 
 from __future__ import annotations

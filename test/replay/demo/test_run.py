@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo for real: the node, a player and a client over DDS, on its own bag and on a recorded one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo's world: every time the same, clear of the robot, moving, and seen through the lens as calibrated."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Baselines: which keyframe they choose, and that a plane is warped as a camera sees it."""
 
 from __future__ import annotations

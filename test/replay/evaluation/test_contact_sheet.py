@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Contact sheets: pictures beside each other, as they are."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command: one report for one recording or many, named errors, interruption, going on, and Ray."""
 
 from __future__ import annotations

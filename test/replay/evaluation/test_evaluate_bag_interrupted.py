@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command, interrupted or killed: what is there is whole, and the same command goes on."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the numbers of a recording are said to mean: never more than they do."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Forgetting, of toy memories whose answers are known in closed form."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hold-outs and settings: what is kept from the memory, and what is compared."""
 
 from __future__ import annotations

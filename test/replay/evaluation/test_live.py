@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Live over DDS, or in process: the same frames make the same chunks, the same memory, and the same views."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A recording with a depth camera, live over DDS or in process: the same photographs with the same depth."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Metrics of an evaluation agree with independent implementations, and what cannot be measured is told."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The pictures, the film and the recording of an evaluation, and the folder with all of it."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PSNR: in closed form where there is one."""
 
 from __future__ import annotations

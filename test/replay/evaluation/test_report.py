@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report as a browser shows it: headless Chromium opens it from a file, with every road to a network watched."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One recording under one setting: what is found is what the pictures show, and what was seen is all accounted for."""
 
 from __future__ import annotations

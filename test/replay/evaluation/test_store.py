@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs as files: they come back as they were, and are taken for a job only where nothing about it has changed."""
 
 from __future__ import annotations

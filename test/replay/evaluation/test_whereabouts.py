@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where views lie: on hand-made paths, and by laws that hold on any path."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writing recordings: whole or not at all, and every message says what it was made of."""
 
 from __future__ import annotations

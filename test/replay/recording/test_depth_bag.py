@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A recorded scene with a depth camera: what it measured is where the other camera sees it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Making recordings: what is converted reads back the same, drives are real ones, and errors leave nothing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Drives through procedural scenes: clear of everything, always under way, and back again."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How views and depths of an evaluation are compared with the truth."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What moves, and what other moments look like: held against the tracer and against the scenes' own numbers."""
 
 from __future__ import annotations

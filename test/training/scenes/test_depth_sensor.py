@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a depth camera measures of a scene: exactly, or with the noise and the holes of a sensor."""
 
 from __future__ import annotations

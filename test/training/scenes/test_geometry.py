@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rays meet what they should, where they should."""
 
 from collections.abc import Callable

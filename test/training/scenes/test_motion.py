@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cameras move as robots do and stay in free space; objects move, appear and vanish; difficulty is monotone."""
 
 import numpy as np

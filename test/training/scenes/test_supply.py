@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The supply of scenes: seeded, independent of the batch, and held apart."""
 
 import importlib.util

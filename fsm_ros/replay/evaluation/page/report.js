@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 "use strict";
 for (const viewer of document.querySelectorAll(".viewer")) {
   const { frames, names } = JSON.parse(viewer.querySelector(".frames").textContent);
