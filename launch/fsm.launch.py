@@ -72,6 +72,12 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             "rviz", default_value="false", choices=WORDS, description="Start RViz with config/fsm.rviz."
         ),
+        DeclareLaunchArgument(
+            "viewer",
+            default_value="false",
+            choices=WORDS,
+            description="Serve a page that shows the memory, on viewer.host and viewer.port (127.0.0.1:8080).",
+        ),
         DeclareLaunchArgument("enclave", default_value="/", description="SROS 2: /fsm, say; see docs/security.md."),
         DeclareLaunchArgument("camera", default_value="/camera", description="Namespace of the camera's topics."),
         DeclareLaunchArgument(
@@ -120,6 +126,7 @@ def _node(context: LaunchContext) -> list[Action]:
         "autostart": given["autostart"] == "true",
         **_named(given, {"checkpoint": "model.checkpoint", "device": "model.device"}),
         **_named(given, {"reliability": "input.reliability"}),
+        **({"viewer.enabled": True} if given["viewer"] == "true" else {}),
         **_single(given["set"]),
     }
     respawn = given["respawn"] == "true"

@@ -23,7 +23,7 @@ RENAMED: Mapping[str, str] = {
 _ORDER = (
     *("autostart", "storage_dir", "model", "memory", "consolidation", "elastic", "memory.anchor_sharing", "recall"),
     *("cameras", "input", "tf", "keyframes", "chunk", "render.max_pixels", "render.timeout", "render"),
-    *("points", "preview", "diagnostics"),
+    *("points", "preview", "viewer", "diagnostics"),
 )
 """Groups of parameters, and some that stand alone, in the order of the documents."""
 

@@ -6,13 +6,12 @@ from __future__ import annotations
 import math
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import replace
 
 from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.timer import Timer
 
 from fsm_ros.configuration.model import load_model
 from fsm_ros.configuration.settings import NodeSettings, Settings
@@ -26,17 +25,20 @@ from fsm_ros.node.delivery import Delivery, name_taken
 from fsm_ros.node.diagnostics import Health, RecentTroubles, Troubles, diagnostic_array, memory_message
 from fsm_ros.node.gate import ViewGate
 from fsm_ros.node.ingest import Ingest
+from fsm_ros.node.live_frames import LiveView
 from fsm_ros.node.markers import keyframe_markers, no_markers
 from fsm_ros.node.memory_services import MemoryServices
 from fsm_ros.node.namespaces import scoped, storage_folder
 from fsm_ros.node.outputs import Outputs
 from fsm_ros.node.parameters import declare, on_change, read, values
+from fsm_ros.node.parts import Active, Configured
 from fsm_ros.node.poses import PoseSource
 from fsm_ros.node.preview import PreviewServer
 from fsm_ros.node.recall import RecallServer
 from fsm_ros.node.requests import INACTIVE, Bridge
 from fsm_ros.node.surfaces import SurfaceServer
 from fsm_ros.node.transitions import refuse_impossible, telling
+from fsm_ros.node.viewing import NodeSubject, opened
 from fsm_ros.node.views import ViewServer
 from fsm_ros.spatial.results import Failure, ObserveReport
 from fsm_ros.spatial.scene import Scene
@@ -47,37 +49,6 @@ from fsm_ros.stream.ledger import FrameLedger, Refusal
 NODE_NAME = "fsm"
 TICK_S = 0.05
 FRUSTUM_SHARE = 0.1  # of the memory's extent
-
-
-@dataclass(frozen=True)
-class _Configured:
-    """What lives from configure to cleanup."""
-
-    settings: Settings
-    engine: MemoryEngine
-    ledger: FrameLedger
-    out: Outputs
-    view_frame: str
-    bridge: Bridge
-    gate: ViewGate
-    views: ViewServer
-    recall: RecallServer
-    services: MemoryServices
-    surfaces: SurfaceServer
-    preview: PreviewServer
-
-
-@dataclass(frozen=True)
-class _Active:
-    """What lives from activate to deactivate."""
-
-    poses: PoseSource
-    ingest: Ingest
-    cameras: CameraSubscriptions
-    delivery: Delivery
-    tf_delivery: Delivery
-    troubles: RecentTroubles
-    timers: tuple[Timer, ...]
 
 
 class FsmNode(LifecycleNode):
@@ -91,8 +62,8 @@ class FsmNode(LifecycleNode):
         """Declare the parameters; nothing else happens before configure."""
         super().__init__(NODE_NAME)
         declare(self)
-        self._configured: _Configured | None = None
-        self._active: _Active | None = None
+        self._configured: Configured | None = None
+        self._active: Active | None = None
         self._last_report: ObserveReport | None = None
         self._render_s = math.nan
         self._jumps_told = 0
@@ -138,9 +109,20 @@ class FsmNode(LifecycleNode):
         services = MemoryServices(self, engine, bridge, folder, self._on_memory_replaced)
         surfaces = SurfaceServer(self, gate, serving.surfaces, out.points, folder)
         preview = PreviewServer(self, gate, serving.preview_rate_hz, settings.memory, out.preview)
-        self._configured = _Configured(
-            settings, engine, FrameLedger(), out, view_frame, bridge, gate, views, recall, services, surfaces, preview
+        subject = NodeSubject(engine, services, self._newest_view, self.get_logger())
+        self._configured = Configured(
+            *(settings, engine, FrameLedger(), out, view_frame, bridge, gate, views, recall, services, surfaces),
+            *(preview, subject, None),
         )
+        try:
+            viewer = opened(subject, settings)
+        except FsmError as error:
+            self.get_logger().error(f"cannot be configured: {error}")
+            self.close()
+            return TransitionCallbackReturn.FAILURE
+        if viewer is not None:
+            self._configured = replace(self._configured, viewer=viewer)
+            self.get_logger().info(f"viewer: open {viewer.url}")
         parameters = sum(p.numel() for p in loaded.model.parameters())
         self.get_logger().info(
             f"configured: {settings.model.checkpoint} ({parameters / 1e6:.1f} M parameters) on {memory.device}, "
@@ -178,7 +160,7 @@ class FsmNode(LifecycleNode):
             self.create_timer(TICK_S, self._on_tick, clock=steady),
             self.create_timer(settings.serving.diagnostics_period_s, self._publish_diagnostics, clock=steady),
         )
-        self._active = _Active(poses, ingest, cameras, delivery, tf_delivery, RecentTroubles(), timers)
+        self._active = Active(poses, ingest, cameras, delivery, tf_delivery, RecentTroubles(), timers)
         self._jumps_told = 0
         self._hint_told = ""
         ingest.start()
@@ -234,6 +216,8 @@ class FsmNode(LifecycleNode):
             return True
         self._tell_memory(None)
         configured, self._configured = self._configured, None
+        if configured.viewer is not None:
+            configured.viewer.stop()
         worker_ended = configured.engine.stop(patience_s)
         if not worker_ended:
             self.get_logger().warning("the memory worker did not end in time")
@@ -257,6 +241,7 @@ class FsmNode(LifecycleNode):
         parts.gate.close()
         parts.services.close()
         parts.preview.forget()
+        parts.subject.told(None)
         parts.bridge.answer_all(INACTIVE)
         active.poses.close()
 
@@ -370,7 +355,9 @@ class FsmNode(LifecycleNode):
             preview_difference=parts.preview.difference,
         )
         stamp = self.get_clock().now().to_msg()
-        parts.out.diagnostics.publish(diagnostic_array(health, self.get_name(), self.get_namespace(), stamp))
+        diagnostics = diagnostic_array(health, self.get_name(), self.get_namespace(), stamp)
+        parts.subject.told(diagnostics)
+        parts.out.diagnostics.publish(diagnostics)
 
     def _on_rendered(self, seconds: float) -> None:
         self._render_s = seconds
@@ -407,11 +394,15 @@ class FsmNode(LifecycleNode):
 
     # --- parts -------------------------------------------------------------------------------------------------------
 
+    def _newest_view(self) -> LiveView | None:
+        active = self._active
+        return None if active is None else active.ingest.newest
+
     def _chunks_observed(self) -> int:
         scene = None if self._configured is None else self._configured.engine.memory.scene
         return 0 if scene is None else scene.chunks_observed
 
-    def _parts(self) -> _Configured:
+    def _parts(self) -> Configured:
         if self._configured is None:
             raise RuntimeError("the node is not configured")
         return self._configured

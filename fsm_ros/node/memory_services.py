@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,13 +19,38 @@ from fsm_ros.node.answering import serve_always
 from fsm_ros.node.ingest import Ingest
 from fsm_ros.node.requests import INACTIVE, Bridge
 from fsm_ros.node.storage import confined_path
-from fsm_ros.spatial.results import Failure
+from fsm_ros.spatial.results import Failure, FailureKind
 from fsm_ros.spatial.scene import Scene
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros_msgs.srv import LoadMemory, SaveMemory
 
 FILE_TIMEOUT_S = 120.0
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What was written."""
+
+    path: Path
+    size: int
+    holds: str
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"{self.path}: {self.size / 1e6:.1f} MB, {self.holds}"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What was read."""
+
+    path: Path
+    scene: Scene
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"{self.path}: {self.scene.size_bytes / 1e6:.1f} MB, {_holds(self.scene)}"
 
 
 class MemoryServices:
@@ -84,10 +110,50 @@ class MemoryServices:
             self._is_replaced.clear()
             self._on_replaced()
 
-    async def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    # --- from any thread: begun at once, done by the worker ----------------------------------------------------------
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether frames are refused by request."""
+        return self._ingest is not None and self._ingest.is_paused
+
+    def pause(self, paused: bool) -> str | Failure:
+        """Refuse frames, or take them again; what there is to say about it."""
+        if self._ingest is None:
+            return INACTIVE
+        self._ingest.pause(paused)
+        told = "frames are refused until resumed" if paused else "frames are taken"
+        self._node.get_logger().info(f"{'paused' if paused else 'resumed'}: {told}")
+        return told
+
+    def reset(self) -> Future[str | Failure]:
+        """Forget everything, what is on its way included; comes to what was forgotten, in words."""
         if self._ingest is not None:
             self._ingest.discard("the memory was reset")
-        done = await self._replaced(_forgotten)
+        return self._replacing(_forgotten)
+
+    def save(self, name: str) -> Future[Saved | Failure]:
+        """Write the memory into a file below the storage folder."""
+        try:
+            path = confined_path(self._storage_dir, name)
+        except ValueError as error:
+            return _at_once(Failure(FailureKind.FILE, str(error)))
+        if self._ingest is None:
+            return _at_once(INACTIVE)
+        return self._engine.ask(lambda memory: _saved(memory, path))
+
+    def load(self, name: str) -> Future[Loaded | Failure]:
+        """Put the memory of a file below the storage folder in the place of this one."""
+        try:
+            path = confined_path(self._storage_dir, name)
+        except ValueError as error:
+            return _at_once(Failure(FailureKind.FILE, str(error)))
+        return self._replacing(lambda memory: _loaded(memory, path))
+
+    # --- services ----------------------------------------------------------------------------------------------------
+
+    async def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        done = await self._awaited(self.reset())
         if isinstance(done, str):
             response.success, response.message = True, "the memory is empty"
             self._node.get_logger().info(f"reset: {done} forgotten")
@@ -96,48 +162,32 @@ class MemoryServices:
         return response
 
     def _pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        if self._ingest is None:
-            response.message = self._refused("paused" if request.data else "resumed", INACTIVE.message)
+        told = self.pause(request.data)
+        if isinstance(told, Failure):
+            response.message = self._refused("paused" if request.data else "resumed", told.message)
             return response
-        self._ingest.pause(request.data)
-        response.success = True
-        response.message = "frames are refused until resumed" if request.data else "frames are taken"
-        self._node.get_logger().info(f"{'paused' if request.data else 'resumed'}: {response.message}")
+        response.success, response.message = True, told
         return response
 
     async def _save(self, request: SaveMemory.Request, response: SaveMemory.Response) -> SaveMemory.Response:
-        try:
-            path = confined_path(self._storage_dir, request.path)
-        except ValueError as error:
-            response.message = self._refused("saved", str(error))
-            return response
-        if self._ingest is None:
-            response.message = self._refused("saved", INACTIVE.message)
-            return response
-        saved = await self._bridge.wait(self._engine.ask(lambda memory: _saved(memory, path)), FILE_TIMEOUT_S)
+        saved = await self._bridge.wait(self.save(request.path), FILE_TIMEOUT_S)
         if isinstance(saved, Failure):
             response.message = self._refused("saved", saved.message)
             return response
-        size, holds = saved
         response.success = True
-        response.path = str(path)
-        response.size = size
-        self._node.get_logger().info(f"saved {path}: {size / 1e6:.1f} MB, {holds}")
+        response.path = str(saved.path)
+        response.size = saved.size
+        self._node.get_logger().info(f"saved {saved}")
         return response
 
     async def _load(self, request: LoadMemory.Request, response: LoadMemory.Response) -> LoadMemory.Response:
-        try:
-            path = confined_path(self._storage_dir, request.path)
-        except ValueError as error:
-            response.message = self._refused("loaded", str(error))
-            return response
-        loaded = await self._replaced(lambda memory: memory.load(path))
+        loaded = await self._awaited(self.load(request.path))
         if isinstance(loaded, Failure):
             response.message = self._refused("loaded", loaded.message)
             return response
         response.success = True
-        response.chunks_observed = loaded.chunks_observed
-        self._node.get_logger().info(f"loaded {path}: {loaded.size_bytes / 1e6:.1f} MB, {_holds(loaded)}")
+        response.chunks_observed = loaded.scene.chunks_observed
+        self._node.get_logger().info(f"loaded {loaded}")
         return response
 
     def _refused(self, what: str, why: str) -> str:
@@ -145,13 +195,17 @@ class MemoryServices:
         self._node.get_logger().warning(f"not {what}: {why}", throttle_duration_sec=5.0)
         return why
 
-    async def _replaced(self, job: Callable[[SpatialMemory], T | Failure]) -> T | Failure:
-        """What a job comes to that puts another memory in the place of this one, or why it was not waited for."""
+    def _replacing(self, job: Callable[[SpatialMemory], T | Failure]) -> Future[T | Failure]:
+        """Have another memory put in the place of this one."""
         if self._ingest is None:
-            return INACTIVE
+            return _at_once(INACTIVE)
         asked = self._engine.ask(job)
         asked.add_done_callback(self._note_replaced)
-        done = await self._bridge.wait(asked, FILE_TIMEOUT_S)
+        return asked
+
+    async def _awaited(self, replacing: Future[T | Failure]) -> T | Failure:
+        """What putting another memory in the place of this one comes to, or why it was not waited for."""
+        done = await self._bridge.wait(replacing, FILE_TIMEOUT_S)
         self.tell_replaced()
         return done
 
@@ -167,9 +221,20 @@ def _forgotten(memory: SpatialMemory) -> str:
     return holds
 
 
-def _saved(memory: SpatialMemory, path: Path) -> tuple[int, str] | Failure:
+def _saved(memory: SpatialMemory, path: Path) -> Saved | Failure:
     size = memory.save(path)
-    return size if isinstance(size, Failure) else (size, _holds(memory.scene))
+    return size if isinstance(size, Failure) else Saved(path, size, _holds(memory.scene))
+
+
+def _loaded(memory: SpatialMemory, path: Path) -> Loaded | Failure:
+    scene = memory.load(path)
+    return scene if isinstance(scene, Failure) else Loaded(path, scene)
+
+
+def _at_once(failure: Failure) -> Future[T | Failure]:
+    done: Future[T | Failure] = Future()
+    done.set_result(failure)
+    return done
 
 
 def _holds(scene: Scene | None) -> str:

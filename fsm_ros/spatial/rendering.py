@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -49,11 +50,13 @@ def rendered(
     Returns:
         The view; ``None`` where a colour is not finite.
     """
-    prior = from_fast_weights(model, settings, scene, wanted, world_from_camera, stamp_ns)
+    prior: Prior | None = from_nothing(scene.keyframes.keyframes, wanted, model.device)
+    if method is not RenderMethod.PHOTOGRAPHS:
+        prior = from_fast_weights(model, settings, scene, wanted, world_from_camera, stamp_ns)
     if prior is None:
         return None
     recalled = None
-    if method is RenderMethod.RECALL and recall is not None:
+    if method is not RenderMethod.MEMORY and recall is not None:
         view = WantedView(wanted.fxfycxcy, wanted.width, wanted.height, world_from_camera, stamp_ns)
         kept = scene.keyframes.keyframes
         recalled = recall_view(recall, kept, view, prior, settings.photographs)
@@ -113,6 +116,18 @@ def from_fast_weights(
     if resampled:
         metres, spread = (torch.nn.functional.interpolate(x, size, mode="bilinear") for x in (metres, spread))
     return Prior(view, metres, spread)
+
+
+def from_nothing(keyframes: Sequence[Keyframe], wanted: Camera, device: torch.device) -> Prior:
+    """What is known without the fast weights, as recall was trained to do without: the mean colour of all photographs.
+
+    Returns:
+        ``[1, 3, height, width]`` of the wanted size; grey where there is no photograph.
+    """
+    means = [keyframe.image.reshape(-1, 3).mean(axis=0) / 255 for keyframe in keyframes]
+    mean = np.mean(means, axis=0) if means else np.full(3, 0.5)
+    colour = torch.tensor(mean, dtype=torch.float32, device=device)
+    return Prior(colour[None, :, None, None].expand(1, 3, wanted.height, wanted.width))
 
 
 def used_keyframe(keyframe: Keyframe) -> UsedKeyframe:

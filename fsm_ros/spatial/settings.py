@@ -41,6 +41,8 @@ class RenderMethod(Enum):
     """Kept photographs where they saw it, the fast weights elsewhere."""
     MEMORY = "memory"
     """The fast weights alone."""
+    PHOTOGRAPHS = "photographs"
+    """Kept photographs alone: what they agree on, with nothing told of geometry or of what none of them saw."""
 
 
 _PATCH = "a multiple of the weights' patch, which is 8 for the shipped ones"
@@ -131,7 +133,8 @@ class MemorySettings(Checked):
         RenderMethod.RECALL,
         "render.method",
         "recall: from kept photographs, placed by what the fast weights know, and from the fast weights where no "
-        "photograph saw anything; memory: from the fast weights alone. A request may ask for either.",
+        "photograph saw anything; memory: from the fast weights alone; photographs: from these alone. A request may "
+        "ask for any.",
     )
     render_resolution: RenderResolution = parameter(
         RenderResolution.MEMORY,

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fsm_ros.h264 import check_encoder, write_h264
 from fsm_ros.replay.evaluation.aligned import AlignedView, aligned_views
 from fsm_ros.replay.evaluation.replacing import replacing
 from fsm_ros.replay.evaluation.results import Run
@@ -21,7 +22,6 @@ SLOWEST_FPS, FASTEST_FPS = 2.0, 30.0
 TITLE_ROWS = 28
 _GAP = 4
 _WHITE, _MISSING = 255, 200
-_CRF = "16"
 
 
 def write_video(path: Path, runs: Sequence[Run]) -> None:
@@ -36,32 +36,13 @@ def write_video(path: Path, runs: Sequence[Run]) -> None:
         ImportError: PyAV is missing.
         OSError: it cannot be written.
     """
-    try:
-        import av
-        from av.video.reformatter import ColorRange, Colorspace
-    except ImportError as error:
-        raise ImportError(f"a video needs PyAV ({error}): pip install 'fsm_ros[evaluate]'") from error
+    check_encoder()
     views = aligned_views(runs)
     if not views:
         raise ValueError("no held-out view was rendered: there is nothing to show in a video")
     frames = _frames(views, ["truth", *(run.setting for run in runs)])
-    with replacing(path) as draft, av.open(draft, "w", format="mp4", options={"movflags": "faststart"}) as container:
-        stream = container.add_stream("libx264", rate=frame_rate([view.time_s for view in views]))
-        stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": _CRF, "preset": "medium"}
-        # Said in the file as it is done below, or players guess, and the colours differ.
-        stream.codec_context.colorspace = Colorspace.ITU709
-        stream.codec_context.color_range = ColorRange.MPEG
-        for number, pixels in enumerate(frames):
-            if number == 0:
-                stream.height, stream.width = pixels.shape[:2]
-            picture = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
-                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-            )
-            picture.pts = number
-            picture.time_base = 1 / Fraction(stream.average_rate or 1)
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode(None))
+    with replacing(path) as draft:
+        write_h264(draft, frames, frame_rate([view.time_s for view in views]))
 
 
 def frame_rate(times_s: Sequence[float]) -> Fraction:
