@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A memory of the demo's room with nobody but a viewer to look at it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deadline import DEADLINE_S
+from spatial_scenes import room_views, shipped_model
+
+from fsm_ros.configuration.settings import ViewerSettings
+from fsm_ros.engine import MemoryEngine
+from fsm_ros.recall.checkpoint import load_recall
+from fsm_ros.spatial.results import Failure, FailureKind
+from fsm_ros.spatial.settings import MemorySettings
+from fsm_ros.spatial.spatial_memory import SpatialMemory
+from fsm_ros.stream.chunker import Chunk
+from fsm_ros.stream.frame import PosedImage
+from fsm_ros.viewer.subject import Condition
+from fsm_ros.viewer.viewer import Viewer
+
+PIXELS = 96 * 72
+
+
+@dataclass
+class Room:
+    """The subject of a viewer: a memory, and a note of what visitors asked for."""
+
+    engine: MemoryEngine
+    asked_for: list[str] = field(default_factory=list)
+    trouble: str = ""
+    is_paused: bool = False
+    camera: PosedImage | None = None
+
+    def condition(self) -> Condition:
+        """As it was set."""
+        return Condition(self.trouble, {"frames received": "12", "refused: not_moved": "3"}, self.is_paused, True)
+
+    def live(self) -> PosedImage | None:
+        """As it was set."""
+        return self.camera
+
+    def pause(self, paused: bool) -> None:
+        """Noted."""
+        self.is_paused = paused
+        self.asked_for.append("pause" if paused else "resume")
+
+    def reset(self) -> Future[str | Failure]:
+        """Noted, and done."""
+        self.asked_for.append("reset")
+        return self.engine.ask(lambda memory: (memory.reset(), "the memory is empty")[1])
+
+    def save(self, name: str) -> Future[str | Failure]:
+        """Noted."""
+        self.asked_for.append(f"save {name}")
+        return self.engine.ask(lambda memory: f"saved {Path(name).name}")
+
+    def load(self, name: str) -> Future[str | Failure]:
+        """Noted, and refused."""
+        self.asked_for.append(f"load {name}")
+        return self.engine.ask(lambda memory: Failure(FailureKind.FILE, f"there is no file {name}"))
+
+
+@contextmanager
+def a_room(chunks: int = 4) -> Iterator[Room]:
+    """A room whose worker runs, after so many chunks of four views."""
+    memory = SpatialMemory(shipped_model(), MemorySettings(extent_m=2.0), None, load_recall("shipped"))
+    engine = MemoryEngine(memory, 8)
+    engine.start()
+    try:
+        observe(engine, chunks)
+        yield Room(engine)
+    finally:
+        engine.stop(DEADLINE_S)
+
+
+def observe(engine: MemoryEngine, chunks: int) -> None:
+    """Observe so many chunks of the room, and wait for them."""
+    views = room_views(4 * max(chunks, 1))
+    done: list[Future[object | Failure]] = [
+        engine.ask(lambda memory, i=i: memory.observe(Chunk(tuple(views[4 * i : 4 * i + 4]))))  # type: ignore[misc]
+        for i in range(chunks)
+    ]
+    for each in done:
+        assert not isinstance(each.result(DEADLINE_S), Failure)
+
+
+@contextmanager
+def served(room: Room, **settings: object) -> Iterator[Viewer]:
+    """A viewer of it, on any port."""
+    viewer = Viewer(room, ViewerSettings(**({"enabled": True, "port": 0} | settings)), PIXELS)  # type: ignore[arg-type]
+    try:
+        yield viewer
+    finally:
+        viewer.stop()
+
+
+def wait_until(is_so: Callable[[], bool], what: str) -> None:
+    """Wait for something, or fail saying what."""
+    end_s = time.monotonic() + DEADLINE_S
+    while not is_so():
+        assert time.monotonic() < end_s, f"waited in vain until {what}"
+        time.sleep(0.05)
