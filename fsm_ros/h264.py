@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +21,11 @@ def check_encoder() -> None:
         raise ImportError(f"a video needs PyAV ({error}): pip install 'fsm_ros[evaluate]'") from error
 
 
-def write_h264(file: Path | BinaryIO, frames: Iterable[NDArray[np.uint8]], fps: Fraction) -> None:
+def write_h264(file: Path, frames: Iterable[NDArray[np.uint8]], fps: Fraction) -> None:
     """Write a film.
 
     Args:
-        file: a path to replace, or what can be written to and searched.
+        file: to write, or to replace.
         frames: ``[height, width, 3]`` uint8 RGB each, all of one even height and width (4:2:0 needs that).
         fps: frames a second.
 

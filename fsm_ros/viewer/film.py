@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-import io
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -97,12 +98,14 @@ class Film:
         next_one()
 
     def _written(self) -> bytes | Failure:
-        file = io.BytesIO()
         try:
-            write_h264(file, self._images, Fraction(FPS))
+            # Its index stands before the pictures, for which the file is opened twice.
+            with tempfile.TemporaryDirectory(prefix="fsm-ros-") as folder:
+                file = Path(folder) / "path.mp4"
+                write_h264(file, self._images, Fraction(FPS))
+                return file.read_bytes()
         except (ImportError, OSError, ValueError) as error:
             return Failure(FailureKind.FILE, str(error))
-        return file.getvalue()
 
 
 def png(image: NDArray[np.uint8]) -> bytes:

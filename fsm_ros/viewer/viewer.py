@@ -92,7 +92,8 @@ class Viewer:
         self._stopping = True
         self._changed.set()
         self._thread.join()
-        self._server.stop()
+        with redirect_stdout(io.StringIO()):
+            self._server.stop()
 
     def _post(self, act: Callable[[], object]) -> None:
         self._acts.append(act)

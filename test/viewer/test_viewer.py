@@ -110,7 +110,7 @@ def changes_from(page: Page, before: np.ndarray, what: str) -> np.ndarray:
 
 
 def choose(page: Page, mode: Mode) -> None:
-    page.get_by_label("show").first.click()
+    page.get_by_role("combobox", name="show").click()
     page.get_by_role("option", name=mode.value, exact=True).click()
 
 
@@ -145,7 +145,7 @@ def test_every_mode_looks_different(visitor: Watched) -> None:
 def test_side_by_side_with_the_nearest_keyframe(visitor: Watched) -> None:
     page = visitor.page
     before = settled(page)
-    page.get_by_label("side by side").click()
+    page.get_by_role("checkbox", name="side by side").click()
     changes_from(page, before, "the picture was split")
 
 
@@ -165,7 +165,7 @@ def test_the_robots_path_is_played_and_time_goes_with_it(visitor: Watched) -> No
     before = settled(page)
     page.get_by_role("button", name="Play the robot's path").click()
     wait_until(lambda: float(np.abs(seen(page) - before).mean()) > CHANGED, "the path was flown")
-    wait_until(lambda: float(page.get_by_label("time, s").last.input_value() or 0) > 0.1, "time went on")
+    wait_until(lambda: float(page.get_by_role("slider").get_attribute("aria-valuenow") or 0) > 0.1, "time went on")
     stop = page.get_by_role("button", name="Stop")
     if stop.count():  # it may have come to its end
         stop.click()
@@ -207,7 +207,7 @@ def test_numbers_and_buttons_of_the_memory(browser: Browser, viewer: Viewer, roo
     page.get_by_role("tab", name="Memory").click()
     page.get_by_role("button", name="Pause").click()
     page.get_by_role("button", name="Take frames again").click()
-    page.get_by_label("file").fill("kitchen")
+    page.locator("input[value=memory]").fill("kitchen")
     page.get_by_role("button", name="Save").click()
     page.get_by_text("saved kitchen").wait_for()
     page.get_by_role("button", name="Load").click()
@@ -237,7 +237,7 @@ def test_dark_and_light(visitor: Watched) -> None:
 
     assert panel() < 100
     page.get_by_text("Beside the picture").click()
-    page.get_by_label("dark").click()
+    page.get_by_role("checkbox", name="dark").click()
     wait_until(lambda: panel() > 180, "it was light")
 
 
