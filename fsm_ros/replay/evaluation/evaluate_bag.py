@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "evaluate_bag") -> 
     options = parse(Options, given, prog)
     from fsm_ros.replay.evaluation.evaluating import evaluated
 
-    return evaluated(options, f"{prog} {shlex.join(given)}")
+    return evaluated(options, prog, f"{prog} {shlex.join(given)}")
 
 
 if __name__ == "__main__":

@@ -35,22 +35,23 @@ _FLAGS = {"cameras": "--camera", "world_frame": "--frame", "image_folder": "--im
 """What arguments of :func:`fsm_ros.sources.opening.open_rig` are called on the command line."""
 
 
-def evaluated(options: Options, command: str) -> int:
+def evaluated(options: Options, prog: str, command: str) -> int:
     """Measure and report all that was asked for; returns the exit code.
 
     Args:
         options: of the command line.
-        command: the same in words, for the report.
+        prog: what the command was called by.
+        command: the options in words, for the report.
     """
     try:
         with terminable():
-            return _evaluated(options, command)
+            return _evaluated(options, prog, command)
     except KeyboardInterrupt:
-        print("evaluate_bag: interrupted: the same command goes on with what was measured", file=sys.stderr)
+        print(f"{prog}: interrupted: the same command goes on with what was measured", file=sys.stderr)
         return INTERRUPTED
 
 
-def _evaluated(options: Options, command: str) -> int:
+def _evaluated(options: Options, prog: str, command: str) -> int:
     """All that was asked for; returns the exit code."""
     try:
         _check_packages(on_ray=options.ray is not None)
@@ -61,7 +62,7 @@ def _evaluated(options: Options, command: str) -> int:
             _ = job.fingerprint  # names weights that are not there before anything runs
     except (FsmError, ImportError, ValueError, OSError) as error:
         flag = _FLAGS.get(error.argument) if isinstance(error, SourceError) else None
-        return _refused(f"{error} ({flag})" if flag else str(error))
+        return _refused(prog, f"{error} ({flag})" if flag else str(error))
     out: Path = options.out
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -70,24 +71,24 @@ def _evaluated(options: Options, command: str) -> int:
         else:
             outcomes = run_on_ray(out, jobs, options.ray or None, _say)
     except (ImportError, OSError) as error:
-        return _refused(str(error))
+        return _refused(prog, str(error))
     try:
-        return _finish(out, outcomes)
+        return _finish(out, outcomes, prog)
     except (ImportError, OSError) as error:
         print(
-            f"evaluate_bag: the report cannot be written: {error}; what was measured is kept, and the same command "
+            f"{prog}: the report cannot be written: {error}; what was measured is kept, and the same command "
             "measures none of it again",
             file=sys.stderr,
         )
         return FAILED
 
 
-def _finish(out: Path, outcomes: Sequence[Outcome]) -> int:
+def _finish(out: Path, outcomes: Sequence[Outcome], prog: str) -> int:
     """Show what there is, say what there is not."""
     runs = [outcome.run for outcome in outcomes if outcome.run is not None]
     failures = [outcome for outcome in outcomes if outcome.failure]
     for outcome in failures:
-        print(f"evaluate_bag: {outcome.job.recording}, {outcome.job.setting.name}: {outcome.failure}", file=sys.stderr)
+        print(f"{prog}: {outcome.job.recording}, {outcome.job.setting.name}: {outcome.failure}", file=sys.stderr)
     interrupted = any(not run.complete for run in runs) or any(
         outcome.run is None and not outcome.failure for outcome in outcomes
     )
@@ -105,7 +106,7 @@ def _finish(out: Path, outcomes: Sequence[Outcome]) -> int:
             )
         print(f"\n{out / 'report.html'}")
     if interrupted:
-        print("evaluate_bag: interrupted: the report holds what was done; the same command goes on", file=sys.stderr)
+        print(f"{prog}: interrupted: the report holds what was done; the same command goes on", file=sys.stderr)
         return INTERRUPTED
     return FAILED if failures else GOOD
 
@@ -175,8 +176,8 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def _refused(message: str) -> int:
-    print(f"evaluate_bag: {message}", file=sys.stderr)
+def _refused(prog: str, message: str) -> int:
+    print(f"{prog}: {message}", file=sys.stderr)
     return REFUSED
 
 
