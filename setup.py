@@ -42,6 +42,7 @@ setup(
         "safetensors",
         "setuptools",
         "torch>=2.6",
+        "tyro",
     ],
     extras_require={
         # What training needs beside the memory; all but the last two also where there is no ROS at all.
@@ -64,11 +65,12 @@ setup(
     zip_safe=True,
     entry_points={
         "console_scripts": [
+            "fsm = fsm_ros.tools.fsm:main",
             "fsm_node = fsm_ros.node.fsm_node:main",
             "render_view = fsm_ros.tools.render_view:main",
             "play_bag = fsm_ros.tools.play_bag:main",
             "save_memory = fsm_ros.tools.save_memory:main",
-            "train = fsm_ros.training.train:main",
+            "train_memory = fsm_ros.training.train:main",
             "evaluate_bag = fsm_ros.replay.evaluation.evaluate_bag:main",
             "export_surface = fsm_ros.tools.export_surface:main",
             "make_bag = fsm_ros.replay.recording.make_bag:main",

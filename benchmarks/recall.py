@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fsm_ros.memory.atlas import AtlasSettings
 from fsm_ros.memory.checkpoint import load_checkpoint
+from fsm_ros.memory.configuration import AtlasSettings
 from fsm_ros.recall.checkpoint import load_recall
 from fsm_ros.training.evaluation import EvaluationSettings, clip_frames, held_out_clips, scene_source
+from fsm_ros.training.scene_settings import DepthInput
 from fsm_ros.training.scenes import SceneSettings, Split
-from fsm_ros.training.scenes.depth_sensor import DepthInput
 from recall_rows import MS_SSIM, PSNR, SSIM, VALUE, Rows, rows_of
 from recall_scene import Weights, observed_scene
 

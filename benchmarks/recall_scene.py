@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fsm_ros.memory.atlas import AtlasSettings
+from fsm_ros.memory.configuration import AtlasSettings
 from fsm_ros.memory.model import FsmModel
 from fsm_ros.memory.rules.consolidation import Consolidation
 from fsm_ros.memory.views import Geometry, Rendering

@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from fsm_ros.memory.atlas import AtlasSettings
 from fsm_ros.memory.checkpoint import load_checkpoint
+from fsm_ros.memory.configuration import AtlasSettings
 from fsm_ros.memory.model import FsmModel
 from fsm_ros.memory.rules.consolidation import Consolidation
 from fsm_ros.memory.views import Views

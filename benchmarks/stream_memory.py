@@ -31,9 +31,10 @@ from typing import Any, TypeVar
 
 import torch
 
-from fsm_ros.memory.atlas import Atlas, AtlasSettings, observe
+from fsm_ros.memory.atlas import Atlas, observe
 from fsm_ros.memory.camera import Cameras
 from fsm_ros.memory.checkpoint import load_checkpoint
+from fsm_ros.memory.configuration import AtlasSettings
 from fsm_ros.memory.model import FsmModel
 from fsm_ros.memory.rules.consolidation import Consolidation
 from fsm_ros.memory.rules.elastic import ElasticRule

@@ -21,10 +21,11 @@ from scipy.spatial import KDTree
 from fsm_ros.configuration.model import load_model
 from fsm_ros.configuration.settings import Settings
 from fsm_ros.replay.recording.bag_writer import EPOCH_NS
-from fsm_ros.replay.recording.scene_bag import SceneBagSettings, image_times_ns
+from fsm_ros.replay.recording.scene_bag import camera_of, topics_of
 from fsm_ros.replay.recording.scene_drive import find_drive
 from fsm_ros.replay.recording.scene_robot import Arm
 from fsm_ros.replay.recording.scene_world import CLEARANCE_M, SceneWorld
+from fsm_ros.replay.recording.settings import SceneBagSettings, image_times_ns
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.spatial.surfaces import Surfaces
 from fsm_ros.stream.frame import Photograph, PosedImage
@@ -135,8 +136,8 @@ def survey(bag: SceneBagSettings, settings: Settings) -> Surveyed:
         stamp_ns = EPOCH_NS + time_ns
         if not intake.judge_pose(pose, stamp_ns, source)[0].accepted:
             continue
-        image = world.render(bag.camera, pose[None], [time_ns / 1e9])[0]
-        keyframe = intake.rectify(PosedImage(image, bag.camera, pose, stamp_ns, source))
+        image = world.render(camera_of(bag), pose[None], [time_ns / 1e9])[0]
+        keyframe = intake.rectify(PosedImage(image, camera_of(bag), pose, stamp_ns, source))
         truth.append(_true_points(world, keyframe, time_ns / 1e9))
         count += 1
         chunk = intake.keep(keyframe, time_ns / 1e9)
@@ -167,7 +168,7 @@ def _drive(bag: SceneBagSettings) -> tuple[SceneWorld, Iterator[tuple[NDArray[np
     """A scene, and the poses, moments and cameras of the images of its drive."""
     times_ns = image_times_ns(bag.duration_s, bag.rate_hz)
     world, robot = find_drive(bag.family, bag.seed, duration_s=bag.duration_s, difficulty=bag.difficulty)
-    names = [topics.name for topics in bag.topics]
+    names = [topics.name for topics in topics_of(bag)]
     arm = None
     if bag.cameras == 2:
         last_s = times_ns[-1] / 1e9

@@ -149,7 +149,17 @@ def test_the_index_finds_the_launch_and_configuration_files(repo_root: Path) -> 
 
 @pytest.mark.parametrize(
     "program",
-    ["fsm_node", "render_view", "play_bag", "save_memory", "train", "evaluate_bag", "make_bag", "export_surface"],
+    [
+        "fsm",
+        "fsm_node",
+        "render_view",
+        "play_bag",
+        "save_memory",
+        "train_memory",
+        "evaluate_bag",
+        "make_bag",
+        "export_surface",
+    ],
 )
 def test_the_programs_are_installed_and_lead_somewhere(program: str) -> None:
     entries = [

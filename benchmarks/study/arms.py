@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from fsm_ros.memory.atlas import AtlasSettings
+from fsm_ros.memory.configuration import AtlasSettings
 from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation
 from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule, Importance, ImportanceScale, ImportanceTiming
 from fsm_ros.memory.rules.naming import NamedRule, rule_as_plain

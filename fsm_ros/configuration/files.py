@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import yaml
@@ -44,6 +44,18 @@ def read_parameter_file(path: Path) -> dict[str, object]:
             f"parameters below /**: {_PARAMETERS_KEY}:"
         )
     return _own(changes)
+
+
+def read_changes(files: Iterable[Path], assignments: Iterable[str]) -> dict[str, object]:
+    """What parameter files and ``NAME=VALUE`` change, by dotted name; the later goes before, and words before files.
+
+    Raises:
+        ValueError: as of `read_parameter_file` and `parse_assignment`.
+    """
+    changes: dict[str, object] = {}
+    for file in files:
+        changes |= read_parameter_file(file)
+    return changes | dict(map(parse_assignment, assignments))
 
 
 def parse_assignment(text: str) -> tuple[str, object]:

@@ -19,41 +19,14 @@ import torch
 from torch import Tensor
 
 from fsm_ros.memory.camera import Cameras
+from fsm_ros.memory.configuration import AtlasSettings
 from fsm_ros.memory.model import FsmModel, NonFiniteUpdateError
 from fsm_ros.memory.rules.base import WriteRule
 from fsm_ros.memory.rules.consolidation import Consolidation
 from fsm_ros.memory.state import MemoryState, size_bytes
 from fsm_ros.memory.views import Rendering, Views
-from fsm_ros.parameter import Checked, parameter
 
 ADDRESS = 6
-
-
-@dataclass(frozen=True)
-class AtlasSettings(Checked):
-    """How many submaps, and how far apart. An atlas that has more submaps already keeps them.
-
-    The distance of directions is the chord between unit vectors (radians, where they are few).
-    """
-
-    submaps: int = parameter(
-        1,
-        "memory.submaps",
-        "Streaming mode: at most so many memories, each for where the camera was (ours). 1: one for everywhere "
-        "(published).",
-        "",
-        1,
-        64,
-    )
-    apart: float = parameter(
-        0.1,
-        "memory.submap_distance",
-        "A chunk nearer to a submap than this is written there: units of the model's frame for the position, radians "
-        "for the direction, root of the sum of squares.",
-        "",
-        0.0,
-        10.0,
-    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The architecture of the model, in numbers."""
+"""The architecture of the model and the size of its atlas, in numbers. Standard library only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from fsm_ros.parameter import Checked, parameter
 
 
 @dataclass(frozen=True)
@@ -67,3 +69,30 @@ class ModelConfig:
     def as_mapping(self) -> dict[str, Any]:
         """The inverse of :meth:`from_mapping`; without ``geometry`` where there is none, as before there was any."""
         return {name: value for name, value in asdict(self).items() if name != "geometry" or value}
+
+
+@dataclass(frozen=True)
+class AtlasSettings(Checked):
+    """How many submaps, and how far apart. An atlas that has more submaps already keeps them.
+
+    The distance of directions is the chord between unit vectors (radians, where they are few).
+    """
+
+    submaps: int = parameter(
+        1,
+        "memory.submaps",
+        "Streaming mode: at most so many memories, each for where the camera was (ours). 1: one for everywhere "
+        "(published).",
+        "",
+        1,
+        64,
+    )
+    apart: float = parameter(
+        0.1,
+        "memory.submap_distance",
+        "A chunk nearer to a submap than this is written there: units of the model's frame for the position, radians "
+        "for the direction, root of the sum of squares.",
+        "",
+        0.0,
+        10.0,
+    )

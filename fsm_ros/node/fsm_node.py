@@ -7,10 +7,13 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from fsm_ros.allocator import keep_freed_memory
+from fsm_ros.node.absent import why
 
 if TYPE_CHECKING:
     from rclpy.executors import SingleThreadedExecutor
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SOURCE_LINE = re.compile(r",? at \S+\.c:\d+")
 """Where in its own source rcl met what it tells of."""
-USAGE = """usage: ros2 run fsm_ros fsm_node --ros-args [-r FROM:=TO ...] [-p NAME:=VALUE ...] [--params-file FILE ...]
+USAGE = """usage: {prog} --ros-args [-r FROM:=TO ...] [-p NAME:=VALUE ...] [--params-file FILE ...]
 
 The fast spatial memory: learns a scene from posed camera images and renders it from anywhere.
 
@@ -29,9 +32,8 @@ The fast spatial memory: learns a scene from posed camera images and renders it 
   set up    config/fsm.yaml of the package lists all parameters with their defaults (--params-file, -p)
   ends      0 when it was told to end, 1 when it cannot start or, with autostart, cannot be configured
 
-example:  ros2 run fsm_ros fsm_node --ros-args -r image_raw:=/camera/image_raw -r camera_info:=/camera/camera_info
+example:  {prog} --ros-args -r image_raw:=/camera/image_raw -r camera_info:=/camera/camera_info
 """
-BUILD = "colcon build --base-paths src/fsm_ros src/fsm_ros/fsm_ros_msgs"
 PATIENCE_S = 3.0  # launch systems kill after 5 s what they have told to end
 
 
@@ -55,12 +57,17 @@ class _End:
             sys.exit(0)
 
 
-def main(arguments: list[str] | None = None) -> int:
+@dataclass(frozen=True)
+class Options:
+    """Run the memory node. All that it is told stands behind --ros-args."""
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "ros2 run fsm_ros fsm_node") -> int:
     """Run the node; SIGINT and SIGTERM end it with exit code 0, an autostart that fails with 1."""
-    words = sys.argv[1:] if arguments is None else arguments
+    words = list(sys.argv[1:] if arguments is None else arguments)
     own = words[: words.index("--ros-args")] if "--ros-args" in words else words
     if "-h" in own or "--help" in own:
-        print(USAGE, end="")
+        print(USAGE.format(prog=prog), end="")
         return 0
     if own:
         return _refused(f"no argument {own[0]} is known: ROS arguments stand behind --ros-args; see --help")
@@ -78,21 +85,19 @@ def main(arguments: list[str] | None = None) -> int:
         raise
 
 
-def _run(arguments: list[str] | None, end: _End) -> int:
-    import rclpy
-    from rclpy.executors import SingleThreadedExecutor
-    from rclpy.impl.implementation_singleton import rclpy_implementation
-
+def _run(arguments: Sequence[str] | None, end: _End) -> int:
     try:
+        import rclpy
+        from rclpy.executors import SingleThreadedExecutor
+        from rclpy.impl.implementation_singleton import rclpy_implementation
+
         from fsm_ros.node.lifecycle import FsmNode
     except ImportError as error:
-        if (error.name or "").partition(".")[0] != "fsm_ros_msgs":
-            raise
-        return _refused(f"the interfaces are not built, or of another version ({error}): {BUILD} builds both packages")
+        return _refused(why(error))
     from fsm_ros.node.parameters import ParameterError
 
     try:
-        rclpy.init(args=arguments)
+        rclpy.init(args=None if arguments is None else list(arguments))
         node = FsmNode()
     except (rclpy_implementation.RCLError, rclpy_implementation.UnknownROSArgsError) as error:
         return _refused(f"the ROS arguments cannot be used: {_SOURCE_LINE.sub('', str(error))}")

@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsm_ros.sources.errors import SourceError
-from fsm_ros.sources.folders import DEFAULT_FRAME_RATE_HZ
+from fsm_ros.sources.frame_rate import DEFAULT_FRAME_RATE_HZ
 from fsm_ros.sources.image_files import ImageFile, ImageFiles
 from fsm_ros.sources.json_files import read_text
 from fsm_ros.sources.left_out import LeftOut

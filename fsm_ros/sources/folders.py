@@ -41,6 +41,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsm_ros.sources.errors import SourceError
+from fsm_ros.sources.frame_rate import DEFAULT_FRAME_RATE_HZ
 from fsm_ros.sources.image_files import ImageFile, ImageFiles
 from fsm_ros.sources.images import image_size
 from fsm_ros.sources.json_files import list_of_objects, load_json, number, text
@@ -50,8 +51,6 @@ from fsm_ros.sources.poses import NoPoseError, rigid_pose
 from fsm_ros.sources.recorded import RecordedCamera, in_file
 
 FILE_NAME = "transforms.json"
-DEFAULT_FRAME_RATE_HZ = 30.0
-"""Of frames that come without a time."""
 
 _EXTENSIONS = (".png", ".jpg", ".jpeg")
 _IGNORED = ("mask_path", "depth_file_path", "depth_path")

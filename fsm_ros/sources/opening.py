@@ -9,7 +9,8 @@ from pathlib import Path
 
 from fsm_ros.sources.colmap import has_model, open_model
 from fsm_ros.sources.errors import SourceError
-from fsm_ros.sources.folders import DEFAULT_FRAME_RATE_HZ, FILE_NAME, open_folder
+from fsm_ros.sources.folders import FILE_NAME, open_folder
+from fsm_ros.sources.frame_rate import DEFAULT_FRAME_RATE_HZ
 from fsm_ros.sources.json_files import load_json
 from fsm_ros.sources.recorded import ONLY_CAMERA, RecordedCamera
 from fsm_ros.sources.rig import Rig

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from fsm_ros.memory.atlas import AtlasSettings
+from fsm_ros.memory.configuration import AtlasSettings
 from fsm_ros.memory.rules.consolidation import Consolidation
 from fsm_ros.memory.rules.elastic import AnchorSharing, ElasticRule
 from fsm_ros.memory.rules.naming import NamedRule, kind_of

@@ -11,13 +11,13 @@ A request is `{"name", "frame_id", "stamp_ns", "position": [3], "quaternion": [4
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import cv2
 import rclpy
@@ -26,15 +26,35 @@ from rclpy.client import Client
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from tyro.conf import Positional
 
+from fsm_ros.command_line import option, parse
 from fsm_ros.messages.images import decode
 from fsm_ros.node.calibration import info_from_camera
 from fsm_ros.node.conversions import ns_to_stamp
 from fsm_ros.stream.frame import Camera
+from fsm_ros.tools import MEMORY_NODE
 from fsm_ros_msgs.msg import MemoryDiagnostics
 from fsm_ros_msgs.srv import RenderView
 
 SETTLED_REPORTS = 2
+
+
+@dataclass(frozen=True)
+class Options:
+    """Ask a running memory for many views.
+
+    Attributes:
+        requests: JSON file with the wanted views.
+        out: folder for the answers.
+        node: the memory node.
+        timeout_s: how long to wait for anything, seconds.
+    """
+
+    requests: Positional[Path]
+    out: Annotated[Path, option("DIR")]
+    node: str = MEMORY_NODE
+    timeout_s: Annotated[float, option("S", name="timeout")] = 60.0
 
 
 class Notebook:
@@ -68,7 +88,7 @@ class Notebook:
 
 def main(arguments: list[str] | None = None) -> int:
     """Listen, ask, write; the exit code is 0 where every view was asked for, answered well or not."""
-    options = _parse(sys.argv[1:] if arguments is None else arguments)
+    options = parse(Options, arguments, "ask_views")
     requests = json.loads(options.requests.read_text())
     options.out.mkdir(parents=True, exist_ok=True)
     rclpy.init()
@@ -80,14 +100,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         notebook = Notebook(node, options.node)
         client = node.create_client(RenderView, f"{options.node}/render")
-        if not client.wait_for_service(timeout_sec=options.timeout):
-            print(f"ask_views: no service {options.node}/render after {options.timeout:g} s", file=sys.stderr)
+        if not client.wait_for_service(timeout_sec=options.timeout_s):
+            print(f"ask_views: no service {options.node}/render after {options.timeout_s:g} s", file=sys.stderr)
             return 1
         print("ready", flush=True)
         sys.stdin.readline()
-        if not _wait_until_settled(notebook, options.timeout):
+        if not _wait_until_settled(notebook, options.timeout_s):
             print(
-                f"ask_views: the node was still busy after {options.timeout:g} s: {notebook.statuses}",
+                f"ask_views: the node was still busy after {options.timeout_s:g} s: {notebook.statuses}",
                 file=sys.stderr,
             )
             return 1
@@ -128,7 +148,7 @@ def _wait_until_settled(notebook: Notebook, timeout_s: float) -> bool:
     return True
 
 
-def _ask(client: Client, request: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+def _ask(client: Client, request: dict[str, Any], options: Options) -> dict[str, Any]:
     stamp = ns_to_stamp(request["stamp_ns"])
     message = RenderView.Request(scene_time=stamp)
     message.pose.header.frame_id = request["frame_id"]
@@ -142,8 +162,8 @@ def _ask(client: Client, request: dict[str, Any], options: argparse.Namespace) -
     done = threading.Event()
     future.add_done_callback(lambda _: done.set())
     answer: dict[str, Any] = {"name": request["name"], "success": False}
-    if not done.wait(options.timeout):
-        return answer | {"message": f"no answer within {options.timeout:g} s"}
+    if not done.wait(options.timeout_s):
+        return answer | {"message": f"no answer within {options.timeout_s:g} s"}
     response = future.result()
     answer |= {
         "success": response.success,
@@ -157,15 +177,6 @@ def _ask(client: Client, request: dict[str, Any], options: argparse.Namespace) -
         if not cv2.imwrite(str(path), cv2.cvtColor(decode(response.image), cv2.COLOR_RGB2BGR)):
             raise OSError(f"{path} could not be written")
     return answer
-
-
-def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="ask_views", description="Ask a running memory for many views.")
-    parser.add_argument("requests", type=Path, help="JSON file with the wanted views")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the answers")
-    parser.add_argument("--node", default="/fsm", help="the memory node")
-    parser.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for anything")
-    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,8 @@ import importlib
 import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rclpy.duration import Duration
 from rclpy.exceptions import NameValidationException
@@ -26,6 +25,9 @@ from fsm_ros.sources.bags.messages import BagError
 from fsm_ros.stream.held_out import is_held_out
 from fsm_ros.tools.recording import STATIC_TF_TOPIC, Recording, header_stamp_ns, is_latched, is_picture
 
+if TYPE_CHECKING:
+    from fsm_ros.tools.play_bag import Options
+
 CLOCK_PERIOD_S = 0.01
 CLOCK_DEPTH = 10
 STOP_CHECK_S = 0.02
@@ -33,40 +35,6 @@ MIN_PASS_NS = 10_000_000
 DELIVERY_LIMIT_S = 5.0
 DISCOVERY_S = 2.0
 """A node's subscriptions are discovered one by one: what it takes is believed once it has not changed for so long."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What to play and how.
-
-    Attributes:
-        path: rosbag2 folder, a .mcap or .db3 file, or a .bag of ROS 1.
-        rate: bag seconds a second.
-        clock: whether to publish /clock in bag time.
-        loop: whether to begin again at the end, for ever.
-        hold_out: withhold every N-th image and its camera info; 0 for none.
-        topics: only these; empty for all.
-        remap: recorded topic name to published topic name.
-        start_delay_s: from advertising to the first message.
-        wait_for_subscribers_s: how long to wait for a subscriber on every topic; 0 not to.
-        wait_for_node: full name of the node that is waited for, on those topics only that it takes; empty: of nobody in
-            particular, on all.
-        report: file to write what was played to, as JSON.
-        progress: whether to draw a progress bar.
-    """
-
-    path: Path
-    rate: float = 1.0
-    clock: bool = False
-    loop: bool = False
-    hold_out: int = 0
-    topics: tuple[str, ...] = ()
-    remap: tuple[tuple[str, str], ...] = ()
-    start_delay_s: float = 0.0
-    wait_for_subscribers_s: float = 0.0
-    wait_for_node: str = ""
-    report: Path | None = None
-    progress: bool = True
 
 
 @dataclass
@@ -120,7 +88,7 @@ class Player:
         """
         self._node, self._recording, self._options, self._stop = node, recording, options, stop
         self.played = Played()
-        remap = dict(options.remap)
+        remap = options.renamed
         if unknown := sorted(set(remap) - {connection.topic for connection in recording.connections}):
             raise BagError(f"--remap names {', '.join(unknown)}, which is not played: check the spelling")
         self._publishers: dict[str, Publisher] = {}
@@ -221,7 +189,7 @@ class Player:
         begin_s = time.monotonic()
         total_s = (end_ns - start_ns) / 1e9
         look = "{l_bar}{bar}| {n:.1f}/{total:.1f} s"
-        with tqdm(total=total_s, bar_format=look, disable=not self._options.progress) as bar:
+        with tqdm(total=total_s, bar_format=look, disable=not (self._options.progress and sys.stderr.isatty())) as bar:
             for connection, arrival_ns, raw in self._recording.messages():
                 self._wait(begin_s, arrival_ns)
                 if self._stop.is_set:

@@ -1,272 +1,66 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``train``: from settings to weights, in one command."""
+"""``python -m fsm_ros.training.train``: from settings to weights, in one command."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import math
-import os
-import platform
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
-import torch
-import yaml
-from lightning_fabric import Fabric
-
-from fsm_ros.configuration.files import parse_assignment
+from fsm_ros.command_line import USAGE, Assignments, option, parse
 from fsm_ros.errors import FsmError
-from fsm_ros.memory.checkpoint import load_checkpoint
-from fsm_ros.memory.model import FsmModel
-from fsm_ros.memory.rules.naming import rule_as_plain
-from fsm_ros.recall.checkpoint import load_recall, save_recall
-from fsm_ros.recall.net import RecallNet
-from fsm_ros.spatial.settings import MemorySettings
-from fsm_ros.training.evaluation import conditions, evaluate, table
-from fsm_ros.training.files import export_weights
-from fsm_ros.training.launching import launch, precisions, resolve
-from fsm_ros.training.scenes import Split
-from fsm_ros.training.settings import TrainSettings
-from fsm_ros.training.settings_file import as_plain, load_settings
-from fsm_ros.training.supply import ClipSupply, RevisitedClips, SceneClips
-from fsm_ros.training.trainer import Budget, Trainer, TrainingError
-
-_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+from fsm_ros.training.budget import Budget
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@dataclass(frozen=True)
+class Options:
+    """Train a fast spatial memory.
+
+    Attributes:
+        config: settings (YAML), config/train/*.yaml.
+        out: folder of the run; an unfinished run is taken up.
+        minutes: wall-clock budget of the whole run.
+        steps: optimizer steps of the whole run; repeatable to the bit.
+        start: weights to start from: shipped, a file, hf://...
+        recall_start: weights of recall to start from: shipped, a .safetensors file.
+        changes: replace one entry of the settings, such as optimizer.batch=8; may be repeated.
+        device: what to train on; auto is CUDA where there is one.
+        threads: CPU threads of each process; 0: PyTorch's choice.
+        score: score what was written, and write its card.
+        dtype: of the weights that are written.
+    """
+
+    config: Annotated[Path, option("FILE")]
+    out: Annotated[Path, option("DIR")]
+    minutes: Annotated[float, option("MINUTES", default="none, with --steps")] = Budget.minutes
+    steps: Annotated[int | None, option("N", default="none, with --minutes")] = Budget.steps
+    start: Annotated[str | None, option("WEIGHTS", name="from", default="from scratch")] = None
+    recall_start: Annotated[str | None, option("WEIGHTS", name="recall-from", default="from scratch")] = None
+    changes: Assignments = ()
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Annotated[int, option("N")] = 0
+    score: bool = True
+    dtype: Literal["fp32", "fp16", "bf16"] = "fp16"
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "train") -> int:
     """Run the command; returns its exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    options = _parser().parse_args(arguments)
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parse(Options, words, prog)
     try:
-        budget = Budget(options.minutes if options.minutes is not None else math.inf, options.steps)
-        settings = load_settings(options.config, dict(options.changes))
-        fabric = launch(settings.parallelism, options.device, os.environ)
-        command = shlex.join(["python", "-m", "fsm_ros.training.train", *arguments])
-        train(
-            fabric,
-            settings,
-            budget,
-            options.out,
-            command,
-            start=options.start,
-            recall_start=options.recall_start,
-            dtype=_DTYPES[options.dtype],
-            score=options.score,
-        )
+        from fsm_ros.training.run import run
+
+        run(options, shlex.join(["python", "-m", "fsm_ros.training.train", *words]))
     except (FsmError, ImportError, OSError, ValueError) as error:
-        print(f"train: {error}", file=sys.stderr)
-        return 2
+        print(f"{prog}: {error}", file=sys.stderr)
+        return USAGE
     except KeyboardInterrupt:
-        print(f"train: stopped; the same command goes on from {options.out}", file=sys.stderr)
+        print(f"{prog}: stopped; the same command goes on from {options.out}", file=sys.stderr)
         return 130
     return 0
-
-
-def train(
-    fabric: Fabric,
-    settings: TrainSettings,
-    budget: Budget,
-    out: Path,
-    command: str,
-    *,
-    start: str | None = None,
-    recall_start: str | None = None,
-    dtype: torch.dtype = torch.float16,
-    score: bool = True,
-) -> None:
-    """Train, write ``weights.safetensors``, score what was written, and write its card.
-
-    Args:
-        fabric: the processes, launched.
-        settings: the run's.
-        budget: when it ends.
-        out: the run's folder, the same for all processes; an unfinished run in it is taken up.
-        command: that started this, for the card.
-        start: weights to start from, as :func:`load_checkpoint` takes them; ``None``: from scratch.
-        recall_start: weights of recall to start from, as :func:`load_recall` takes them; ``None``: from scratch.
-        dtype: of the weights that are written.
-        score: whether what was written is scored and its card written.
-
-    Raises:
-        TrainingError: the run cannot go on.
-        CheckpointError: weights to start from that cannot be used.
-    """
-    settings = replace(
-        settings,
-        precision=resolve(settings.precision, fabric.device),
-        muon_precision=resolve(settings.muon_precision, fabric.device),
-    )
-    memory = _initial_memory(settings, start)
-    clips = clip_supply(settings, fabric.device)
-    recall = initial_recall(settings, recall_start)
-    began = start or "scratch"
-    if recall is not None:
-        began += f", recall from {recall_start or 'scratch'}"
-    trainer = Trainer(fabric, settings, memory, clips, out, start=began, recall=recall)
-    learning = [*memory.parameters(), *(recall.parameters() if recall is not None else ())]
-    count = sum(p.numel() for p in learning if p.requires_grad)
-    trainer.say(
-        f"training {count:,} parameters on {fabric.world_size} x {fabric.device} in {settings.precision.value}; "
-        f"everything goes to {out}"
-    )
-    try:
-        if fabric.is_global_zero:
-            plain = yaml.safe_dump(as_plain(settings), sort_keys=False)
-            (out / "settings.yaml").write_text(plain, encoding="utf-8")
-        trainer.run(budget)
-        with trainer.averaged() as averaged:
-            # The state dict of a sharded model is sharded even while its parameters are whole.
-            weights = {name: p.detach().clone() for name, p in averaged.named_parameters()}
-            own = trainer.recall
-            recalled = None if own is None else {name: t.detach().clone() for name, t in own.state_dict().items()}
-        if fabric.is_global_zero:
-            notes = {
-                "command": command,
-                "start": began,
-                "rule": json.dumps(rule_as_plain(settings.rule)),
-                "seed": str(settings.seed),
-                "steps": str(trainer.step),
-                "minutes": f"{trainer.elapsed_s / 60:.1f}",
-                "hardware": _hardware(fabric),
-            }
-            path = out / "weights.safetensors"
-            export_weights(path, weights, settings.model, dtype, notes)
-            if settings.recall is not None and recalled is not None:
-                net = RecallNet(settings.recall.net)
-                net.load_state_dict(recalled)
-                save_recall(out / "recall.safetensors", net, notes)
-            trainer.say(f"wrote {path}")
-            if score:
-                _score_what_was_written(trainer, settings, path, notes, fabric.device)
-        fabric.barrier()
-    finally:
-        trainer.close()
-
-
-def _score_what_was_written(
-    trainer: Trainer, settings: TrainSettings, path: Path, notes: Mapping[str, str], device: torch.device
-) -> None:
-    """The figures of the card: of the very file, with a node's number of submaps, on scenes that decided nothing."""
-    precision, muon_precision = precisions(settings.precision, settings.muon_precision)
-    memory = load_checkpoint(str(path)).build(precision=precision, muon_precision=muon_precision).to(device)
-    told = replace(trainer.evaluation_settings, split=Split.REPORT, atlas=MemorySettings().atlas)
-    evaluation = evaluate(memory, told, settings.rule)
-    lines = [f"- {name}: {value}" for name, value in notes.items()]
-    card = "\n".join([f"# {path.name}", "", *lines, "", table(evaluation), "", conditions(told, settings.rule), ""])
-    path.with_name("card.md").write_text(card, encoding="utf-8")
-    trainer.say(table(evaluation))
-
-
-def clip_supply(settings: TrainSettings, device: torch.device) -> ClipSupply:
-    """Where the settings say that clips come from."""
-    visits = settings.data.visits
-    scenes = RevisitedClips(SceneClips(settings, device), visits)
-    if not settings.data.recordings:
-        return scenes
-    try:
-        from fsm_ros.training.recordings import MixedClips, RecordedClips
-    except ImportError as error:
-        raise ImportError(
-            f"data.recordings are undistorted and cut by libraries that training from scenes does without ({error}): "
-            "pip install opencv-python-headless pillow scipy"
-        ) from error
-    return MixedClips(settings, scenes, RevisitedClips(RecordedClips(settings, device), visits))
-
-
-def _initial_memory(settings: TrainSettings, start: str | None) -> FsmModel:
-    precision, muon_precision = precisions(settings.precision, settings.muon_precision)
-    if start is None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            return FsmModel(settings.model, precision=precision, muon_precision=muon_precision)
-    checkpoint = load_checkpoint(start)
-    if checkpoint.config not in (settings.model, replace(settings.model, geometry=False)):
-        raise TrainingError(f"{start} is a memory of {checkpoint.config}, the settings want {settings.model}")
-    memory = checkpoint.build(precision=precision, muon_precision=muon_precision)
-    if settings.model.geometry and not checkpoint.config.geometry:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            grown = FsmModel(settings.model, precision=precision, muon_precision=muon_precision)
-        grown.load_state_dict(memory.state_dict(), strict=False)
-        memory = grown
-    return memory.train().requires_grad_(True)
-
-
-def initial_recall(settings: TrainSettings, start: str | None) -> RecallNet | None:
-    """The net that learns to recall: from scratch, or from weights, whose net may lack what tells the depth.
-
-    Raises:
-        TrainingError: weights of another net, or none wanted.
-        RecallWeightsError: weights that cannot be used.
-    """
-    if settings.recall is None:
-        if start is not None:
-            raise TrainingError(f"weights of recall ({start}) are given, but the settings have no entry recall")
-        return None
-    if start is None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            return RecallNet(settings.recall.net)
-    net, wanted = load_recall(start), settings.recall.net
-    # How many depths are looked at, and how coarsely, is no matter of the weights; what tells the depth may be new.
-    same = replace(wanted, side=net.config.side, depths=net.config.depths)
-    if net.config not in (same, replace(same, fusion=0)):
-        raise TrainingError(f"{start} is recall of {net.config}, the settings want {wanted}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        grown = RecallNet(wanted)
-    grown.load_state_dict(net.state_dict(), strict=net.config.fusion == wanted.fusion)
-    return grown.train()
-
-
-def _hardware(fabric: Fabric) -> str:
-    if fabric.device.type == "cuda":
-        name = torch.cuda.get_device_name(fabric.device)
-    else:
-        name = f"{platform.machine()} CPU, {torch.get_num_threads()} threads each"
-    return f"{fabric.world_size} x {name}, torch {torch.__version__}"
-
-
-def _change(text: str) -> tuple[str, object]:
-    try:
-        return parse_assignment(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="train", description="Train a fast spatial memory.")
-    parser.add_argument("--config", type=Path, required=True, help="settings (YAML), config/train/*.yaml")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run; an unfinished run is taken up")
-    parser.add_argument("--minutes", type=float, help="wall-clock budget of the whole run")
-    parser.add_argument("--steps", type=int, help="optimizer steps of the whole run; repeatable to the bit")
-    parser.add_argument("--from", dest="start", metavar="WEIGHTS", help="start from: shipped, a file, hf://...")
-    parser.add_argument(
-        "--recall-from", dest="recall_start", metavar="WEIGHTS", help="start recall from: shipped, a .safetensors file"
-    )
-    parser.add_argument(
-        "--set",
-        dest="changes",
-        action="append",
-        default=[],
-        type=_change,
-        metavar="NAME=VALUE",
-        help="replace one entry of the settings, such as optimizer.batch=8; may be repeated",
-    )
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads of each process; 0: PyTorch's choice")
-    parser.add_argument(
-        "--no-score", dest="score", action="store_false", help="neither score what was written nor write its card"
-    )
-    parser.add_argument("--dtype", default="fp16", choices=tuple(_DTYPES), help="of the weights that are written")
-    return parser
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ import pytest
 import torch
 from tiny_memory import tiny_model
 
-from fsm_ros.memory.atlas import Atlas, AtlasSettings, observe, render
-from fsm_ros.memory.configuration import ModelConfig
+from fsm_ros.memory.atlas import Atlas, observe, render
+from fsm_ros.memory.configuration import AtlasSettings, ModelConfig
 from fsm_ros.memory.model import FsmModel
 from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.stream.rigid import distance_m, turn_rad

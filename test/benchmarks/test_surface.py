@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fsm_ros.configuration.settings import Settings
-from fsm_ros.replay.recording.scene_bag import SceneBagSettings
+from fsm_ros.replay.recording.settings import SceneBagSettings
 from fsm_ros.surface.cloud import cloud_of
 from fsm_ros.surface.mesh import mesh_of
 

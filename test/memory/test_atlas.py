@@ -28,8 +28,9 @@ from tiny_memory import (
 )
 from torch import Tensor
 
-from fsm_ros.memory.atlas import Atlas, AtlasSettings, Submap, addresses_of, observe, render
+from fsm_ros.memory.atlas import Atlas, Submap, addresses_of, observe, render
 from fsm_ros.memory.camera import Cameras
+from fsm_ros.memory.configuration import AtlasSettings
 from fsm_ros.memory.model import FsmModel, NonFiniteUpdateError
 from fsm_ros.memory.rules.base import WriteRule
 from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation

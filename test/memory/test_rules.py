@@ -15,7 +15,8 @@ from fsm_ros.memory.fast_weights import FastWeights, WriteTokens
 from fsm_ros.memory.rules.base import LayerMemory, LayerStatistics, Muon, WriteRule
 from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation
 from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule, Importance, ImportanceScale, ImportanceTiming
-from fsm_ros.memory.rules.naming import NamedRule, RuleKind, keep_alike, kind_of, rule_as_plain, rule_from
+from fsm_ros.memory.rules.kinds import RuleKind
+from fsm_ros.memory.rules.naming import NamedRule, keep_alike, kind_of, rule_as_plain, rule_from
 from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.memory.rules.steps import StepRule
 

@@ -16,10 +16,11 @@ pytest.importorskip("rclpy", reason="needs ROS")
 from builtin_interfaces.msg import Time  # noqa: E402
 from visualization_msgs.msg import Marker  # noqa: E402
 
+from fsm_ros.command_line import USAGE  # noqa: E402
 from fsm_ros.node.markers import keyframe_markers  # noqa: E402
 from fsm_ros.stream.frame import Camera, PosedImage, validate_rigid  # noqa: E402
 from fsm_ros.tools import render_view  # noqa: E402
-from fsm_ros.tools.render_view import look_at  # noqa: E402
+from fsm_ros.tools.asking import look_at  # noqa: E402
 
 CAMERA = Camera(64, 48, 50.0, 55.0, 30.0, 25.0)
 FINITE = st.floats(-1e3, 1e3)
@@ -132,6 +133,6 @@ def test_where_no_level_camera_can_look_is_refused(target: tuple[float, float, f
 def test_arguments_that_make_no_request_end_the_tool_with_a_sentence(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert render_view.main(arguments) == render_view.EXIT_USAGE
+    assert render_view.main(arguments) == USAGE
     told = capsys.readouterr().err
     assert told.startswith("render_view: ") and len(told.splitlines()) == 1

@@ -18,8 +18,8 @@ from rclpy.parameter import Parameter  # noqa: E402
 
 from fsm_ros.configuration.settings import Reliability, Settings  # noqa: E402
 from fsm_ros.configuration.table import BY_NAME, PARAMETERS, settings_from, values_of  # noqa: E402
-from fsm_ros.memory.atlas import AtlasSettings  # noqa: E402
 from fsm_ros.memory.checkpoint import stated_config  # noqa: E402
+from fsm_ros.memory.configuration import AtlasSettings  # noqa: E402
 from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation  # noqa: E402
 from fsm_ros.memory.rules.elastic import (  # noqa: E402
     AnchorPolicy,

@@ -25,7 +25,7 @@ from spatial_scenes import (
 )
 from tiny_memory import CONFIG, assert_states_close, assert_untouched, rule_name, snapshot, tiny_model
 
-from fsm_ros.memory.atlas import AtlasSettings
+from fsm_ros.memory.configuration import AtlasSettings
 from fsm_ros.memory.model import FsmModel, NonFiniteUpdateError
 from fsm_ros.memory.rules.consolidation import Consolidation
 from fsm_ros.memory.rules.elastic import AnchorSharing, ElasticRule

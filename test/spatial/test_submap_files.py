@@ -29,7 +29,8 @@ from spatial_scenes import (
 from tiny_memory import rule_name, tiny_model
 from torch import Tensor
 
-from fsm_ros.memory.atlas import Atlas, AtlasSettings
+from fsm_ros.memory.atlas import Atlas
+from fsm_ros.memory.configuration import AtlasSettings
 from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation
 from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule
 from fsm_ros.memory.rules.naming import NamedRule

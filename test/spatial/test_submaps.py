@@ -21,7 +21,7 @@ from spatial_scenes import (
 )
 from tiny_memory import assert_untouched, rule_name, snapshot, tiny_model
 
-from fsm_ros.memory.atlas import AtlasSettings
+from fsm_ros.memory.configuration import AtlasSettings
 from fsm_ros.memory.rules.base import INITIAL_IMPORTANCE
 from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation
 from fsm_ros.memory.rules.elastic import AnchorPolicy, AnchorSharing, ElasticRule, Importance

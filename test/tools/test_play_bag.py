@@ -50,9 +50,10 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 
 from fsm_ros.sources.bags.messages import BagError  # noqa: E402
-from fsm_ros.tools.play_bag import parse_options, split_ros_arguments  # noqa: E402
-from fsm_ros.tools.player import Options, Player, StopSignal, message_class, publisher_qos, taken_by  # noqa: E402
+from fsm_ros.tools.play_bag import Options, main  # noqa: E402
+from fsm_ros.tools.player import Player, StopSignal, message_class, publisher_qos, taken_by  # noqa: E402
 from fsm_ros.tools.recording import header_stamp_ns, is_latched, open_recording  # noqa: E402
+from fsm_ros.tools.ros_arguments import split_ros_arguments  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -472,7 +473,7 @@ def test_arguments_without_a_meaning_are_refused(
     arguments: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stop:
-        parse_options(["bag", *arguments])
+        main(["bag", *arguments])
     assert stop.value.code == 2
     assert arguments[0] in capsys.readouterr().err
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_memory import CONFIG, tiny_model
 
-from fsm_ros.memory.atlas import AtlasSettings
+from fsm_ros.memory.configuration import AtlasSettings
 from fsm_ros.memory.model import FsmModel
 from fsm_ros.memory.rules.consolidation import Consolidation
 from fsm_ros.memory.rules.plastic import Plastic

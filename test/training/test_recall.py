@@ -23,6 +23,7 @@ from fsm_ros.recall.sampling import sampled
 from fsm_ros.training.episodes import Episodes
 from fsm_ros.training.objective import StreamObjective
 from fsm_ros.training.recalling import RecallTask, prepared, recall_loss
+from fsm_ros.training.run import initial_recall
 from fsm_ros.training.scenes import SceneSettings, SceneSource, Split
 from fsm_ros.training.settings import (
     DataSettings,
@@ -34,7 +35,7 @@ from fsm_ros.training.settings import (
     TrainSettings,
 )
 from fsm_ros.training.supply import EpisodeSupply, Piece, SceneClips
-from fsm_ros.training.train import TrainingError, initial_recall
+from fsm_ros.training.trainer import TrainingError
 
 NET = RecallConfig(features=4, coarse=4, fine=4, blend=4)
 SETTINGS = TrainSettings(

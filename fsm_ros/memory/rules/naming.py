@@ -10,22 +10,9 @@ from enum import Enum
 from fsm_ros.memory.rules.base import WriteRule
 from fsm_ros.memory.rules.consolidation import ChunkShare, Consolidation
 from fsm_ros.memory.rules.elastic import AnchorPolicy, ElasticRule, Importance, ImportanceScale, ImportanceTiming
+from fsm_ros.memory.rules.kinds import RuleKind
 from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.memory.rules.steps import StepRule
-
-
-class RuleKind(Enum):
-    """The kinds of rules."""
-
-    PLASTIC = "plastic"
-    """Plain LaCT."""
-    ELASTIC = "elastic"
-    """The elastic prior of the paper, and its variations."""
-    CONSOLIDATION = "consolidation"
-    """Every chunk is written together with all that came before."""
-    STEPS = "steps"
-    """Plain steps of another size."""
-
 
 NamedRule = Plastic | ElasticRule | Consolidation | StepRule
 _KINDS: Mapping[RuleKind, type[NamedRule]] = {

@@ -3,6 +3,6 @@
 
 import sys
 
-from fsm_ros.replay.demo.run import main
+from fsm_ros.replay.demo.command import main
 
 sys.exit(main())

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from fsm_ros.replay.recording.bag_writer import EPOCH_NS, BagWriter
 from fsm_ros.replay.recording.camera_topics import CameraTopics
 from fsm_ros.replay.recording.robot import Robot, level_pose
-from fsm_ros.replay.recording.scene_bag import LENS, image_times_ns, write_drive
+from fsm_ros.replay.recording.scene_bag import LENS, write_drive
 from fsm_ros.replay.recording.scene_world import SceneWorld, lively_worlds
+from fsm_ros.replay.recording.settings import image_times_ns
 from fsm_ros.stream.frame import Camera, Distortion
 from fsm_ros.training.scenes import Family, SceneSettings, SceneSource, Split
 

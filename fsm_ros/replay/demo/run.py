@@ -7,7 +7,6 @@ for each withheld frame's pose and time. The answers are compared with the withh
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -18,7 +17,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -40,6 +39,9 @@ from fsm_ros.stream.held_out import is_held_out
 from fsm_ros.stream.keyframes import KeyframePolicy, KeyframeSelector
 from fsm_ros.stream.rectify import Rectifier
 from fsm_ros.stream.rigid import nearest_camera
+
+if TYPE_CHECKING:
+    from fsm_ros.replay.demo.command import Options
 
 NODE_READY_S = 120.0
 ANSWERS_S = 300.0
@@ -72,27 +74,21 @@ class Comparison:
     nearest: NDArray[np.uint8]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the demo; exit code 0 where every withheld view was answered."""
-    options = _parse(sys.argv[1:] if arguments is None else arguments)
-    out: Path = options.out
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        bag_path: Path | None = options.bag
-        if bag_path is None:
-            bag_path = _own_bag(out)
-        return _run(bag_path, options)
-    except (FsmError, ValueError) as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return 1
-    except subprocess.TimeoutExpired as error:
-        print(f"demo: gave up after {error.timeout:g} s, the logs are in {out}: {error.cmd}", file=sys.stderr)
-        return 1
+def run(options: Options) -> int:
+    """Run the demo; returns 0 where every withheld view was answered, else 1.
+
+    Raises:
+        FsmError: what cannot be played, or a process that failed.
+        ValueError: parameters that make no sense.
+        subprocess.TimeoutExpired: a process that does not end.
+    """
+    options.out.mkdir(parents=True, exist_ok=True)
+    return _run(_own_bag(options.out) if options.bag is None else options.bag, options)
 
 
-def _run(bag_path: Path, options: argparse.Namespace) -> int:
-    out: Path = options.out
-    overrides = dict(map(parse_assignment, options.set))
+def _run(bag_path: Path, options: Options) -> int:
+    out = options.out
+    overrides = dict(map(parse_assignment, options.assignments))
     asked = settings_from(overrides)
     world, rectified = asked.node.memory_frame, asked.input.rectified
     (camera,) = open_rig(bag_path, world_frame=world, rectified=rectified).recorded.values()
@@ -165,9 +161,9 @@ def _request(frame: PosedImage, name: str, camera: Camera, world: str) -> dict[s
     }
 
 
-def _play(bag_path: Path, camera: RecordedCamera, options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+def _play(bag_path: Path, camera: RecordedCamera, options: Options) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run the three processes; returns the player's and the client's notes."""
-    out: Path = options.out
+    out = options.out
     environment = os.environ | {
         # A domain of its own: nobody else's topics reach the demo, and its own reach nobody.
         "ROS_DOMAIN_ID": os.environ.get("ROS_DOMAIN_ID") or str(free_domain(random.sample(range(LAST), LAST))),
@@ -267,9 +263,9 @@ def _report(
     notes: dict[str, Any],
     truths: list[PosedImage],
     keyframes: list[PosedImage],
-    options: argparse.Namespace,
+    options: Options,
 ) -> int:
-    out: Path = options.out
+    out = options.out
     answers = {answer["name"]: answer for answer in notes["answers"]}
     poses = np.stack([frame.world_from_camera for frame in keyframes])
     comparisons, at_camera = [], []
@@ -359,22 +355,3 @@ def _print_table(metrics: dict[str, Any]) -> None:
         if isinstance(value, dict):
             value = ", ".join(f"{key} {item}" for key, item in value.items()) or "none"
         print(f"{name:>18}  {value}")
-
-
-def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="scripts/demo", description="The memory on a stream, asked for withheld views."
-    )
-    parser.add_argument(
-        "--bag", type=Path, help="a rosbag2 folder or file; default: a procedural room, made on the spot"
-    )
-    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for the results")
-    parser.add_argument("--rate", type=float, default=1.0, help="speed of the replay")
-    parser.add_argument("--hold-out", type=int, default=8, metavar="N", help="withhold every N-th frame")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="set a parameter of the node")
-    options = parser.parse_args(arguments)
-    if options.hold_out < 2:
-        parser.error("--hold-out must be at least 2: at 1 the memory would see nothing")
-    if not options.rate > 0:
-        parser.error("--rate must be positive")
-    return options

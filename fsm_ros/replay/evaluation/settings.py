@@ -11,7 +11,7 @@ from pathlib import Path
 from fsm_ros.configuration.files import read_parameter_file
 from fsm_ros.configuration.settings import Settings
 from fsm_ros.configuration.table import settings_from
-from fsm_ros.memory.rules.naming import RuleKind
+from fsm_ros.memory.rules.kinds import RuleKind
 from fsm_ros.spatial.settings import MemoryMode
 
 CONFIGURED = "configured"
@@ -28,15 +28,6 @@ NAMED: Mapping[str, Mapping[str, object]] = {
 }
 """What a name changes about the parameters: the rules alone, in one submap each, so that they differ in nothing else;
 `windowed` encodes the last chunks again, in batch order."""
-
-TOLD: Mapping[str, str] = {
-    CONFIGURED: "the parameters as they are",
-    "consolidation": "one submap, every chunk written together with all before it",
-    "elastic": "one submap, the published elastic prior",
-    "plastic": "one submap, plain LaCT",
-    "windowed": "the last chunks encoded again each time",
-}
-"""The same in words."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from enum import Enum
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,6 +21,7 @@ from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.stores import ros2_jazzy as ros
 from scipy.spatial.transform import Rotation
 
+from fsm_ros.replay.recording.settings import DEFAULT_JPEG_QUALITY, Codec
 from fsm_ros.sources.bags.reading import ROS_1_SUFFIX
 from fsm_ros.stream.frame import Camera
 
@@ -34,9 +34,6 @@ NUMBER_TYPE = "std_msgs/msg/Float64"
 TF_TOPIC, STATIC_TF_TOPIC = "/tf", "/tf_static"
 """Names that every program listens to (REP-105)."""
 
-DEFAULT_JPEG_QUALITY = 95
-"""What image_transport compresses with unless told otherwise."""
-
 EPOCH_NS = 1_748_779_200_000_000_000
 """2025-06-01 12:00 UTC: where stamps begin that nothing dates."""
 
@@ -46,14 +43,6 @@ LAST_STAMP_NS = (2**31 - 1) * 1_000_000_000
 _FARTHEST_M = 65.535
 _FOREVER = QosTime(9223372036, 854775807)  # as rmw says it
 _TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
-
-
-class Codec(Enum):
-    """How a compressed image is stored; the value is its name in the message."""
-
-    JPEG = "jpeg"
-    PNG = "png"
-    """Lossless."""
 
 
 class BagWriter:

@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 
 from fsm_ros.replay.recording.bag_writer import (
     COMPRESSED_TYPE,
-    DEFAULT_JPEG_QUALITY,
     IMAGE_TYPE,
     INFO_TYPE,
     BagWriter,
-    Codec,
     camera_info,
     compressed_image,
     depth_image,
     image,
 )
+from fsm_ros.replay.recording.settings import DEFAULT_JPEG_QUALITY, Codec
 from fsm_ros.stream.frame import Camera
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")

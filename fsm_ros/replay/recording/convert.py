@@ -29,16 +29,16 @@ from fsm_ros.replay.recording.bag_writer import (
     TF_TOPIC,
     TF_TYPE,
     BagWriter,
-    Codec,
     transform,
     transforms,
 )
 from fsm_ros.replay.recording.camera_topics import CameraTopics
+from fsm_ros.replay.recording.settings import CAMERA_NAME, METRES_PER_UNIT, WORLD_FRAME, Codec
 from fsm_ros.sources.recorded import RecordedCamera
 
 APART_NS = 1_000
 """Between images of the same moment."""
-DEFAULT_TOPICS = CameraTopics("camera", Codec.JPEG)
+DEFAULT_TOPICS = CameraTopics(CAMERA_NAME, Codec.JPEG)
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def convert(
     path: Path,
     *,
     topics: CameraTopics = DEFAULT_TOPICS,
-    world_frame: str = "map",
-    metres_per_unit: float = 1.0,
+    world_frame: str = WORLD_FRAME,
+    metres_per_unit: float = METRES_PER_UNIT,
     progress: bool = False,
 ) -> Converted:
     """Write a recording as a rosbag2 folder (mcap).

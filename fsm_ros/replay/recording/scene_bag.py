@@ -21,13 +21,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from fsm_ros.replay.recording.bag_writer import (
-    DEFAULT_JPEG_QUALITY,
     EPOCH_NS,
     STATIC_TF_TOPIC,
     TF_TOPIC,
     TF_TYPE,
     BagWriter,
-    Codec,
     transform,
     transforms,
 )
@@ -36,10 +34,11 @@ from fsm_ros.replay.recording.robot import Robot
 from fsm_ros.replay.recording.scene_drive import find_drive
 from fsm_ros.replay.recording.scene_robot import Arm
 from fsm_ros.replay.recording.scene_world import CLEARANCE_M, SceneWorld
+from fsm_ros.replay.recording.settings import CAMERA_NAME, SceneBagSettings, image_times_ns
 from fsm_ros.replay.recording.tf_motion import MARGIN_NS, FrameMotion, moving_transforms
 from fsm_ros.stream.frame import Camera, Distortion
-from fsm_ros.training.scenes import Family
-from fsm_ros.training.scenes.depth_sensor import DepthInput, measured
+from fsm_ros.training.scene_settings import DepthInput
+from fsm_ros.training.scenes.depth_sensor import measured
 
 FIELD_OF_VIEW_RAD = np.deg2rad(75.0)
 """Horizontal."""
@@ -59,80 +58,24 @@ _IMAGE_LATENCY_NS = 18_000_000
 _BATCH = 8
 
 
-@dataclass(frozen=True)
-class SceneBagSettings:
-    """Which drive is recorded, and how.
+def camera_of(settings: SceneBagSettings) -> Camera:
+    """Intrinsics of every camera, the middle of the image on the optical axis, and its lens."""
+    focal = 0.5 * settings.width / float(np.tan(0.5 * FIELD_OF_VIEW_RAD))
+    pinhole = Camera(settings.width, settings.height, focal, focal, 0.5 * settings.width, 0.5 * settings.height)
+    return replace(pinhole, distortion=Distortion.PLUMB_BOB, coefficients=LENS) if settings.lens else pinhole
 
-    Attributes:
-        family: what kind of place.
-        seed: of the scene and the way.
-        duration_s: time between the first image and the end, seconds.
-        rate_hz: images a second, of each camera.
-        width: of the images, pixels.
-        height: of the images, pixels.
-        difficulty: of the scene, in [0, 1]: how crowded, restless and finely textured it is.
-        cameras: 1 (``camera``) or 2 (``front`` and ``side``).
-        lens: whether they are distorted, by `LENS`.
-        codec: how images are compressed; None stores them raw.
-        quality: of JPEG, 1 to 100.
-        depth: what a depth camera beside each camera measures.
-    """
 
-    family: Family = Family.ROOM
-    seed: int = 0
-    duration_s: float = 60.0
-    rate_hz: float = 10.0
-    width: int = 160
-    height: int = 120
-    difficulty: float = 0.3
-    cameras: int = 1
-    lens: bool = False
-    codec: Codec | None = None
-    quality: int = DEFAULT_JPEG_QUALITY
-    depth: DepthInput = DepthInput.NONE
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be recorded.
-
-        Raises:
-            ValueError: no image fits, a size that is not positive, or another number of cameras.
-        """
-        image_times_ns(self.duration_s, self.rate_hz)
-        if self.width < 1 or self.height < 1:
-            raise ValueError(f"images need a positive size, got {self.width}x{self.height} pixels")
-        if self.cameras not in (1, 2):
-            raise ValueError(f"a drive is recorded by 1 or 2 cameras, got {self.cameras}")
-
-    @property
-    def camera(self) -> Camera:
-        """Intrinsics of every camera, the middle of the image on the optical axis, and its lens."""
-        focal = 0.5 * self.width / float(np.tan(0.5 * FIELD_OF_VIEW_RAD))
-        pinhole = Camera(self.width, self.height, focal, focal, 0.5 * self.width, 0.5 * self.height)
-        return replace(pinhole, distortion=Distortion.PLUMB_BOB, coefficients=LENS) if self.lens else pinhole
-
-    @property
-    def topics(self) -> tuple[CameraTopics, ...]:
-        """Of each camera, the one that drives its way first."""
-        names = ("camera",) if self.cameras == 1 else ("front", "side")
-        with_depth = self.depth is not DepthInput.NONE
-        return tuple(CameraTopics(name, self.codec, self.quality, with_depth) for name in names)
+def topics_of(settings: SceneBagSettings) -> tuple[CameraTopics, ...]:
+    """Of each camera, the one that drives its way first."""
+    names = (CAMERA_NAME,) if settings.cameras == 1 else ("front", "side")
+    with_depth = settings.depth is not DepthInput.NONE
+    return tuple(CameraTopics(name, settings.codec, settings.quality, with_depth) for name in names)
 
 
 def depth_camera(camera: Camera) -> Camera:
     """The pinhole of the depth camera beside a camera: of as many pixels, and a somewhat wider view."""
     focal = DEPTH_FOCAL_RATIO * camera.fx
     return Camera(camera.width, camera.height, focal, focal, 0.5 * camera.width, 0.5 * camera.height)
-
-
-def image_times_ns(duration_s: float, rate_hz: float) -> list[int]:
-    """Moments of the images of a drive, counted from the first, nanoseconds.
-
-    Raises:
-        ValueError: no image fits.
-    """
-    if not (np.isfinite((duration_s, rate_hz)).all() and duration_s > 0 and rate_hz > 0 and duration_s * rate_hz >= 1):
-        raise ValueError(f"a recording needs at least one image, got {duration_s} s at {rate_hz} Hz: record longer")
-    return [round(index * 1e9 / rate_hz) for index in range(int(np.floor(duration_s * rate_hz + 1e-9)))]
 
 
 @dataclass(frozen=True)
@@ -181,8 +124,8 @@ def record_scene(path: Path, settings: SceneBagSettings, *, progress: bool = Fal
             bag,
             world,
             robot,
-            settings.topics,
-            settings.camera,
+            topics_of(settings),
+            camera_of(settings),
             times_ns,
             arm=arm,
             depth=settings.depth,

@@ -2,6 +2,7 @@
 """How good a memory is on scenes that training never saw, beside what simple answers score."""
 
 from fsm_ros.training.evaluation.comparing import psnr
+from fsm_ros.training.evaluation.conditions import conditions
 from fsm_ros.training.evaluation.held_out import (
     STRIDE,
     HeldOut,
@@ -15,7 +16,7 @@ from fsm_ros.training.evaluation.held_out import (
 from fsm_ros.training.evaluation.remembering import Remembered, remembered
 from fsm_ros.training.evaluation.run import evaluate
 from fsm_ros.training.evaluation.scores import Evaluation, Score, Shown, table
-from fsm_ros.training.evaluation.settings import EvaluationSettings, conditions
+from fsm_ros.training.evaluation_settings import EvaluationSettings
 
 __all__ = [
     "STRIDE",

@@ -14,9 +14,10 @@ from torch import Tensor
 from fsm_ros.stream.rigid import nearest_camera
 from fsm_ros.stream.world import MemoryFrame
 from fsm_ros.training.episodes import Clip, EpisodePlan, Episodes, Picks, assemble
-from fsm_ros.training.evaluation.settings import EvaluationSettings
+from fsm_ros.training.evaluation_settings import EvaluationSettings
+from fsm_ros.training.scene_settings import DepthInput
 from fsm_ros.training.scenes import Clips, SceneSource
-from fsm_ros.training.scenes.depth_sensor import DepthInput, measured
+from fsm_ros.training.scenes.depth_sensor import measured
 from fsm_ros.training.scenes.worlds import Worlds
 from fsm_ros.training.supply import split_clips
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fsm_ros.memory.atlas import Atlas, AtlasSettings, observe, render_all
+from fsm_ros.memory.atlas import Atlas, observe, render_all
 from fsm_ros.memory.camera import Cameras
+from fsm_ros.memory.configuration import AtlasSettings
 from fsm_ros.memory.model import FsmModel
 from fsm_ros.memory.rules.base import WriteRule
 from fsm_ros.memory.state import MemoryState

@@ -29,7 +29,7 @@ from fsm_ros.training.evaluation.held_out import (
 )
 from fsm_ros.training.evaluation.remembering import Remembered, remembered
 from fsm_ros.training.evaluation.scores import Evaluation, Score, Shown
-from fsm_ros.training.evaluation.settings import EvaluationSettings
+from fsm_ros.training.evaluation_settings import EvaluationSettings
 from fsm_ros.training.recalling import RecalledViews, RecallTask, recalled_views
 
 

@@ -12,9 +12,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from fsm_ros.training.scene_settings import Split
 from fsm_ros.training.scenes.patterns import HELD_OUT_PATTERNS, TRAIN_PATTERNS, Pattern, draw_pattern, spectral_noise
 from fsm_ros.training.scenes.photographs import HELD_OUT_PHOTOGRAPHS, TRAIN_PHOTOGRAPHS, load_photographs
-from fsm_ros.training.scenes.settings import Split
 
 TEXTURE_SIZE = 256
 """Texels along each side of a texture's finest level."""

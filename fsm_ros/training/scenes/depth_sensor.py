@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import math
-from enum import Enum
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from fsm_ros.training.scene_settings import DepthInput
 
 NOISE_AT_1_M = 0.005
 """Standard deviation at one metre, relative; it grows with depth, so that in metres it grows with its square."""
@@ -22,14 +23,6 @@ LOST = 0.01
 """Share of further pixels without a measurement."""
 _BLOB = 2
 """Noise is alike in so many pixels each way: stereo matches windows, not pixels."""
-
-
-class DepthInput(Enum):
-    """What is measured beside the images."""
-
-    NONE = "none"
-    EXACT = "exact"
-    SENSOR = "sensor"
 
 
 def measured(kind: DepthInput, depth_m: Tensor, fxfycxcy: Tensor, rng: torch.Generator) -> Tensor:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fsm_ros.training.scene_settings import Family
 from fsm_ros.training.scenes.bank import TextureBank
 from fsm_ros.training.scenes.difficulty import Difficulty
 from fsm_ros.training.scenes.looks import Looks
 from fsm_ros.training.scenes.placing import Area, place_things
-from fsm_ros.training.scenes.settings import Family
 from fsm_ros.training.scenes.spec import (
     FACES,
     MAX_OBJECTS,

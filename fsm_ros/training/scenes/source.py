@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fsm_ros.training.scene_settings import Family, SceneSettings, Split
 from fsm_ros.training.scenes.bank import texture_bank
 from fsm_ros.training.scenes.layout import draw_scene
 from fsm_ros.training.scenes.sensor import expose
-from fsm_ros.training.scenes.settings import Family, SceneSettings, Split
 from fsm_ros.training.scenes.spec import SceneSpec
 from fsm_ros.training.scenes.trajectory import Trajectory
 from fsm_ros.training.scenes.workers import for_each

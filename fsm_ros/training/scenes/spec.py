@@ -9,7 +9,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from fsm_ros.training.scenes.settings import Family
+from fsm_ros.training.scene_settings import Family
 
 Doubles = NDArray[np.float64]
 

@@ -10,8 +10,8 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from fsm_ros.training.scene_settings import Family
 from fsm_ros.training.scenes.difficulty import Difficulty
-from fsm_ros.training.scenes.settings import Family
 from fsm_ros.training.scenes.spec import Doubles, terrain_height_m
 
 FIELD_OF_VIEW_DEG = (50.0, 100.0)

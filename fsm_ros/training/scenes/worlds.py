@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fsm_ros.training.scene_settings import Family
 from fsm_ros.training.scenes.bank import TextureBank
 from fsm_ros.training.scenes.rays import FrameBlock
 from fsm_ros.training.scenes.render import render_block
-from fsm_ros.training.scenes.settings import Family
 from fsm_ros.training.scenes.shading import SurfaceTable
 from fsm_ros.training.scenes.spec import FACES, MAX_OBJECTS, Doubles, Kind, SceneSpec, Surface, Thing, terrain_height_m
 from fsm_ros.training.scenes.workers import for_each

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from deadline import DEADLINE_S
 
-from fsm_ros.replay.demo import run as demo
+from fsm_ros.replay.demo import command as demo
 from fsm_ros.replay.demo.bag import write_demo_bag
 from fsm_ros.stream.frame import Camera
 

@@ -18,7 +18,8 @@ from evaluation_commands import evaluate, names
 from recordings import camera_info, colours, raw_image, transform, write_bag
 
 from fsm_ros.replay.evaluation import schedule
-from fsm_ros.replay.evaluation.evaluate_bag import FAILED, GOOD, REFUSED, main
+from fsm_ros.replay.evaluation.evaluate_bag import main
+from fsm_ros.replay.evaluation.evaluating import FAILED, GOOD, REFUSED
 from fsm_ros.replay.evaluation.job import Job
 from fsm_ros.replay.evaluation.settings import settings_of
 

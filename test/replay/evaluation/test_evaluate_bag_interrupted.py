@@ -17,8 +17,9 @@ from deadline import DEADLINE_S, wait_until
 from evaluation_bags import drive
 from evaluation_commands import COMMAND, QUICKLY, evaluate, names
 
-from fsm_ros.replay.evaluation import evaluate_bag
-from fsm_ros.replay.evaluation.evaluate_bag import FAILED, GOOD, INTERRUPTED, main
+from fsm_ros.replay.evaluation import evaluating
+from fsm_ros.replay.evaluation.evaluate_bag import main
+from fsm_ros.replay.evaluation.evaluating import FAILED, GOOD, INTERRUPTED
 from fsm_ros.replay.evaluation.replacing import replacing
 from fsm_ros.replay.evaluation.store import load_run
 
@@ -175,7 +176,7 @@ def test_an_interrupt_while_the_report_is_written_leaves_nothing_half_written(
             os.kill(os.getpid(), number)
             time.sleep(10.0)
 
-    monkeypatch.setattr(evaluate_bag, "show", interrupted_half_way)
+    monkeypatch.setattr(evaluating, "show", interrupted_half_way)
     before = signal.getsignal(signal.SIGTERM)
     words = [bag, "--out", out, "--hold-out", "every:6"]
     assert main([*map(str, words), *QUICKLY]) == INTERRUPTED

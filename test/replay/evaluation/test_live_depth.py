@@ -23,10 +23,11 @@ from fsm_ros.configuration.table import settings_from  # noqa: E402
 from fsm_ros.engine import MemoryEngine  # noqa: E402
 from fsm_ros.replay.evaluation.replaying import Replay  # noqa: E402
 from fsm_ros.replay.recording.bag_writer import BagWriter  # noqa: E402
-from fsm_ros.replay.recording.scene_bag import SceneBagSettings, record_scene  # noqa: E402
+from fsm_ros.replay.recording.scene_bag import record_scene  # noqa: E402
+from fsm_ros.replay.recording.settings import SceneBagSettings  # noqa: E402
 from fsm_ros.sources.opening import open_rig  # noqa: E402
 from fsm_ros.spatial.spatial_memory import SpatialMemory  # noqa: E402
-from fsm_ros.training.scenes.depth_sensor import DepthInput  # noqa: E402
+from fsm_ros.training.scene_settings import DepthInput  # noqa: E402
 
 pytestmark = pytest.mark.slow
 

@@ -20,7 +20,8 @@ from fsm_ros.replay.demo.bag import START_NS
 from fsm_ros.replay.evaluation import footprint as footprints
 from fsm_ros.replay.evaluation import run as running
 from fsm_ros.replay.evaluation.final_views import coarse_to_fine
-from fsm_ros.replay.evaluation.job import Job, Limits
+from fsm_ros.replay.evaluation.job import Job
+from fsm_ros.replay.evaluation.limits import Limits
 from fsm_ros.replay.evaluation.progress import Silent
 from fsm_ros.replay.evaluation.psnr import psnr
 from fsm_ros.replay.evaluation.results import Baseline, Metric, Novelty, PathSide, Provenance, Run

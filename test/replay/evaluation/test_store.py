@@ -15,7 +15,8 @@ from evaluation_bags import QUICK, drive
 from evaluation_runs import make_run
 
 from fsm_ros.replay.evaluation import job as jobs
-from fsm_ros.replay.evaluation.job import Job, Limits, Reading
+from fsm_ros.replay.evaluation.job import Job, Reading
+from fsm_ros.replay.evaluation.limits import Limits
 from fsm_ros.replay.evaluation.results import Run
 from fsm_ros.replay.evaluation.settings import Setting, settings_of
 from fsm_ros.replay.evaluation.store import FORMAT, Stored, load_run, save_run

@@ -26,9 +26,9 @@ from fsm_ros.replay.recording.bag_writer import (
     STATIC_TF_TOPIC,
     TF_TYPE,
     BagWriter,
-    Codec,
 )
 from fsm_ros.replay.recording.camera_topics import CameraTopics
+from fsm_ros.replay.recording.settings import Codec
 from fsm_ros.sources.bags.messages import decode_image
 from fsm_ros.stream.frame import Camera, Distortion
 

@@ -17,13 +17,14 @@ from rosbags.rosbag2 import Reader
 from scipy.spatial.transform import Rotation
 
 from fsm_ros.replay.recording import make_bag
-from fsm_ros.replay.recording.bag_writer import EPOCH_NS, LAST_STAMP_NS, Codec
+from fsm_ros.replay.recording.bag_writer import EPOCH_NS, LAST_STAMP_NS
 from fsm_ros.replay.recording.camera_topics import CameraTopics
 from fsm_ros.replay.recording.convert import APART_NS, convert
-from fsm_ros.replay.recording.scene_bag import SceneBagSettings, record_scene
+from fsm_ros.replay.recording.scene_bag import camera_of, record_scene
 from fsm_ros.replay.recording.scene_drive import SceneDrive, find_drive
 from fsm_ros.replay.recording.scene_robot import Arm
 from fsm_ros.replay.recording.scene_world import CLEARANCE_M, SceneWorld
+from fsm_ros.replay.recording.settings import Codec, SceneBagSettings
 from fsm_ros.sources.folders import open_folder
 from fsm_ros.sources.recorded import RecordedCamera, in_file
 from fsm_ros.stream.frame import Camera, Distortion
@@ -205,7 +206,7 @@ def test_both_cameras_take_their_images_at_the_same_moments(tiny: Path) -> None:
     front, side = (open_camera(tiny, image_topic=f"/{name}/image_raw") for name in ("front", "side"))
     assert front.stamps_ns.tolist() == side.stamps_ns.tolist()
     assert front.stamps_ns.tolist() == [EPOCH_NS + index * 100_000_000 for index in range(12)]
-    assert front.camera(0) == side.camera(0) == TINY.camera
+    assert front.camera(0) == side.camera(0) == camera_of(TINY)
 
 
 @pytest.mark.slow
@@ -220,7 +221,7 @@ def test_images_are_what_there_is_to_see_from_where_tf_says(tiny: Path, tiny_dri
                 truth = truth @ arm.first_from_second(time_s)
             assert distance_m(frame.world_from_camera, truth) < 1e-3
             assert np.rad2deg(turn_rad(frame.world_from_camera, truth)) < 0.1
-            (seen,) = tiny_drive.world.render(TINY.camera, truth[None], np.array([time_s]))
+            (seen,) = tiny_drive.world.render(camera_of(TINY), truth[None], np.array([time_s]))
             assert np.array_equal(frame.image, seen) and seen.std() > 3
 
 
@@ -337,7 +338,7 @@ def test_the_command_records_a_scene_and_tells_what_it_wrote(
         (["--scene", "castle"], "invalid choice"),
         (["--scene", "room", "--quality", "80"], "give --jpeg with it"),
         (["x", "--raw", "--quality", "80"], "give --jpeg with it"),
-        (["x", "--raw", "--jpeg"], "not allowed with"),
+        (["x", "--raw", "--jpeg"], "not allowed together"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(

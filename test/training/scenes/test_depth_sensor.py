@@ -6,7 +6,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fsm_ros.training.scenes.depth_sensor import LOST, NOISE_AT_1_M, DepthInput, measured
+from fsm_ros.training.scene_settings import DepthInput
+from fsm_ros.training.scenes.depth_sensor import LOST, NOISE_AT_1_M, measured
 
 LENS = torch.tensor([[60.0, 60.0, 40.0, 30.0]])
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What scenes are asked for: families, split, difficulty and augmentation."""
+"""What scenes are asked for: families, split, difficulty, augmentation and depth. Standard library only."""
 
 from __future__ import annotations
 
@@ -28,6 +28,14 @@ class Split(Enum):
     def is_held_out(self) -> bool:
         """Whether training never sees these seeds, texture families and photographs."""
         return self is not Split.TRAIN
+
+
+class DepthInput(Enum):
+    """What is measured beside the images."""
+
+    NONE = "none"
+    EXACT = "exact"
+    SENSOR = "sensor"
 
 
 DEFAULT_FAMILIES: tuple[tuple[Family, float], ...] = (

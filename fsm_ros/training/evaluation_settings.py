@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is evaluated, and how that is told."""
+"""What is evaluated. Standard library only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fsm_ros.memory.atlas import AtlasSettings
-from fsm_ros.memory.rules.base import WriteRule
-from fsm_ros.memory.rules.naming import rule_as_plain
-from fsm_ros.training.scenes import SceneSettings, Split
-from fsm_ros.training.scenes.depth_sensor import DepthInput
+from fsm_ros.memory.configuration import AtlasSettings
+from fsm_ros.training.scene_settings import DepthInput, SceneSettings, Split
 
 
 @dataclass(frozen=True)
@@ -70,20 +67,3 @@ class EvaluationSettings:
     def factor(self) -> int:
         """Pixels of a view along one of the memory's."""
         return self.size // (self.memory_size or self.size)
-
-
-def conditions(settings: EvaluationSettings, rule: WriteRule) -> str:
-    """What the scores are of, in a line."""
-    written = ", ".join(str(value) for value in rule_as_plain(rule).values())
-    submaps = settings.atlas.submaps
-    extent = f"{settings.extent_m:g} m" if settings.extent_m else "automatic"
-    total = sum(weight for _, weight in settings.scenes.families)
-    shares = [(family.value, weight / total) for family, weight in settings.scenes.families if weight > 0]
-    families = ", ".join(f"{share:.0%} {name}" for name, share in shares)
-    low, high = settings.scenes.difficulty
-    depth = "" if settings.depth is DepthInput.NONE else f"; a depth camera ({settings.depth.value})"
-    return (
-        f"{settings.count} scenes of the split {settings.split.value} ({families}; difficulty {low:g} to {high:g}; "
-        f"seed {settings.seed}), {settings.size}x{settings.size} pixels, chunks of {settings.chunk_views} views, "
-        f"extent {extent}; streaming order, {submaps} submap{'s' * (submaps > 1)}, rule: {written}{depth}"
-    )
