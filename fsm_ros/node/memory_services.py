@@ -145,7 +145,7 @@ class MemoryServices:
         self._node.get_logger().warning(f"not {what}: {why}", throttle_duration_sec=5.0)
         return why
 
-    async def _replaced(self, job: Callable[[SpatialMemory], T | Failure]) -> T | Failure:
+    async def _replaced(self, job: Callable[[SpatialMemory], T]) -> T | Failure:
         """What a job comes to that puts another memory in the place of this one, or why it was not waited for."""
         if self._ingest is None:
             return INACTIVE
@@ -167,9 +167,8 @@ def _forgotten(memory: SpatialMemory) -> str:
     return holds
 
 
-def _saved(memory: SpatialMemory, path: Path) -> tuple[int, str] | Failure:
-    size = memory.save(path)
-    return size if isinstance(size, Failure) else (size, _holds(memory.scene))
+def _saved(memory: SpatialMemory, path: Path) -> tuple[int, str]:
+    return memory.save(path), _holds(memory.scene)
 
 
 def _holds(scene: Scene | None) -> str:

@@ -19,8 +19,6 @@ from fsm_ros.configuration.model import load_model
 from fsm_ros.configuration.settings import Settings
 from fsm_ros.configuration.table import settings_from
 from fsm_ros.errors import FsmError
-from fsm_ros.spatial.results import Failure
-from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.spatial.surfaces import Surfaces
 from fsm_ros.surface.files import check_suffix, write_surface
 
@@ -45,20 +43,16 @@ def _exported(options: argparse.Namespace) -> int:
         )
     settings = _settings(options)
     loaded = load_model(settings)
-    memory = SpatialMemory(loaded.model, settings.memory, loaded.prior, loaded.recall)
+    memory = loaded.new_memory(settings.memory)
     scene = memory.load(options.memory)
-    if isinstance(scene, Failure):
-        return _failed(scene.message)
     if not len(scene.keyframes):
         return _failed(
             f"{options.memory} keeps no photographs, which surfaces are seen in: set recall.keyframes above 0"
         )
     surfaces = Surfaces()
     with tqdm(desc="looking at keyframes", unit="step", total=2 * len(scene.keyframes), disable=None) as bar:
-        while (stepped := memory.survey(surfaces)) is True:
+        while memory.survey(surfaces):
             bar.update()
-    if isinstance(stepped, Failure):
-        return _failed(stepped.message)
     least = settings.serving.surfaces.min_confidence if options.min_confidence is None else options.min_confidence
     written = write_surface(out, surfaces.views(), least, options.resolution)
     triangles = f", {written.triangles} triangles" if written.triangles else ""

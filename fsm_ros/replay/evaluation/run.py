@@ -31,7 +31,6 @@ from fsm_ros.sources.opening import SourceKind, open_rig, source_kind
 from fsm_ros.sources.recorded import RecordedFrame
 from fsm_ros.sources.rig import Rig
 from fsm_ros.spatial.settings import RenderMethod
-from fsm_ros.spatial.spatial_memory import SpatialMemory
 
 VIEWS_WHEN_CUT_SHORT = 24
 """So many views are still asked for when an evaluation is interrupted."""
@@ -71,9 +70,7 @@ def evaluate(job: Job, progress: Progress, is_stopped: Callable[[], bool]) -> Ru
         loaded = load_model(settings)
         metrics = ImageMetrics(settings.memory.height, settings.memory.width, job.lpips_weights)
         # One chunk is handed over at a time: nothing is ever dropped.
-        engine = MemoryEngine(
-            SpatialMemory(loaded.model, settings.memory, loaded.prior, loaded.recall), queue_capacity=1
-        )
+        engine = MemoryEngine(loaded.new_memory(settings.memory), queue_capacity=1)
         engine.start()
         try:
             return _Evaluation(job, settings, rig, withheld, loaded, engine, metrics).run(progress, is_stopped)

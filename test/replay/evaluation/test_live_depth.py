@@ -25,7 +25,6 @@ from fsm_ros.replay.evaluation.replaying import Replay  # noqa: E402
 from fsm_ros.replay.recording.bag_writer import BagWriter  # noqa: E402
 from fsm_ros.replay.recording.scene_bag import SceneBagSettings, record_scene  # noqa: E402
 from fsm_ros.sources.opening import open_rig  # noqa: E402
-from fsm_ros.spatial.spatial_memory import SpatialMemory  # noqa: E402
 from fsm_ros.training.scenes.depth_sensor import DepthInput  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -66,7 +65,7 @@ def replayed(bag: Path, path: Path, **changes: object) -> tuple[Replay, dict[str
     """What a memory holds after the recording in process."""
     settings = settings_from({**PARAMETERS, **changes})
     loaded = load_model(settings)
-    engine = MemoryEngine(SpatialMemory(loaded.model, settings.memory, loaded.prior, loaded.recall), queue_capacity=1)
+    engine = MemoryEngine(loaded.new_memory(settings.memory), queue_capacity=1)
     engine.start()
     rig = open_rig(bag)
     try:
