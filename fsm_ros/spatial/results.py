@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from fsm_ros.errors import FsmError
 from fsm_ros.stream.chunker import Chunk
@@ -115,6 +117,19 @@ class Rendered:
     recalled: float = 0.0
     keyframes: tuple[UsedKeyframe, ...] = ()
     epoch: int = 0
+
+    def save(self, path: str | Path) -> None:
+        """Write the colours as a PNG file; folders are made.
+
+        Raises:
+            ValueError: a name that does not end in .png.
+            OSError: it cannot be written.
+        """
+        path = Path(path)
+        if path.suffix.lower() != ".png":
+            raise ValueError(f"a view is saved as PNG, and {path.name} is not called so: let it end in .png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(self.image).save(path)
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def sensed(held: dict[str, NDArray[np.generic]]) -> list[str]:
 def test_live_and_recorded_keep_the_same_depth(bag: Path, tmp_path: Path, late_ns: int) -> None:
     recorded = delayed(bag, tmp_path / "bag", late_ns)
     replay, held = replayed(recorded, tmp_path / "replayed.safetensors")
-    assert replay.with_depth == len(sensed(held)) == CHUNKS * VIEWS and not replay.depth_unreadable
+    assert replay.taker.with_depth == len(sensed(held)) == CHUNKS * VIEWS and not replay.taker.depth_unreadable
     with active_node(tmp_path / "node", PARAMETERS | {"storage_dir": str(tmp_path)}, arguments=REMAPS) as robot:
         play(recorded, robot)
         robot.wait_until(lambda: len(robot.heard.memory) >= CHUNKS, "every chunk")
@@ -110,12 +110,12 @@ def test_live_and_recorded_keep_the_same_depth(bag: Path, tmp_path: Path, late_n
 def test_depth_that_comes_too_late_is_missed_and_refuses_no_frame(bag: Path, tmp_path: Path) -> None:
     late = delayed(bag, tmp_path / "bag", 90_000_000)
     replay, held = replayed(late, tmp_path / "replayed.safetensors")
-    assert replay.with_depth == 0 and not sensed(held)
+    assert replay.taker.with_depth == 0 and not sensed(held)
 
 
 def test_depth_that_is_switched_off_is_not_kept(bag: Path, tmp_path: Path) -> None:
     replay, held = replayed(bag, tmp_path / "replayed.safetensors", **{"input.depth": "off"})
-    assert replay.with_depth == 0 and not sensed(held)
+    assert replay.taker.with_depth == 0 and not sensed(held)
 
 
 def test_a_node_with_depth_that_fits_no_frame_tells_so_and_takes_the_frames(bag: Path, tmp_path: Path) -> None:
