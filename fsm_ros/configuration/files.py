@@ -49,6 +49,9 @@ def read_parameter_file(path: Path) -> dict[str, object]:
 def parse_assignment(text: str) -> tuple[str, object]:
     """A parameter's name and value from ``NAME=VALUE``, the value in YAML.
 
+    >>> parse_assignment("cameras=[left, right]")
+    ('cameras', ['left', 'right'])
+
     Raises:
         ValueError: another form.
     """
