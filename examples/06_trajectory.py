@@ -7,6 +7,7 @@ A node does the same by its action ~/render_trajectory. Writes out/trajectory.gi
 """
 
 import sys
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -32,5 +33,6 @@ for when in np.linspace(0, len(through) - 1, VIEWS):
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = attitude(when).as_matrix(), place(when)
     pictures.append(Image.fromarray(memory.render(pose).image))
+Path("out").mkdir(exist_ok=True)
 pictures[0].save("out/trajectory.gif", save_all=True, append_images=pictures[1:], duration=100, loop=0)
 print(f"out/trajectory.gif: {len(pictures)} views of {memory}")
