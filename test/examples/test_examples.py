@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from deadline import DEADLINE_S
 from PIL import Image
@@ -49,7 +50,7 @@ def test_an_example_runs_without_arguments(name: str, folder: Path) -> None:
         path = folder / "out" / written
         assert path.stat().st_size > 0
         if path.suffix in (".png", ".gif"):
-            assert len(set(Image.open(path).convert("L").getdata())) > 10, "a picture of something"
+            assert len(np.unique(np.asarray(Image.open(path).convert("L")))) > 10, "a picture of something"
 
 
 def test_none_is_left_out() -> None:
@@ -67,6 +68,6 @@ def test_the_five_lines_of_the_readme_are_those_of_an_example(repo_root: Path) -
     section = (repo_root / "README.md").read_text(encoding="utf-8").partition("## From Python\n")[2]
     code = re.search(r"```python\n(.*?)```", section, re.DOTALL)
     assert code is not None
-    first, *five = re.sub(r" +#.*", "", code[1]).splitlines()
+    first, *five = filter(None, re.sub(r" +#.*", "", code[1]).splitlines())
     assert first == "import fsm_ros" and len(five) == 5
     assert "\n".join(five) in (EXAMPLES / "02_rosbag.py").read_text(encoding="utf-8")
