@@ -43,8 +43,6 @@ class Memory:
         spatial: the memory itself, for what has no method here.
     """
 
-    spatial: SpatialMemory
-
     def __init__(self, settings: GivenSettings = None) -> None:
         """Load the weights, and begin with nothing observed.
 
