@@ -22,7 +22,6 @@ from fsm_ros.sources.taking import FrameRead, TakenChunk
 from fsm_ros.spatial.results import ObserveReport, Rendered, RequestFailedError
 from fsm_ros.spatial.scene import Scene
 from fsm_ros.spatial.settings import RenderMethod
-from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.spatial.surfaces import Surfaces
 from fsm_ros.stream.frame import Camera, PosedImage
 from fsm_ros.stream.ledger import LedgerSnapshot, Refusal
