@@ -116,6 +116,7 @@ def test_every_name_is_there_documented_and_told_of() -> None:
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_holds_what_a_replay_of_the_same_recording_holds(tmp_path: Path) -> None:
     """One intake, one memory: only who asks is another."""
     frames = [frame_of(n % 3, timestamp=float(n)) | {"file_path": f"images/{n}.png"} for n in range(5)]
@@ -134,6 +135,7 @@ def test_it_holds_what_a_replay_of_the_same_recording_holds(tmp_path: Path) -> N
     assert contents(memory, tmp_path / "observed") == contents(spatial, tmp_path / "replayed")
 
 
+@pytest.mark.slow
 def test_frames_of_a_stream_wait_for_their_chunk_and_give_what_all_at_once_gives(
     memory: fsm_ros.Memory, tmp_path: Path
 ) -> None:
@@ -204,6 +206,7 @@ def test_a_rule_may_be_changed_and_the_settings_say_so(memory: fsm_ros.Memory) -
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_was_saved_is_loaded_and_shows_the_same(memory: fsm_ros.Memory, tmp_path: Path) -> None:
     memory.observe_arrays(*arrays(4))
     path = tmp_path / "room.safetensors"
@@ -217,6 +220,7 @@ def test_what_was_saved_is_loaded_and_shows_the_same(memory: fsm_ros.Memory, tmp
         fsm_ros.Memory.load(path, PARAMETERS | {"memory.width": 32})
 
 
+@pytest.mark.slow
 def test_a_reset_memory_is_as_a_new_one(memory: fsm_ros.Memory, tmp_path: Path) -> None:
     memory.observe_arrays(*arrays(3), flush=False)
     memory.reset()
