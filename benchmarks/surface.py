@@ -26,7 +26,6 @@ from fsm_ros.replay.recording.scene_drive import find_drive
 from fsm_ros.replay.recording.scene_robot import Arm
 from fsm_ros.replay.recording.scene_world import CLEARANCE_M, SceneWorld
 from fsm_ros.replay.recording.settings import SceneBagSettings, image_times_ns
-from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.spatial.surfaces import Surfaces
 from fsm_ros.stream.frame import Photograph, PosedImage
 from fsm_ros.surface.cloud import Told, cloud_of
@@ -129,7 +128,7 @@ def survey(bag: SceneBagSettings, settings: Settings) -> Surveyed:
     """Drive through a scene, observe it as the node would, and work out what the kept keyframes agree on."""
     world, frames = _drive(bag)
     loaded = load_model(settings)
-    memory = SpatialMemory(loaded.model, settings.memory, loaded.prior, loaded.recall)
+    memory = loaded.new_memory(settings.memory)
     intake = settings.new_intake()
     truth, count = [], 0
     for pose, time_ns, source in frames:
@@ -147,7 +146,7 @@ def survey(bag: SceneBagSettings, settings: Settings) -> Surveyed:
     if rest is not None:
         memory.observe(rest)
     surfaces, started_s = Surfaces(), time.process_time()
-    while memory.survey(surfaces) is True:
+    while memory.survey(surfaces):
         pass
     views = surfaces.views()
     cpu_s = (time.process_time() - started_s) / max(1, len(views))

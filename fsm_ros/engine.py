@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """MemoryEngine: the one owner of the device and the memory, on a worker thread of its own.
 
-Requests go ahead of waiting chunks. Nothing is raised across the thread: what fails comes back as a
-:class:`fsm_ros.spatial.results.Failure`, and the worker goes on.
+Requests go ahead of waiting chunks. Nothing is raised across the thread: here, and nowhere else, what a synchronous
+call raises becomes a :class:`fsm_ros.spatial.results.Failure`, and the worker goes on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from fsm_ros.spatial.results import Failure, FailureKind, ObserveReport
+from fsm_ros.spatial.results import Failure, FailureKind, ObserveReport, RequestFailedError
 from fsm_ros.spatial.scene import failed_report
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.stream.chunker import Chunk
@@ -96,14 +96,15 @@ class MemoryEngine:
             self._changed.notify_all()
         return dropped
 
-    def ask(self, job: Callable[[SpatialMemory], T | Failure]) -> Future[T | Failure]:
+    def ask(self, job: Callable[[SpatialMemory], T]) -> Future[T | Failure]:
         """Have the worker do something with the memory; returns at once.
 
         Requests and chunks take turns: a request waits for those before it and for as many chunks at most, so that
         neither a crowd of clients keeps the memory from learning, nor a fast camera its clients from being answered.
 
         Args:
-            job: runs on the worker; what it returns or fails with is the future's result, which never raises.
+            job: runs on the worker; what it returns, or a failure where it raises, is the future's result, which never
+                raises.
         """
         future: Future[T | Failure] = Future()
         with self._changed:
@@ -179,10 +180,12 @@ class MemoryEngine:
             self._reports.append(report)
             self._changed.notify_all()
 
-    def _guarded(self, job: Callable[[SpatialMemory], T | Failure]) -> T | Failure:
-        """Whatever goes wrong in a job must not end the worker: it is logged and becomes a value."""
+    def _guarded(self, job: Callable[[SpatialMemory], T]) -> T | Failure:
+        """Whatever goes wrong in a job must not end the worker: it becomes a value; a fault of ours is logged."""
         try:
             return job(self._memory)
+        except RequestFailedError as error:
+            return error.failure
         except Exception as error:
             _LOG.exception("a job of the memory worker failed")
             return Failure(FailureKind.INTERNAL, f"{type(error).__name__}: {error}")

@@ -15,7 +15,7 @@ from deadline import DEADLINE_S
 from spatial_scenes import a_chunk, at, small_memory
 
 from fsm_ros.engine import REPORTS_KEPT, MemoryEngine
-from fsm_ros.spatial.results import Failure, FailureKind, ObserveReport, Rendered
+from fsm_ros.spatial.results import Failure, FailureKind, ObserveReport, Rendered, RequestFailedError
 from fsm_ros.spatial.scene import Scene, failed_report
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.stream.chunker import Chunk
@@ -229,11 +229,27 @@ def test_an_observation_that_raises_is_a_failed_report_and_the_worker_goes_on(
         assert answer_of(engine.ask(noted("after"))) == "after"
 
 
-def test_a_failure_that_a_job_returns_is_its_answer() -> None:
-    refusal = Failure(FailureKind.BAD_REQUEST, "no")
+def test_what_a_job_could_not_do_is_a_failure_of_that_kind_and_no_fault_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refused(_: SpatialMemory) -> int:
+        raise RequestFailedError(FailureKind.BAD_REQUEST, "no")
+
     with running(Diary()) as engine:
-        assert answer_of(engine.ask(lambda _: refusal)) is refusal
+        assert failure_of(engine.ask(refused)) == Failure(FailureKind.BAD_REQUEST, "no")
         assert answer_of(engine.ask(lambda _: None)) is None
+    assert not caplog.records
+
+
+def test_a_chunk_that_cannot_be_observed_is_a_failed_report() -> None:
+    diary = Diary()
+    diary.trouble = RequestFailedError(FailureKind.NON_FINITE, "not finite")
+    with running(diary) as engine:
+        engine.submit(CHUNKS[0])
+        wait_until_idle(engine)
+        (report,) = engine.drain_reports()
+    assert report.failure == Failure(FailureKind.NON_FINITE, "not finite")
+    assert (report.chunk, report.chunks_observed, report.layers) == (CHUNKS[0], 0, ())
 
 
 def test_a_listener_that_raises_does_not_end_the_worker(caplog: pytest.LogCaptureFixture) -> None:

@@ -61,6 +61,9 @@ def read_changes(files: Iterable[Path], assignments: Iterable[str]) -> dict[str,
 def parse_assignment(text: str) -> tuple[str, object]:
     """A parameter's name and value from ``NAME=VALUE``, the value in YAML.
 
+    >>> parse_assignment("cameras=[left, right]")
+    ('cameras', ['left', 'right'])
+
     Raises:
         ValueError: another form.
     """

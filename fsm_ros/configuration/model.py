@@ -20,6 +20,8 @@ from fsm_ros.recall.checkpoint import load_recall
 from fsm_ros.recall.evidence import Prior
 from fsm_ros.recall.net import RecallNet
 from fsm_ros.recall.planes import Photographs, Wanted
+from fsm_ros.spatial.settings import MemorySettings
+from fsm_ros.spatial.spatial_memory import SpatialMemory
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,14 @@ class LoadedModel:
     prior: tuple[LayerMemory, ...] | None
     recall: RecallNet | None
     warm_up_s: float
+
+    def new_memory(self, settings: MemorySettings) -> SpatialMemory:
+        """A memory of this model that has seen nothing yet.
+
+        Raises:
+            ValueError: views that cannot be cut into the model's patches.
+        """
+        return SpatialMemory(self.model, settings, self.prior, self.recall)
 
 
 def choose_device(name: str) -> torch.device:

@@ -8,6 +8,7 @@ from enum import Enum
 
 from fsm_ros.memory.precision import MuonPrecision, Precision
 from fsm_ros.parameter import Checked, parameter
+from fsm_ros.sources.taking import FrameTaker
 from fsm_ros.spatial.settings import MemorySettings
 from fsm_ros.stream.intake import Intake, IntakeSettings
 from fsm_ros.surface.settings import SurfaceSettings
@@ -215,3 +216,8 @@ class Settings(Checked):
         return Intake(
             self.input.intake, memory.width, memory.height, memory.chunk_views, memory.keyframes.photograph_size
         )
+
+    def new_taker(self) -> FrameTaker:
+        """What takes frames that are at hand: those of a recording, or arrays."""
+        uses_depth = self.input.depth is DepthUse.AUTO
+        return FrameTaker(self.new_intake(), self.input.depth_tolerance_s if uses_depth else None)

@@ -31,6 +31,9 @@ _ORDER = (
 def settings_from(values: Mapping[str, object]) -> Settings:
     """The settings of a node whose parameters have these values, and their defaults where there is none.
 
+    >>> settings_from({"memory.rule": "elastic", "elastic.strength": 2}).memory.rule.strength
+    2.0
+
     Args:
         values: by name, as a file, a message or a command line gives them.
 
@@ -50,7 +53,11 @@ def nearest(name: str) -> str | None:
 
 
 def unknown(name: str) -> str:
-    """What is said of a name that is no parameter's."""
+    """What is said of a name that is no parameter's.
+
+    >>> unknown("memory.places")
+    'there is no parameter memory.places: did you mean memory.submaps?'
+    """
     near = nearest(name)
     return f"there is no parameter {name}: " + (
         f"did you mean {near}?" if near else "config/fsm.yaml lists all there are"

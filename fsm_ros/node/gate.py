@@ -61,11 +61,11 @@ class ViewGate:
         """Refuse requests from now on."""
         self._lookup = None
 
-    def begin(self, job: Callable[[SpatialMemory], T | Failure]) -> Future[T | Failure]:
+    def begin(self, job: Callable[[SpatialMemory], T]) -> Future[T | Failure]:
         """Have the memory's worker do something that nobody waits for."""
         return self._engine.ask(job)
 
-    async def done(self, job: Callable[[SpatialMemory], T | Failure], timeout_s: float) -> T | Failure:
+    async def done(self, job: Callable[[SpatialMemory], T], timeout_s: float) -> T | Failure:
         """What a job of the memory's worker comes to, or why it was not begun or waited for."""
         return await self.bridge.wait(self._engine.ask(job), timeout_s) if self.is_open else INACTIVE
 
@@ -74,7 +74,7 @@ class ViewGate:
         pose: PoseStamped,
         scene_time: Time,
         info: CameraInfo,
-        question: Callable[[SpatialMemory, ViewRequest], T | Failure],
+        question: Callable[[SpatialMemory, ViewRequest], T],
     ) -> tuple[ViewRequest, T] | Failure:
         """Have the memory's worker answer a question about a view.
 

@@ -43,7 +43,6 @@ from fsm_ros.node.views import ViewServer
 from fsm_ros.spatial.results import Failure, ObserveReport
 from fsm_ros.spatial.scene import Scene
 from fsm_ros.spatial.settings import MemorySettings
-from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.stream.ledger import FrameLedger, Refusal
 
 NODE_NAME = "fsm"
@@ -91,7 +90,7 @@ class FsmNode(LifecycleNode):
         try:
             settings = read(self, Settings())
             loaded = load_model(settings)
-            memory = SpatialMemory(loaded.model, settings.memory, loaded.prior, loaded.recall)
+            memory = loaded.new_memory(settings.memory)
         except (FsmError, ValueError) as error:
             self.get_logger().error(f"cannot be configured: {error}")
             return TransitionCallbackReturn.FAILURE

@@ -195,7 +195,7 @@ class MemoryServices:
         self._node.get_logger().warning(f"not {what}: {why}", throttle_duration_sec=5.0)
         return why
 
-    def _replacing(self, job: Callable[[SpatialMemory], T | Failure]) -> Future[T | Failure]:
+    def _replacing(self, job: Callable[[SpatialMemory], T]) -> Future[T | Failure]:
         """Have another memory put in the place of this one."""
         if self._ingest is None:
             return _at_once(INACTIVE)
@@ -221,14 +221,12 @@ def _forgotten(memory: SpatialMemory) -> str:
     return holds
 
 
-def _saved(memory: SpatialMemory, path: Path) -> Saved | Failure:
-    size = memory.save(path)
-    return size if isinstance(size, Failure) else Saved(path, size, _holds(memory.scene))
+def _saved(memory: SpatialMemory, path: Path) -> Saved:
+    return Saved(path, memory.save(path), _holds(memory.scene))
 
 
-def _loaded(memory: SpatialMemory, path: Path) -> Loaded | Failure:
-    scene = memory.load(path)
-    return scene if isinstance(scene, Failure) else Loaded(path, scene)
+def _loaded(memory: SpatialMemory, path: Path) -> Loaded:
+    return Loaded(path, memory.load(path))
 
 
 def _at_once(failure: Failure) -> Future[T | Failure]:

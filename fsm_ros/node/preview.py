@@ -17,7 +17,7 @@ from fsm_ros.node.gate import ViewGate
 from fsm_ros.node.images import encode, encode_floats
 from fsm_ros.node.live_frames import LiveView
 from fsm_ros.spatial.preview import Preview, previewed
-from fsm_ros.spatial.results import Failure, FailureKind
+from fsm_ros.spatial.results import Failure, FailureKind, RequestFailedError
 from fsm_ros.spatial.settings import MemorySettings
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.stream.rectify import Rectifier
@@ -86,11 +86,11 @@ class PreviewServer:
         """Leave what was under way, and what was seen."""
         self._job, self._last, self.difference = None, None, math.nan
 
-    def _preview(self, memory: SpatialMemory, live: LiveView) -> Preview | Failure:
+    def _preview(self, memory: SpatialMemory, live: LiveView) -> Preview:
         try:
             frame = self._rectifier.rectify(live.decoded())
         except (ImageRefusedError, ValueError) as error:
-            return Failure(FailureKind.BAD_REQUEST, str(error))
+            raise RequestFailedError(FailureKind.BAD_REQUEST, str(error)) from error
         return previewed(memory, frame)
 
     def _tell(self, preview: Preview | Failure) -> None:

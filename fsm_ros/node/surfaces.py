@@ -17,7 +17,7 @@ from fsm_ros.node.conversions import ns_to_stamp
 from fsm_ros.node.gate import ViewGate
 from fsm_ros.node.requests import INACTIVE
 from fsm_ros.node.storage import confined_path
-from fsm_ros.spatial.results import NOTHING_OBSERVED, Failure, FailureKind
+from fsm_ros.spatial.results import NOTHING_OBSERVED, Failure, FailureKind, RequestFailedError
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.spatial.surfaces import Surfaces
 from fsm_ros.surface.cloud import Cloud, cloud_of
@@ -115,13 +115,11 @@ class SurfaceServer:
             self._publisher.publish(cloud_message(worked.cloud, frame_id, stamp))
         return worked.seconds * (1.0 / WORK_SHARE - 1.0)
 
-    def _work(self, memory: SpatialMemory) -> _Worked | Failure:
+    def _work(self, memory: SpatialMemory) -> _Worked:
         """One piece of work, on the worker: a cloud where it is time for one, else a step towards it."""
         started_s = time.monotonic()
         cloud = None
-        stepped = memory.survey(self._surfaces)
-        if isinstance(stepped, Failure):
-            return stepped
+        memory.survey(self._surfaces)
         is_due = started_s - self._told_s >= self._settings.period_s
         if is_due and self._surfaces.version != self._told_version:
             cloud = cloud_of(self._surfaces.views(), self._settings.min_confidence, self._settings.resolution_m)
@@ -161,11 +159,11 @@ class SurfaceServer:
         least = min_confidence or self._settings.min_confidence
         return await self._gate.done(lambda _: self._write(path, least, resolution_m), FILE_TIMEOUT_S)
 
-    def _write(self, path: Path, min_confidence: float, resolution_m: float) -> Written | Failure:
+    def _write(self, path: Path, min_confidence: float, resolution_m: float) -> Written:
         """Write what is known, on the worker."""
         try:
             return write_surface(path, self._surfaces.views(), min_confidence, resolution_m)
         except (OSError, SurfaceLibraryError) as error:
-            return Failure(FailureKind.FILE, f"{path} could not be written: {error}")
+            raise RequestFailedError(FailureKind.FILE, f"{path} could not be written: {error}") from error
         except ValueError as error:
-            return Failure(FailureKind.BAD_REQUEST, str(error))
+            raise RequestFailedError(FailureKind.BAD_REQUEST, str(error)) from error

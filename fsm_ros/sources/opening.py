@@ -74,7 +74,7 @@ def source_kind(path: Path) -> SourceKind:
 
 
 def open_rig(
-    path: Path,
+    path: str | Path,
     *,
     cameras: Sequence[str] = (),
     world_frame: str | None = None,
@@ -102,6 +102,7 @@ def open_rig(
         SourceError: nothing that is known, it cannot be read, has no images, no calibration, no pose for any image,
             several scenes, several cameras and none chosen, or not the camera or frame that was asked for.
     """
+    path = Path(path)
     kind = source_kind(path)
     if image_folder is not None and kind is not SourceKind.COLMAP:
         raise SourceError(f"{path} says itself where its images are: name no folder of them", "image_folder")

@@ -67,6 +67,11 @@ class Rig:
         return tuple(self.recorded)
 
     @property
+    def posed(self) -> tuple[RecordedFrame, ...]:
+        """Those of `frames` that have a pose."""
+        return tuple(frame for frame in self.frames if frame.world_from_camera is not None)
+
+    @property
     def is_timed(self) -> bool:
         """Whether stamps are moments, and not only numbers of images."""
         return all(camera.is_timed for camera in self.recorded.values())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fsm_ros.spatial.results import Failure, Rendered
+from fsm_ros.spatial.results import Rendered
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.stream.frame import PosedImage
 
@@ -34,17 +34,18 @@ class Preview:
         return float(self.difference.mean())
 
 
-def previewed(memory: SpatialMemory, live: PosedImage) -> Preview | Failure:
+def previewed(memory: SpatialMemory, live: PosedImage) -> Preview:
     """Look where a camera looks, at the moment of its image.
 
     Args:
         memory: that is asked.
         live: a rectified image; of its photograph's size where it has one.
+
+    Raises:
+        RequestFailedError: see :meth:`fsm_ros.spatial.spatial_memory.SpatialMemory.render`.
     """
     seen = live.photograph or live
     rendered = memory.render(live.world_from_camera, live.stamp_ns, seen.camera)
-    if isinstance(rendered, Failure):
-        return rendered
     return Preview(rendered, difference_of(seen.image, rendered.image))
 
 

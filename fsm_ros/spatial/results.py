@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What comes back from a spatial memory: views, reports, and failures as values."""
+"""What comes back from a spatial memory: views, reports, and failures, raised or as values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from fsm_ros.errors import FsmError
 from fsm_ros.stream.chunker import Chunk
 from fsm_ros.stream.frame import Camera, PosedImage
 from fsm_ros.stream.world import FrameExit
@@ -41,9 +44,28 @@ class Failure:
 
 NOTHING_OBSERVED = Failure(
     FailureKind.NOTHING_OBSERVED,
-    "nothing has been observed yet: check that images, camera_info and TF arrive (see /diagnostics)",
+    "nothing has been observed yet: write a first chunk; a node needs images, camera_info and TF (see /diagnostics)",
 )
 """The answer to any request for a view before the first chunk."""
+
+
+class RequestFailedError(FsmError, RuntimeError):
+    """What a memory was asked for and could not do; it is as it was before.
+
+    Raised by every synchronous call; :class:`fsm_ros.engine.MemoryEngine` makes a :class:`Failure` of it.
+
+    Attributes:
+        failure: kind, cause and remedy, as a value.
+    """
+
+    def __init__(self, kind: FailureKind, message: str) -> None:
+        """Args: as those of :class:`Failure`."""
+        super().__init__(kind, message)
+        self.failure = Failure(kind, message)
+
+    def __str__(self) -> str:
+        """The cause and the remedy."""
+        return self.failure.message
 
 
 @dataclass(frozen=True)
@@ -96,6 +118,19 @@ class Rendered:
     keyframes: tuple[UsedKeyframe, ...] = ()
     epoch: int = 0
 
+    def save(self, path: str | Path) -> None:
+        """Write the colours as a PNG file; folders are made.
+
+        Raises:
+            ValueError: a name that does not end in .png.
+            OSError: it cannot be written.
+        """
+        path = Path(path)
+        if path.suffix.lower() != ".png":
+            raise ValueError(f"a view is saved as PNG, and {path.name} is not called so: let it end in .png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(self.image).save(path)
+
 
 @dataclass(frozen=True)
 class LayerReport:
@@ -116,7 +151,7 @@ class ObserveReport:
 
     Attributes:
         chunk: the chunk.
-        failure: why it was not observed, ``None`` where it was.
+        failure: why an engine's worker could not observe it, ``None`` where it did.
         epoch: how often the memory frame was laid anew.
         epoch_began: why it was laid anew with this chunk, ``None`` where it was not.
         chunks_observed: since the last reset.

@@ -24,7 +24,7 @@ from fsm_ros.memory.state import (
 )
 from fsm_ros.recall.keyframes import KeyframeStore
 from fsm_ros.spatial.keyframe_file import pack_keyframes, unpack_keyframes
-from fsm_ros.spatial.results import Failure, FailureKind
+from fsm_ros.spatial.results import FailureKind, RequestFailedError
 from fsm_ros.spatial.scene import Scene
 from fsm_ros.spatial.settings import MemorySettings
 from fsm_ros.stream.chunker import Chunk
@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 def save_scene(
     path: Path, scene: Scene, reservoir: Sequence[PosedImage], settings: MemorySettings, fingerprint: str
-) -> int | Failure:
+) -> int:
     """Write a scene and its remembered keyframes into a file, atomically.
 
     Args:
@@ -51,7 +51,10 @@ def save_scene(
         fingerprint: of the model.
 
     Returns:
-        Bytes written, or why it could not be.
+        Bytes written.
+
+    Raises:
+        RequestFailedError: it could not be written.
     """
     window = [frame for chunk in scene.window for frame in chunk.frames]
     keyframes, photographs = pack_keyframes(scene.keyframes)
@@ -75,12 +78,12 @@ def save_scene(
         path.parent.mkdir(parents=True, exist_ok=True)
         return save_memory(path, SavedMemory(scene.state, notes, attachments), fingerprint)
     except OSError as error:
-        return Failure(FailureKind.FILE, f"{path} could not be written: {error}")
+        raise RequestFailedError(FailureKind.FILE, f"{path} could not be written: {error}") from error
 
 
 def load_scene(
     path: Path, blank: MemoryState, settings: MemorySettings, fingerprint: str
-) -> tuple[Scene, tuple[PosedImage, ...]] | Failure:
+) -> tuple[Scene, tuple[PosedImage, ...]]:
     """Read what :func:`save_scene` wrote.
 
     Args:
@@ -91,7 +94,10 @@ def load_scene(
         fingerprint: of the model.
 
     Returns:
-        The scene and its remembered keyframes, or why they could not be read.
+        The scene and its remembered keyframes.
+
+    Raises:
+        RequestFailedError: they could not be read, or do not go with the settings or the model.
     """
     try:
         saved = load_memory(path, blank, fingerprint)
@@ -127,9 +133,10 @@ def load_scene(
         )
         return scene, _unpack("reservoir", saved.attachments)
     except MemoryFileError as error:
-        return Failure(FailureKind.FILE, str(error))
+        raise RequestFailedError(FailureKind.FILE, str(error)) from error
     except (KeyError, TypeError, ValueError) as error:
-        return Failure(FailureKind.FILE, f"{path} is not a memory of this version: {error}")
+        message = f"{path} is not a memory of this version: {error}"
+        raise RequestFailedError(FailureKind.FILE, message) from error
 
 
 def _check_settings(path: Path, notes: Mapping[str, object], camera: Camera, settings: MemorySettings) -> None:

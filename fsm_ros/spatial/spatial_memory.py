@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,13 +33,13 @@ from fsm_ros.spatial.keeping import kept_after
 from fsm_ros.spatial.rendering import rendered
 from fsm_ros.spatial.results import (
     NOTHING_OBSERVED,
-    Failure,
     FailureKind,
     LayerReport,
     ObserveReport,
     Rendered,
+    RequestFailedError,
 )
-from fsm_ros.spatial.scene import Scene, failed_report
+from fsm_ros.spatial.scene import Scene
 from fsm_ros.spatial.scene_file import load_scene, save_scene
 from fsm_ros.spatial.settings import MemoryMode, MemorySettings, RenderMethod
 from fsm_ros.spatial.surfaces import Surfaces
@@ -51,6 +52,8 @@ from fsm_ros.stream.world import FrameExit, MemoryFrame
 
 class SpatialMemory:
     """A memory of one scene: a model, a :class:`Scene`, and a reservoir of old keyframes.
+
+    Whatever fails raises :class:`RequestFailedError` and leaves the memory as it was.
 
     Not thread-safe, except that :attr:`scene` may be read from anywhere: it is a value that is replaced as a whole.
     """
@@ -124,29 +127,31 @@ class SpatialMemory:
 
     @torch.no_grad()
     def observe(self, chunk: Chunk) -> ObserveReport:
-        """Write one chunk. A failure leaves the memory as it was and is told in the report."""
-        before, settings = self._scene, self._settings
+        """Write one chunk.
+
+        Raises:
+            RequestFailedError: views of another size, weights that would not be finite, or a device that is full.
+        """
+        settings = self._settings
         camera = chunk.frames[0].camera  # all frames of a chunk have one size
         if (camera.width, camera.height) != (settings.width, settings.height):
-            message = (
+            raise RequestFailedError(
+                FailureKind.BAD_REQUEST,
                 f"the chunk's views have {camera.width}x{camera.height} pixels, this memory observes "
-                f"{settings.width}x{settings.height}: rectify them to that size"
+                f"{settings.width}x{settings.height}: rectify them to that size",
             )
-            return failed_report(chunk, before, Failure(FailureKind.BAD_REQUEST, message))
-        try:
-            scene, exit_ = self._scene_for(chunk)
-            prediction = self._prediction(scene, chunk)
-            started = self._now()
-            scene = self._written(scene, chunk)
-            observe_s = self._now() - started
+        with _device_memory("observing", "use smaller chunks or views"):
+            try:
+                scene, exit_ = self._scene_for(chunk)
+                prediction = self._prediction(scene, chunk)
+                started = self._now()
+                scene = self._written(scene, chunk)
+                observe_s = self._now() - started
+            except NonFiniteUpdateError as error:
+                raise RequestFailedError(FailureKind.NON_FINITE, str(error)) from error
             retention, retention_views = self._retention(scene)
-        except NonFiniteUpdateError as error:
-            return failed_report(chunk, before, Failure(FailureKind.NON_FINITE, str(error)))
-        except torch.OutOfMemoryError as error:
-            message = f"the device ran out of memory while observing: use smaller chunks or views ({error})"
-            return failed_report(chunk, before, Failure(FailureKind.OUT_OF_MEMORY, message))
+            scene = replace(scene, keyframes=kept_after(self._model, settings, scene, chunk))
         keyframes = self._reservoir.frames
-        scene = replace(scene, keyframes=kept_after(self._model, settings, scene, chunk))
         self._scene = scene
         for frame in chunk.frames:
             self._reservoir.offer(replace(frame, photograph=None))
@@ -176,7 +181,7 @@ class SpatialMemory:
         stamp_ns: int | None = None,
         camera: Camera | None = None,
         method: RenderMethod | None = None,
-    ) -> Rendered | Failure:
+    ) -> Rendered:
         """A view from anywhere, at any moment. Never changes the memory.
 
         Args:
@@ -184,22 +189,24 @@ class SpatialMemory:
             stamp_ns: the moment; ``None``: the newest observed.
             camera: intrinsics and size; ``None``: those of the newest observed view. Its distortion is left out.
             method: what it is made of; ``None``: what the settings say.
+
+        Raises:
+            RequestFailedError: nothing was observed, a pose that is not rigid, a view that is too large or has no
+                finite colours, or a device that is full.
         """
         scene = self._asked_of(world_from_camera)
-        if isinstance(scene, Failure):
-            return scene
         wanted = (camera or scene.camera).undistorted()
         patch = self._model.config.patch_size
         # The model renders whole patches: a side counts as one at least, or a view one pixel high would be no limit.
         if max(wanted.width, patch) * max(wanted.height, patch) > self._settings.max_pixels:
-            return Failure(
+            raise RequestFailedError(
                 FailureKind.BAD_REQUEST,
                 f"a view of {wanted.width}x{wanted.height} pixels is larger than max_pixels "
                 f"({self._settings.max_pixels}): ask for a smaller one or raise it",
             )
         stamp = scene.newest_ns if stamp_ns is None else stamp_ns
         started = self._now()
-        try:
+        with _device_memory("rendering", "ask for a smaller view"):
             answer = rendered(
                 self._model,
                 self._recall,
@@ -210,13 +217,8 @@ class SpatialMemory:
                 stamp,
                 method or self._settings.method,
             )
-        except torch.OutOfMemoryError as error:
-            return Failure(
-                FailureKind.OUT_OF_MEMORY,
-                f"the device ran out of memory while rendering: ask for a smaller view ({error})",
-            )
         if answer is None:
-            return Failure(
+            raise RequestFailedError(
                 FailureKind.NON_FINITE,
                 "the view has no finite colours: ask for a pose, a time and intrinsics that are less extreme",
             )
@@ -230,7 +232,7 @@ class SpatialMemory:
 
     def known_from(
         self, world_from_camera: NDArray[np.float64], stamp_ns: int | None, camera: Camera | None, count: int
-    ) -> tuple[Keyframe, ...] | Failure:
+    ) -> tuple[Keyframe, ...]:
         """The kept photographs that know most of a view, the most useful first; none where nobody saw anything of it.
 
         Args:
@@ -238,38 +240,45 @@ class SpatialMemory:
             stamp_ns: likewise.
             camera: likewise.
             count: at most so many.
+
+        Raises:
+            RequestFailedError: nothing was observed, or a pose that is not rigid.
         """
         scene = self._asked_of(world_from_camera)
-        if isinstance(scene, Failure):
-            return scene
         wanted = (camera or scene.camera).undistorted()
         stamp = scene.newest_ns if stamp_ns is None else stamp_ns
         view = WantedView(wanted.fxfycxcy, wanted.width, wanted.height, world_from_camera, stamp)
         return tuple(useful_keyframes(scene.keyframes.keyframes, view, None, count))
 
-    def survey(self, surfaces: Surfaces) -> bool | Failure:
-        """Bring surfaces a step nearer to what is kept; whether there was anything to do. See :meth:`Surfaces.step`."""
-        try:
-            return surfaces.step(self._model, self._recall, self._settings, self._scene)
-        except torch.OutOfMemoryError as error:
-            return Failure(
-                FailureKind.OUT_OF_MEMORY,
-                f"the device ran out of memory while looking at a kept photograph: keep smaller ones ({error})",
-            )
+    def survey(self, surfaces: Surfaces) -> bool:
+        """Bring surfaces a step nearer to what is kept; whether there was anything to do. See :meth:`Surfaces.step`.
 
-    def save(self, path: Path) -> int | Failure:
-        """Write the memory into a file, atomically. Returns its size in bytes."""
+        Raises:
+            RequestFailedError: the device is full.
+        """
+        with _device_memory("looking at a kept photograph", "keep smaller ones"):
+            return surfaces.step(self._model, self._recall, self._settings, self._scene)
+
+    def save(self, path: Path) -> int:
+        """Write the memory into a file, atomically. Returns its size in bytes.
+
+        Raises:
+            RequestFailedError: nothing was observed, or the file cannot be written.
+        """
         scene = self._scene
         if scene is None:
-            return Failure(FailureKind.NOTHING_OBSERVED, "nothing has been observed yet, there is nothing to save")
+            message = "nothing has been observed yet, there is nothing to save"
+            raise RequestFailedError(FailureKind.NOTHING_OBSERVED, message)
         return save_scene(path, scene, self._reservoir.frames, self._settings, self._fingerprint)
 
-    def load(self, path: Path) -> Scene | Failure:
-        """Replace the memory by a saved one. Where that fails, the memory stays as it is."""
-        loaded = load_scene(path, self._model.initial_state(1, self._prior), self._settings, self._fingerprint)
-        if isinstance(loaded, Failure):
-            return loaded
-        scene, keyframes = loaded
+    def load(self, path: Path) -> Scene:
+        """Replace the memory by a saved one.
+
+        Raises:
+            RequestFailedError: the file cannot be read, or does not go with the settings or the model.
+        """
+        blank = self._model.initial_state(1, self._prior)
+        scene, keyframes = load_scene(path, blank, self._settings, self._fingerprint)
         scene = replace(scene, keyframes=scene.keyframes.limited(self._settings.keyframes))
         if len(keyframes) > self._settings.reservoir:  # a fair part of a fair sample is a fair sample
             keyframes = tuple(random.Random(self._settings.seed).sample(keyframes, self._settings.reservoir))
@@ -277,14 +286,14 @@ class SpatialMemory:
         self._scene = scene
         return scene
 
-    def _asked_of(self, world_from_camera: NDArray[np.float64]) -> Scene | Failure:
-        """The scene that a pose is asked of, or why it cannot be."""
+    def _asked_of(self, world_from_camera: NDArray[np.float64]) -> Scene:
+        """The scene that a pose is asked of."""
         if self._scene is None:
-            return NOTHING_OBSERVED
+            raise RequestFailedError(NOTHING_OBSERVED.kind, NOTHING_OBSERVED.message)
         try:
             validate_rigid(world_from_camera)
         except ValueError as error:
-            return Failure(FailureKind.BAD_REQUEST, f"the wanted pose cannot be used: {error}")
+            raise RequestFailedError(FailureKind.BAD_REQUEST, f"the wanted pose cannot be used: {error}") from error
         return self._scene
 
     # --- writing ---------------------------------------------------------------------------------------------------
@@ -376,6 +385,16 @@ class SpatialMemory:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
+
+
+@contextmanager
+def _device_memory(doing: str, remedy: str) -> Iterator[None]:
+    """Has what a full device raises say what was going on, and what helps."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        message = f"the device ran out of memory while {doing}: {remedy} ({error})"
+        raise RequestFailedError(FailureKind.OUT_OF_MEMORY, message) from error
 
 
 def _layer_reports(state: MemoryState) -> tuple[LayerReport, ...]:

@@ -26,6 +26,9 @@ def lens_of(name: str, coefficients: Sequence[float]) -> tuple[Distortion, tuple
     of ``D`` say nothing: drivers fill it up to a length of their own. OpenCV's polynomials are one model of 4, 5, 8, 12
     or 14 numbers, of which ``plumb_bob`` and ``rational_polynomial`` are the shorter and the longer ones.
 
+    >>> lens_of("Plumb_Bob", [-0.1, 0.02, 0, 0, 0, 0])
+    (<Distortion.PLUMB_BOB: 'plumb_bob'>, (-0.1, 0.02, 0.0, 0.0))
+
     Args:
         name: as in sensor_msgs/CameraInfo, in any case.
         coefficients: ``CameraInfo.d``.

@@ -26,6 +26,10 @@ class Camera:
     Pixel centres lie at half-integers: the centre of the image is ``(width / 2, height / 2)`` and the ray through
     column ``u`` and row ``v`` is ``((u + 0.5 - cx) / fx, (v + 0.5 - cy) / fy, 1)`` in the optical frame (x right, y
     down, z forward; REP-103). ROS and OpenCV put pixel centres at integers, so their principal point is 0.5 less.
+
+    >>> k = np.array([[500.0, 0.0, 319.5], [0.0, 500.0, 239.5], [0.0, 0.0, 1.0]])  # cv2.calibrateCamera's
+    >>> Camera(640, 480, k[0, 0], k[1, 1], k[0, 2] + 0.5, k[1, 2] + 0.5).fxfycxcy
+    array([500., 500., 320., 240.])
     """
 
     width: int

@@ -11,8 +11,6 @@ from fsm_ros.configuration.files import read_changes
 from fsm_ros.configuration.model import load_model
 from fsm_ros.configuration.table import settings_from
 from fsm_ros.errors import FsmError
-from fsm_ros.spatial.results import Failure
-from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.spatial.surfaces import Surfaces
 from fsm_ros.surface.files import check_suffix, write_surface
 
@@ -28,7 +26,8 @@ def export(options: Options) -> str:
     """Write the file; returns what was written, in a line.
 
     Raises:
-        ExportError: the memory cannot be loaded, or has no surfaces.
+        ExportError: the memory has no surfaces.
+        RequestFailedError: it cannot be loaded, or looked at.
         ValueError: options that make no sense, or parameters that the memory was not observed with.
         OSError: the file cannot be written.
     """
@@ -39,20 +38,16 @@ def export(options: Options) -> str:
         )
     settings = settings_from(read_changes(options.parameter_files, options.assignments))
     loaded = load_model(settings)
-    memory = SpatialMemory(loaded.model, settings.memory, loaded.prior, loaded.recall)
+    memory = loaded.new_memory(settings.memory)
     scene = memory.load(options.memory)
-    if isinstance(scene, Failure):
-        raise ExportError(scene.message)
     if not len(scene.keyframes):
         raise ExportError(
             f"{options.memory} keeps no photographs, which surfaces are seen in: set recall.keyframes above 0"
         )
     surfaces = Surfaces()
     with tqdm(desc="looking at keyframes", unit="step", total=2 * len(scene.keyframes), disable=None) as bar:
-        while (stepped := memory.survey(surfaces)) is True:
+        while memory.survey(surfaces):
             bar.update()
-    if isinstance(stepped, Failure):
-        raise ExportError(stepped.message)
     least = settings.serving.surfaces.min_confidence if options.min_confidence is None else options.min_confidence
     written = write_surface(options.out, surfaces.views(), least, options.resolution_m)
     triangles = f", {written.triangles} triangles" if written.triangles else ""

@@ -270,6 +270,7 @@ class TestGaps:
     def test_before_and_after_the_transforms(self, tmp_path: Path) -> None:
         rig = open_rig(write_bag(tmp_path / "bag", one_camera(7, first_s=1.5, last_s=4.5)))
         assert [frame.world_from_camera is not None for frame in rig.frames] == [False] * 2 + [True] * 3 + [False] * 2
+        assert rig.posed == rig.frames[2:5]
         before, after = rig.gaps()
         assert (before.camera, before.first_s, before.last_s, before.count) == ("camera", 0.0, 1.0, 2)
         assert before.cause == (

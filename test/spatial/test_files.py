@@ -17,6 +17,7 @@ from spatial_scenes import (
     loaded,
     observe_all,
     refusal,
+    refused,
     report_values,
     saved,
     scene_of,
@@ -27,7 +28,7 @@ from tiny_memory import tiny_model
 from fsm_ros.memory.rules.elastic import ElasticRule
 from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.memory.state import SavedMemory, save_memory
-from fsm_ros.spatial.results import Failure, FailureKind
+from fsm_ros.spatial.results import FailureKind
 from fsm_ros.spatial.scene_file import NOTES_VERSION
 from fsm_ros.spatial.settings import MemoryMode
 from fsm_ros.spatial.spatial_memory import SpatialMemory
@@ -131,8 +132,8 @@ def test_folders_are_made_and_a_file_is_replaced_whole(tmp_path: Path) -> None:
 
 
 def test_an_empty_memory_cannot_be_saved(tmp_path: Path) -> None:
-    answer = small_memory().save(tmp_path / "memory.safetensors")
-    assert isinstance(answer, Failure) and answer.kind is FailureKind.NOTHING_OBSERVED
+    with refused(FailureKind.NOTHING_OBSERVED):
+        small_memory().save(tmp_path / "memory.safetensors")
     assert not list(tmp_path.iterdir())
 
 
@@ -141,9 +142,9 @@ def test_a_place_that_cannot_be_written_to_is_a_failure(tmp_path: Path) -> None:
     observe_all(memory, [a_chunk(0)])
     (tmp_path / "file").write_text("in the way")
     for path in (tmp_path / "file" / "memory.safetensors", tmp_path):
-        answer = memory.save(path)
-        assert isinstance(answer, Failure) and answer.kind is FailureKind.FILE
-        assert str(path) in answer.message
+        with refused(FailureKind.FILE) as told:
+            memory.save(path)
+        assert str(path) in str(told.value)
 
 
 @pytest.fixture
@@ -228,5 +229,6 @@ def test_a_refused_file_leaves_the_remembered_keyframes(tmp_path: Path) -> None:
 def test_a_refused_file_leaves_an_empty_memory_empty(tmp_path: Path) -> None:
     memory = small_memory()
     assert refusal(memory, tmp_path / "none.safetensors")
-    assert isinstance(memory.render(at()), Failure)
+    with refused(FailureKind.NOTHING_OBSERVED):
+        memory.render(at())
     assert memory.settings == replace(SMALL)

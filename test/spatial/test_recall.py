@@ -17,6 +17,7 @@ from spatial_scenes import (
     loaded,
     observe_all,
     refusal,
+    refused,
     room_views,
     saved,
     scene_of,
@@ -29,7 +30,7 @@ from fsm_ros.memory.state import load_memory, save_memory
 from fsm_ros.recall.checkpoint import load_recall
 from fsm_ros.recall.choose import COLUMNS, ROWS
 from fsm_ros.recall.keyframes import KeyframeLimits
-from fsm_ros.spatial.results import Failure, FailureKind, Rendered
+from fsm_ros.spatial.results import FailureKind, Rendered
 from fsm_ros.spatial.settings import MemorySettings, RenderMethod
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.stream.chunker import Chunk
@@ -54,9 +55,7 @@ def observed_and_withheld() -> tuple[list[Chunk], list[PosedImage]]:
 
 
 def answered(memory: SpatialMemory, view: PosedImage, method: RenderMethod | None = None) -> Rendered:
-    answer = memory.render(view.world_from_camera, view.stamp_ns, view.camera, method)
-    assert isinstance(answer, Rendered), answer
-    return answer
+    return memory.render(view.world_from_camera, view.stamp_ns, view.camera, method)
 
 
 def psnr(image: np.ndarray, truth: np.ndarray) -> float:
@@ -135,7 +134,6 @@ def test_photographs_are_kept_as_sharp_as_they_come_and_used_at_any_size() -> No
     assert {keyframe.image.shape for keyframe in scene_of(memory).keyframes.keyframes} == {(128, 128, 3)}
     wanted = replace(views[2].camera, width=96, height=80, fx=70.0, fy=70.0, cx=48.0, cy=40.0)
     answer = memory.render(views[2].world_from_camera, views[2].stamp_ns, wanted)
-    assert isinstance(answer, Rendered)
     assert answer.image.shape == (80, 96, 3) and answer.depth_m.shape == (80, 96) and answer.recalled > 0.5
 
 
@@ -146,7 +144,6 @@ def test_a_view_that_nobody_saw_says_so() -> None:
     away = chunks[0].frames[0].world_from_camera.copy()
     away[:3, :3] = away[:3, :3] @ np.diag([-1.0, 1.0, -1.0])
     answer = memory.render(away)
-    assert isinstance(answer, Rendered)
     assert answer.recalled == 0 and answer.keyframes == () and not answer.confidence.any()
 
 
@@ -306,11 +303,11 @@ def test_the_reservoir_and_the_window_keep_no_photographs_beside() -> None:
 def test_who_knows_a_place_is_told_without_rendering(room: tuple[SpatialMemory, list[PosedImage]]) -> None:
     memory, withheld = room
     known = memory.known_from(withheld[0].world_from_camera, withheld[0].stamp_ns, withheld[0].camera, 3)
-    assert not isinstance(known, Failure) and len(known) == 3
-    refused = memory.known_from(np.zeros((4, 4)), None, None, 3)
-    assert isinstance(refused, Failure) and refused.kind is FailureKind.BAD_REQUEST
-    nothing = small_memory().known_from(np.eye(4), None, None, 3)
-    assert isinstance(nothing, Failure) and nothing.kind is FailureKind.NOTHING_OBSERVED
+    assert len(known) == 3
+    with refused(FailureKind.BAD_REQUEST):
+        memory.known_from(np.zeros((4, 4)), None, None, 3)
+    with refused(FailureKind.NOTHING_OBSERVED):
+        small_memory().known_from(np.eye(4), None, None, 3)
 
 
 def test_a_stream_gives_the_same_memory_with_and_without_recall() -> None:

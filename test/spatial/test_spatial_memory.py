@@ -19,6 +19,7 @@ from spatial_scenes import (
     at,
     image_of,
     observe_all,
+    refused,
     scene_of,
     small_memory,
     views_of,
@@ -32,7 +33,7 @@ from fsm_ros.memory.rules.elastic import AnchorSharing, ElasticRule
 from fsm_ros.memory.rules.naming import NamedRule
 from fsm_ros.memory.rules.plastic import Plastic
 from fsm_ros.memory.state import MemoryState
-from fsm_ros.spatial.results import Failure, FailureKind
+from fsm_ros.spatial.results import FailureKind
 from fsm_ros.spatial.settings import MemoryMode, MemorySettings
 from fsm_ros.stream.frame import Camera
 
@@ -52,9 +53,8 @@ def assert_same_weights(found: MemoryState, expected: MemoryState) -> None:
 def test_a_new_memory_has_nothing_to_show_or_to_keep() -> None:
     memory = small_memory()
     assert memory.scene is None
-    refused = memory.render(at())
-    assert isinstance(refused, Failure)
-    assert refused.kind is FailureKind.NOTHING_OBSERVED
+    with refused(FailureKind.NOTHING_OBSERVED):
+        memory.render(at())
 
 
 def test_every_chunk_is_counted_and_reported() -> None:
@@ -62,7 +62,7 @@ def test_every_chunk_is_counted_and_reported() -> None:
     first, second = memory.observe(a_chunk(0)), memory.observe(a_chunk(1, views=3))
     assert (first.chunks_observed, first.views_observed, first.epoch) == (1, 2, 0)
     assert (second.chunks_observed, second.views_observed, second.epoch) == (2, 5, 0)
-    assert first.failure is None and first.epoch_began is None
+    assert first.epoch_began is None
     assert len(second.layers) == CONFIG.num_layers
     assert all(layer.update_rms > 0 and math.isfinite(layer.elastic_ratio) for layer in second.layers)
     assert second.state_bytes == scene_of(memory).size_bytes > scene_of(memory).atlas.size_bytes > 0
@@ -111,9 +111,9 @@ def test_a_chunk_of_another_size_is_refused_and_changes_nothing() -> None:
     memory = small_memory()
     memory.observe(a_chunk(0))
     before = memory.scene
-    report = memory.observe(a_chunk(1, camera=Camera(32, 16, 20.0, 20.0, 16.0, 8.0)))
-    assert report.failure is not None and report.failure.kind is FailureKind.BAD_REQUEST
-    assert "32x16" in report.failure.message and "16x16" in report.failure.message
+    with refused(FailureKind.BAD_REQUEST) as told:
+        memory.observe(a_chunk(1, camera=Camera(32, 16, 20.0, 20.0, 16.0, 8.0)))
+    assert "32x16" in str(told.value) and "16x16" in str(told.value)
     assert memory.scene is before
 
 
@@ -158,9 +158,8 @@ def test_a_chunk_that_would_leave_weights_that_are_not_finite_is_refused_and_cha
     weights = snapshot(before.state)
     # A focal length that vanishes in the model's float32: its rays point nowhere.
     blind = a_chunk(2, camera=replace(CAMERA, fx=1e-60))
-    report = memory.observe(blind)
-    assert report.failure is not None and report.failure.kind is FailureKind.NON_FINITE
-    assert (report.chunks_observed, report.views_observed, report.chunk) == (2, 4, blind)
+    with refused(FailureKind.NON_FINITE):
+        memory.observe(blind)
     assert memory.scene is before
     assert_untouched(before.state, weights)
     assert [view.stamp_ns for view in memory.observe(a_chunk(3)).keyframes] == [
@@ -184,21 +183,19 @@ def test_a_first_chunk_that_fails_leaves_the_memory_empty(
 
     memory = small_memory()
     monkeypatch.setattr(FsmModel, "observe", fail)
-    report = memory.observe(a_chunk(0))
-    assert report.failure is not None and report.failure.kind is kind
-    assert (report.chunks_observed, report.epoch, report.layers) == (0, 0, ())
+    with refused(kind):
+        memory.observe(a_chunk(0))
     assert memory.scene is None
     monkeypatch.undo()
-    assert memory.observe(a_chunk(0)).failure is None
+    assert memory.observe(a_chunk(0)).chunks_observed == 1
 
 
-def test_a_failure_at_the_start_of_an_epoch_leaves_the_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_at_the_start_of_an_epoch_leaves_the_old_one() -> None:
     memory = small_memory()
     observe_all(memory, [a_chunk(0), a_chunk(1)])
     before = memory.scene
-    report = memory.observe(a_chunk(2, x=50.0, camera=replace(CAMERA, fx=1e-60)))
-    assert report.failure is not None
-    assert (report.epoch, report.epoch_began) == (0, None)
+    with refused(FailureKind.NON_FINITE):
+        memory.observe(a_chunk(2, x=50.0, camera=replace(CAMERA, fx=1e-60)))
     assert memory.scene is before
 
 

@@ -43,27 +43,27 @@ def notes(
         if frame.world_from_camera is not None and frame.frame_id:
             watch.note(frame.frame_id, frame.world_from_camera)
     told += watch.hints
-    causes = [*replay.unreadable, *broken]
+    causes = [*replay.taker.unreadable, *broken]
     if causes:
         listed = "; ".join(list(dict.fromkeys(causes))[:_CAUSES_TOLD])
         told.append(f"{len(causes)} images could not be used: {listed}")
     depths = [camera.depth for camera in rig.recorded.values() if camera.depth is not None]
-    if depths and replay.uses_depth:
-        why = f"; {replay.depth_unreadable[0]}" if replay.depth_unreadable else ""
+    if depths and replay.taker.uses_depth:
+        why = f"; {replay.taker.depth_unreadable[0]}" if replay.taker.depth_unreadable else ""
         listed = ", ".join(depth.told for depth in depths)
-        told.append(f"{replay.with_depth} of {len(positions)} keyframes have measured depth ({listed}){why}")
+        told.append(f"{replay.taker.with_depth} of {len(positions)} keyframes have measured depth ({listed}){why}")
     if replay.jumps:
         told.append(f"the camera's pose jumped {replay.jumps} times: poses from odom may serve better (--frame odom)")
-    if replay.restarts:
+    if replay.taker.restarts:
         told.append(
-            f"stamps were set back {replay.restarts} times: each round has its own TF, but the report's time and path "
-            "do not tell the rounds apart; to see them by themselves, cut the recording there"
+            f"stamps were set back {replay.taker.restarts} times: each round has its own TF, but the report's time and "
+            "path do not tell the rounds apart; to see them by themselves, cut the recording there"
         )
     told += _began_anew(chunks, positions)
     failed = [chunk for chunk in chunks if chunk.failure]
     if failed:
         told.append(f"{len(failed)} chunks could not be observed: {failed[0].failure}")
-    standing = replay.ledger.snapshot().refused[Refusal.NOT_MOVED]
+    standing = replay.taker.ledger.snapshot().refused[Refusal.NOT_MOVED]
     if len(chunks) < _FEW_CHUNKS and standing > len(positions):
         told.append(
             f"only {len(positions)} keyframes in {len(chunks)} chunks: {standing} images were less than "

@@ -31,7 +31,6 @@ from fsm_ros.sources.opening import SourceKind, open_rig, source_kind
 from fsm_ros.sources.recorded import RecordedFrame
 from fsm_ros.sources.rig import Rig
 from fsm_ros.spatial.settings import RenderMethod
-from fsm_ros.spatial.spatial_memory import SpatialMemory
 
 VIEWS_WHEN_CUT_SHORT = 24
 """So many views are still asked for when an evaluation is interrupted."""
@@ -71,9 +70,7 @@ def evaluate(job: Job, progress: Progress, is_stopped: Callable[[], bool]) -> Ru
         loaded = load_model(settings)
         metrics = ImageMetrics(settings.memory.height, settings.memory.width, job.lpips_weights)
         # One chunk is handed over at a time: nothing is ever dropped.
-        engine = MemoryEngine(
-            SpatialMemory(loaded.model, settings.memory, loaded.prior, loaded.recall), queue_capacity=1
-        )
+        engine = MemoryEngine(loaded.new_memory(settings.memory), queue_capacity=1)
         engine.start()
         try:
             return _Evaluation(job, settings, rig, withheld, loaded, engine, metrics).run(progress, is_stopped)
@@ -140,7 +137,7 @@ class _Evaluation:
         self._loaded, self._engine, self._metrics = loaded, engine, metrics
         self._replay = Replay(rig, withheld, settings, engine)
         limits = job.limits
-        self._asking = Asking(rig, self._replay.intake, engine, limits.matrix_chunks * limits.matrix_views)
+        self._asking = Asking(rig, self._replay.taker.intake, engine, limits.matrix_chunks * limits.matrix_views)
         self._first_ns = rig.start_ns
         posed = [place for place in sorted(withheld) if rig.frames[place].world_from_camera is not None]
         self._measured = frozenset(evenly(posed, limits.views))
@@ -260,7 +257,7 @@ class _Evaluation:
         self, complete: bool, held_out: Sequence[ViewResult], observed: Sequence[ViewResult], pictures: Pictures
     ) -> Run:
         job, rig, replay = self._job, self._rig, self._replay
-        refused = {reason.value: count for reason, count in replay.ledger.snapshot().refused.items() if count}
+        refused = {reason.value: count for reason, count in replay.taker.ledger.snapshot().refused.items() if count}
         stamps = [frame.stamp_ns for frame in rig.frames]
         return Run(
             recording=job.recording,
@@ -296,7 +293,7 @@ class _Evaluation:
         return notes(self._rig, self._replay, self._chunks, positions, self._broken)
 
     def _why_nothing(self) -> str:
-        refused = {reason: count for reason, count in self._replay.ledger.snapshot().refused.items() if count}
+        refused = {reason: count for reason, count in self._replay.taker.ledger.snapshot().refused.items() if count}
         causes = ", ".join(f"{count} {reason.value} ({reason.remedy})" for reason, count in refused.items())
         return f"{self._rig.name}: none of the images could be observed: {causes} {' '.join(self._told())}"
 

@@ -33,7 +33,6 @@ from fsm_ros.replay.evaluation.replaying import Replay, Step  # noqa: E402
 from fsm_ros.replay.recording.bag_writer import BagWriter  # noqa: E402
 from fsm_ros.sources.opening import open_rig  # noqa: E402
 from fsm_ros.spatial.results import Rendered  # noqa: E402
-from fsm_ros.spatial.spatial_memory import SpatialMemory  # noqa: E402
 from fsm_ros.stream.frame import Camera, Distortion  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -64,7 +63,7 @@ def replayed(bag: Path) -> Iterator[tuple[list[Step], MemoryEngine]]:
     """The recording in process."""
     settings = settings_from(PARAMETERS)
     loaded = load_model(settings)
-    engine = MemoryEngine(SpatialMemory(loaded.model, settings.memory, loaded.prior, loaded.recall), queue_capacity=1)
+    engine = MemoryEngine(loaded.new_memory(settings.memory), queue_capacity=1)
     engine.start()
     rig = open_rig(bag)
     try:

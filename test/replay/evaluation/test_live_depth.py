@@ -26,7 +26,6 @@ from fsm_ros.replay.recording.bag_writer import BagWriter  # noqa: E402
 from fsm_ros.replay.recording.scene_bag import record_scene  # noqa: E402
 from fsm_ros.replay.recording.settings import SceneBagSettings  # noqa: E402
 from fsm_ros.sources.opening import open_rig  # noqa: E402
-from fsm_ros.spatial.spatial_memory import SpatialMemory  # noqa: E402
 from fsm_ros.training.scene_settings import DepthInput  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -67,7 +66,7 @@ def replayed(bag: Path, path: Path, **changes: object) -> tuple[Replay, dict[str
     """What a memory holds after the recording in process."""
     settings = settings_from({**PARAMETERS, **changes})
     loaded = load_model(settings)
-    engine = MemoryEngine(SpatialMemory(loaded.model, settings.memory, loaded.prior, loaded.recall), queue_capacity=1)
+    engine = MemoryEngine(loaded.new_memory(settings.memory), queue_capacity=1)
     engine.start()
     rig = open_rig(bag)
     try:
@@ -96,7 +95,7 @@ def sensed(held: dict[str, NDArray[np.generic]]) -> list[str]:
 def test_live_and_recorded_keep_the_same_depth(bag: Path, tmp_path: Path, late_ns: int) -> None:
     recorded = delayed(bag, tmp_path / "bag", late_ns)
     replay, held = replayed(recorded, tmp_path / "replayed.safetensors")
-    assert replay.with_depth == len(sensed(held)) == CHUNKS * VIEWS and not replay.depth_unreadable
+    assert replay.taker.with_depth == len(sensed(held)) == CHUNKS * VIEWS and not replay.taker.depth_unreadable
     with active_node(tmp_path / "node", PARAMETERS | {"storage_dir": str(tmp_path)}, arguments=REMAPS) as robot:
         play(recorded, robot)
         robot.wait_until(lambda: len(robot.heard.memory) >= CHUNKS, "every chunk")
@@ -112,12 +111,12 @@ def test_live_and_recorded_keep_the_same_depth(bag: Path, tmp_path: Path, late_n
 def test_depth_that_comes_too_late_is_missed_and_refuses_no_frame(bag: Path, tmp_path: Path) -> None:
     late = delayed(bag, tmp_path / "bag", 90_000_000)
     replay, held = replayed(late, tmp_path / "replayed.safetensors")
-    assert replay.with_depth == 0 and not sensed(held)
+    assert replay.taker.with_depth == 0 and not sensed(held)
 
 
 def test_depth_that_is_switched_off_is_not_kept(bag: Path, tmp_path: Path) -> None:
     replay, held = replayed(bag, tmp_path / "replayed.safetensors", **{"input.depth": "off"})
-    assert replay.with_depth == 0 and not sensed(held)
+    assert replay.taker.with_depth == 0 and not sensed(held)
 
 
 def test_a_node_with_depth_that_fits_no_frame_tells_so_and_takes_the_frames(bag: Path, tmp_path: Path) -> None:

@@ -31,8 +31,7 @@ from fsm_ros.replay.evaluation.summary import summary
 from fsm_ros.sources.errors import SourceError
 from fsm_ros.sources.recorded import RecordedFrame
 from fsm_ros.sources.rig import Rig
-from fsm_ros.spatial.results import Failure, FailureKind, ObserveReport
-from fsm_ros.spatial.scene import failed_report
+from fsm_ros.spatial.results import FailureKind, ObserveReport, RequestFailedError
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.stream.chunker import Chunk
 from fsm_ros.stream.frame import PosedImage
@@ -359,7 +358,7 @@ def test_a_chunk_that_fails_takes_no_view_from_what_is_compared(
         nonlocal seen
         seen += 1
         if seen == 2:
-            return failed_report(chunk, memory.scene, Failure(FailureKind.OUT_OF_MEMORY, "too much"))
+            raise RequestFailedError(FailureKind.OUT_OF_MEMORY, "too much")
         return observe(memory, chunk)
 
     monkeypatch.setattr(SpatialMemory, "observe", fails_once)
