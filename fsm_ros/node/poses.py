@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TF: where was this frame, seen from that one, at that moment?
+"""TF: where a frame was, seen from another one, at a moment.
 
 Transforms are checked before they reach a buffer: tf2's own, or, where tf2_ros is not installed, one with the same
 interpolation. Look-ups never wait.

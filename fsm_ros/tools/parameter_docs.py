@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parameter table in words: `config/fsm.yaml`, and the reference in the README.
+"""The parameter table in words: `config/fsm.yaml` and `docs/parameters.md`.
 
 python -m fsm_ros.tools.parameter_docs yaml > config/fsm.yaml
-python -m fsm_ros.tools.parameter_docs markdown
+python -m fsm_ros.tools.parameter_docs markdown > docs/parameters.md
 """
 
 from __future__ import annotations
@@ -41,14 +41,28 @@ def _yaml(value: Value) -> str:
     return f'"{value}"' if isinstance(value, str) else repr(value)
 
 
+_PREFACE = """\
+# Parameters
+
+<!-- Written by: python -m fsm_ros.tools.parameter_docs markdown > docs/parameters.md -->
+
+All of them with their defaults are in [config/fsm.yaml](../config/fsm.yaml). Those marked * may change at run time, the
+others while the node is unconfigured. A number may be written as `5` or as `5.0`; the node warns of a name that it does
+not know, and ends with exit code 1 and one line where a value is of another type or out of range.
+
+| parameter | default | range | |
+|---|---|---|---|
+"""
+
+
 def as_markdown() -> str:
-    """A table of every parameter: default, range and unit, description."""
-    lines = ["| parameter | default | range | |", "|---|---|---|---|"]
+    """The contents of ``docs/parameters.md``: a table of every parameter, with default, range, unit and description."""
+    lines = []
     for parameter in PARAMETERS:
         allowed = ", ".join(parameter.choices) or parameter.range
         mark = " *" if parameter.at_run_time else ""
         lines.append(f"| `{parameter.name}`{mark} | `{_yaml(parameter.value)}` | {allowed} | {parameter.description} |")
-    return "\n".join(lines) + "\n"
+    return _PREFACE + "\n".join(lines) + "\n"
 
 
 def main() -> int:

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arithmetic of rigid transforms holds where it is usually lost: near zero, near half a turn, far from
-home."""
+"""Arithmetic of rigid transforms holds where it is usually lost: near zero, near half a turn, far from home."""
 
 from __future__ import annotations
 
