@@ -54,7 +54,7 @@ setup(
         # What makes meshes of the remembered surfaces, and writes them and points into files.
         "surface": ["trimesh", "scikit-image"],
         # What shows a memory in a browser, to fly through it.
-        "viewer": ["viser"],
+        "viewer": ["viser", "av"],
         # What reads binary COLMAP models.
         "colmap": ["pycolmap"],
         # What the tests drive a browser with.
@@ -69,6 +69,7 @@ setup(
             "fsm_node = fsm_ros.node.fsm_node:main",
             "render_view = fsm_ros.tools.render_view:main",
             "play_bag = fsm_ros.tools.play_bag:main",
+            "view_memory = fsm_ros.tools.view_memory:main",
             "save_memory = fsm_ros.tools.save_memory:main",
             "train_memory = fsm_ros.training.train:main",
             "evaluate_bag = fsm_ros.replay.evaluation.evaluate_bag:main",

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from fsm_ros.configuration.viewer import ViewerSettings
 from fsm_ros.memory.precision import MuonPrecision, Precision
 from fsm_ros.parameter import Checked, parameter
 from fsm_ros.sources.taking import FrameTaker
@@ -132,25 +133,6 @@ class InputSettings(Checked):
         0.5, "tf.timeout", "How long a frame waits for the transform at its stamp.", "s", 0.0, 60.0
     )
     tf_cache_s: float = parameter(10.0, "tf.cache", "How long transforms are kept.", "s", 0.1, 3600.0)
-
-
-@dataclass(frozen=True)
-class ViewerSettings(Checked):
-    """A page in the browser that shows the memory."""
-
-    enabled: bool = parameter(False, "viewer.enabled", "Serve a page in which people fly through the memory.")
-    host: str = parameter(
-        "127.0.0.1",
-        "viewer.host",
-        "Where it listens: 127.0.0.1: for this machine alone; 0.0.0.0: for all who reach it, without a password.",
-    )
-    port: int = parameter(8080, "viewer.port", "Its port; 0: any that is free.", "", 0, 65535)
-    read_only: bool = parameter(
-        False, "viewer.read_only", "Nobody pauses, resets, saves or loads the memory from there."
-    )
-    pixels: int = parameter(
-        320 * 240, "viewer.pixels", "Pixels of its pictures once nothing moves.", "px", 1024, 67_108_864
-    )
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from fsm_ros.node import fsm_node
 from fsm_ros.replay.demo import command as demo
 from fsm_ros.replay.evaluation import evaluate_bag
 from fsm_ros.replay.recording import make_bag
-from fsm_ros.tools import export_surface, play_bag, render_view, save_memory
+from fsm_ros.tools import export_surface, play_bag, render_view, save_memory, view_memory
 from fsm_ros.training import evaluate, scene_sheet, train
 
 PROG = "fsm"
@@ -38,6 +38,7 @@ class Program:
 
 PROGRAMS: Mapping[str, Program] = {
     "node": Program(fsm_node.Options, fsm_node.main),
+    "view": Program(view_memory.Options, view_memory.main),
     "render": Program(render_view.Options, render_view.main),
     "play": Program(play_bag.Options, play_bag.main),
     "save": Program(save_memory.Options, save_memory.main),

@@ -39,11 +39,9 @@ class KeptMemory:
             FsmError: weights or a memory that cannot be used.
         """
         loaded = load_model(settings)
-        memory = SpatialMemory(loaded.model, settings.memory, loaded.prior, loaded.recall)
+        memory = loaded.new_memory(settings.memory)
         if path is not None:
-            scene = memory.load(path)
-            if isinstance(scene, Failure):
-                raise UnusableMemoryError(scene.message)
+            memory.load(path)
         self._engine = MemoryEngine(memory, settings.serving.chunk_queue_size)
         self._engine.start()
 
@@ -66,7 +64,7 @@ class KeptMemory:
     def reset(self) -> Future[str | Failure]:
         """Forget everything."""
 
-        def forget(memory: SpatialMemory) -> str | Failure:
+        def forget(memory: SpatialMemory) -> str:
             memory.reset()
             return "the memory is empty"
 
@@ -76,21 +74,13 @@ class KeptMemory:
         """Write the memory into a file of the working folder."""
         path = _file(name)
 
-        def save(memory: SpatialMemory) -> str | Failure:
-            size = memory.save(path)
-            return size if isinstance(size, Failure) else f"{path}: {size / 1e6:.1f} MB"
-
-        return self._engine.ask(save)
+        return self._engine.ask(lambda memory: f"{path}: {memory.save(path) / 1e6:.1f} MB")
 
     def load(self, name: str) -> Future[str | Failure]:
         """Read it from there."""
         path = _file(name)
 
-        def load(memory: SpatialMemory) -> str | Failure:
-            scene = memory.load(path)
-            return scene if isinstance(scene, Failure) else f"{path}: {scene.chunks_observed} chunks"
-
-        return self._engine.ask(load)
+        return self._engine.ask(lambda memory: f"{path}: {memory.load(path).chunks_observed} chunks")
 
     def __enter__(self) -> KeptMemory:
         """The same."""
@@ -139,7 +129,7 @@ class PlayedRecording(KeptMemory):
                 "prediction": f"{step.report.prediction_psnr:.1f} dB",
                 "retention": f"{step.report.retention_psnr:.1f} dB",
             }
-        refused = self._replay.ledger.snapshot().refused
+        refused = self._replay.taker.ledger.snapshot().refused
         numbers |= {f"refused: {reason.value}": str(count) for reason, count in refused.items() if count}
         return Condition(self._trouble, numbers, self._paused.is_set(), self._player.is_alive())
 
@@ -183,10 +173,6 @@ class PlayedRecording(KeptMemory):
             if not self._stopping.is_set():
                 _LOG.error("the recording ended early: %s", error)
                 self._trouble = f"The recording ended early: {error}"
-
-
-class UnusableMemoryError(FsmError):
-    """A saved memory that cannot be read."""
 
 
 def _held(scene: Scene | None) -> dict[str, str]:

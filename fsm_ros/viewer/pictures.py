@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsm_ros.recall.keyframes import Keyframe
-from fsm_ros.spatial.results import Failure, Rendered
+from fsm_ros.spatial.results import Rendered
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.stream.frame import Camera
 from fsm_ros.stream.rigid import nearest_camera
@@ -47,20 +47,22 @@ class Picture:
     warning: str
 
 
-def picture(memory: SpatialMemory, wish: Wish, pixels: int) -> Picture | Failure:
+def picture(memory: SpatialMemory, wish: Wish, pixels: int) -> Picture:
     """Render what a visitor wants to see.
 
     Args:
         memory: that is asked.
         wish: what is to be seen.
         pixels: about how many, the nearest photograph beside it included.
+
+    Raises:
+        RequestFailedError: it cannot be rendered.
     """
     whole = wish.look.camera(pixels)
     camera = _left_half(whole) if wish.is_beside else whole
     rendered = memory.render(wish.look.world_from_camera, wish.stamp_ns, camera, wish.mode.method)
-    if isinstance(rendered, Failure):
-        return rendered
-    image, depth = coloured(rendered, wish.mode), None
+    image = coloured(rendered, wish.mode)
+    depth: NDArray[np.float32] | None = None
     if wish.is_beside:
         scene = memory.scene
         kept = () if scene is None else scene.keyframes.keyframes

@@ -14,7 +14,7 @@ from contextlib import redirect_stdout
 
 import viser
 
-from fsm_ros.configuration.settings import ViewerSettings
+from fsm_ros.configuration.viewer import ViewerSettings
 from fsm_ros.errors import FsmError
 from fsm_ros.viewer.session import Session
 from fsm_ros.viewer.subject import Subject

@@ -13,10 +13,10 @@ from pathlib import Path
 from deadline import DEADLINE_S
 from spatial_scenes import room_views, shipped_model
 
-from fsm_ros.configuration.settings import ViewerSettings
+from fsm_ros.configuration.viewer import ViewerSettings
 from fsm_ros.engine import MemoryEngine
 from fsm_ros.recall.checkpoint import load_recall
-from fsm_ros.spatial.results import Failure, FailureKind
+from fsm_ros.spatial.results import Failure, FailureKind, RequestFailedError
 from fsm_ros.spatial.settings import MemorySettings
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.stream.chunker import Chunk
@@ -63,7 +63,11 @@ class Room:
     def load(self, name: str) -> Future[str | Failure]:
         """Noted, and refused."""
         self.asked_for.append(f"load {name}")
-        return self.engine.ask(lambda memory: Failure(FailureKind.FILE, f"there is no file {name}"))
+        return self.engine.ask(lambda memory: _no_file(name))
+
+
+def _no_file(name: str) -> str:
+    raise RequestFailedError(FailureKind.FILE, f"there is no file {name}")
 
 
 @contextmanager

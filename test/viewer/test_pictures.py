@@ -8,7 +8,7 @@ from spatial_scenes import a_chunk, at, observe_all, room_views, shipped_model, 
 
 from fsm_ros.recall.checkpoint import load_recall
 from fsm_ros.recall.keyframes import KeyframeLimits
-from fsm_ros.spatial.results import Failure, FailureKind
+from fsm_ros.spatial.results import FailureKind, RequestFailedError
 from fsm_ros.spatial.settings import MemorySettings
 from fsm_ros.spatial.spatial_memory import SpatialMemory
 from fsm_ros.stream.chunker import Chunk
@@ -32,9 +32,7 @@ def wish(mode: Mode = Mode.BOTH, *, beside: bool = False) -> Wish:
 
 
 def shown(memory: SpatialMemory, wanted: Wish) -> Picture:
-    found = picture(memory, wanted, PIXELS)
-    assert isinstance(found, Picture), found
-    return found
+    return picture(memory, wanted, PIXELS)
 
 
 @pytest.mark.slow
@@ -75,8 +73,9 @@ def test_beside_it_stands_the_nearest_keyframe_as_large_as_things_look(memory: S
 
 
 def test_before_anything_was_observed_there_is_no_picture() -> None:
-    found = picture(small_memory(), Wish(Look.of(at(), 1.0, 1.0)), PIXELS)
-    assert isinstance(found, Failure) and found.kind is FailureKind.NOTHING_OBSERVED
+    with pytest.raises(RequestFailedError) as refused:
+        picture(small_memory(), Wish(Look.of(at(), 1.0, 1.0)), PIXELS)
+    assert refused.value.failure.kind is FailureKind.NOTHING_OBSERVED
 
 
 def test_beside_a_memory_that_keeps_no_photographs_there_is_nothing() -> None:

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page
 from spatial_scenes import room_views
 from viewed_rooms import PIXELS, Room, a_room, observe, served, wait_until
 
-from fsm_ros.configuration.settings import ViewerSettings
+from fsm_ros.configuration.viewer import ViewerSettings
 from fsm_ros.viewer.viewer import Viewer, ViewerError
 from fsm_ros.viewer.wish import Mode
 
