@@ -255,7 +255,7 @@ class FsmNode(LifecycleNode):
         for report in parts.engine.drain_reports():
             self._on_report(report)
         parts.services.tell_replaced()
-        is_idle = parts.engine.status().chunks_waiting == 0
+        is_idle = parts.engine.status().chunks_waiting == 0 and not (parts.viewer is not None and parts.viewer.is_busy)
         parts.surfaces.tick(is_idle)
         parts.preview.tick(active.ingest.newest, is_idle)
         status = active.ingest.status()

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fsm_ros.viewer.wish import Wish
+from fsm_ros.viewer.wish import Mode, Wish
 
 RESTS_S = 0.06
 """A wish that has not changed for so long rests."""
@@ -14,7 +14,11 @@ REFRESH_S = 1.0
 """A visitor who rests sees what was learned meanwhile so often."""
 SMALL_S = 0.06
 """What a small picture may take."""
-LEAST_PIXELS = 48 * 36
+LEAST_PIXELS = 64 * 48
+"""Where not even these come in time, the fast weights alone draw what is seen while it changes, no more coarsely."""
+DRAFT_PIXELS = 160 * 120
+QUICKER = 0.6
+"""After full pictures took so much less than when it was last tried, small ones are tried again."""
 _CALMLY = 0.3
 _HARDLY = 0.75
 """Sizes change where the time asks for less than so much of the size, or for more by as much."""
@@ -29,12 +33,19 @@ class Asked:
         pixels: about how many.
         is_full: whether it is as fine as it gets.
         version: of the memory that is asked.
+        is_draft: whether the fast weights alone are to draw it.
     """
 
     wish: Wish
     pixels: int
     is_full: bool
     version: object
+    is_draft: bool = False
+
+    @property
+    def rendered(self) -> Wish:
+        """What is to be rendered."""
+        return replace(self.wish, mode=Mode.MEMORY) if self.is_draft else self.wish
 
 
 class Pace:
@@ -49,6 +60,8 @@ class Pace:
         self._shown: Asked | None = None
         self._shown_s = -math.inf
         self._in_flight: Asked | None = None
+        self._full_when_drafted_s: float | None = None
+        self._full_s = math.nan
 
     @property
     def wish(self) -> Wish | None:
@@ -86,12 +99,13 @@ class Pace:
             if not rests:
                 return None
             is_full = True
-        elif shown.version is not version and now_s - self._shown_s >= REFRESH_S:
+        elif shown.version is not version and self._refresh_in_s(now_s) <= 0.0:
             is_full = True
         else:
             return None
-        pixels = self._full_pixels if is_full else self._small_pixels
-        self._in_flight = Asked(self._wish, pixels, is_full, version)
+        is_draft = not is_full and self._full_when_drafted_s is not None and self._wish.mode is Mode.BOTH
+        small = min(DRAFT_PIXELS, self._full_pixels) if is_draft else self._small_pixels
+        self._in_flight = Asked(self._wish, self._full_pixels if is_full else small, is_full, version, is_draft)
         return self._in_flight
 
     def arrived(self, took_s: float, now_s: float) -> None:
@@ -100,15 +114,23 @@ class Pace:
         if asked is None:
             return
         self._shown, self._shown_s = asked, now_s
-        if asked.wish.is_beside or not took_s > 0:
+        if asked.wish.is_beside or asked.wish.mode is not Mode.BOTH or asked.is_draft or not took_s > 0:
             return
+        if asked.is_full:
+            self._full_s = took_s
+            if self._full_when_drafted_s is not None:
+                if math.isnan(self._full_when_drafted_s):
+                    self._full_when_drafted_s = took_s
+                elif took_s < QUICKER * self._full_when_drafted_s:
+                    self._full_when_drafted_s = None
+            if took_s > SMALL_S:
+                return
         # Twice the pixels take less than twice the time: small steps find the size all the same.
-        affordable = asked.pixels * SMALL_S / took_s
-        if asked.is_full and affordable < self._full_pixels:
-            return
-        share = affordable / self._small_pixels
+        share = asked.pixels * SMALL_S / took_s / self._small_pixels
         if share < _HARDLY or share > 1 / _HARDLY:
             wanted = self._small_pixels * share**_CALMLY
+            if wanted < LEAST_PIXELS:
+                self._full_when_drafted_s = self._full_s
             self._small_pixels = int(min(self._full_pixels, max(LEAST_PIXELS, wanted)))
 
     def failed(self, now_s: float) -> None:
@@ -125,4 +147,12 @@ class Pace:
             return 0.0
         if not self._shown.is_full:
             return max(0.0, self._changed_s + RESTS_S - now_s)
-        return max(0.0, self._shown_s + REFRESH_S - now_s)
+        return max(0.0, self._refresh_in_s(now_s))
+
+    def has_changed_lately(self, now_s: float) -> bool:
+        """Whether the wish may well change again soon."""
+        return now_s - self._changed_s < REFRESH_S
+
+    def _refresh_in_s(self, now_s: float) -> float:
+        # Not just before somebody moves on: what is begun keeps the worker from what comes after it.
+        return max(self._shown_s, self._changed_s) + REFRESH_S - now_s

@@ -99,6 +99,11 @@ class Session:
             due.append(self._film.due_in_s(now_s))
         return max(0.0, min(due))
 
+    @property
+    def is_flying(self) -> bool:
+        """Whether the visitor moves, or has just moved."""
+        return not self._is_gone and self._pace.has_changed_lately(time.monotonic())
+
     def close(self) -> None:
         """The visitor has gone: nothing more is shown. From any thread."""
         self._is_gone = True
@@ -123,7 +128,7 @@ class Session:
 
     def _ask(self, asked: Asked) -> None:
         begun_s = time.monotonic()
-        job = self._subject.engine.ask(lambda memory: picture(memory, asked.wish, asked.pixels))
+        job = self._subject.engine.ask(lambda memory: picture(memory, asked.rendered, asked.pixels))
         job.add_done_callback(lambda done: self._post(lambda: self._arrived(asked, done.result(), begun_s)))
 
     def _arrived(self, asked: Asked, found: Picture | Failure, begun_s: float) -> None:

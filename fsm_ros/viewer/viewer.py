@@ -83,6 +83,11 @@ class Viewer:
         return len(self._sessions)
 
     @property
+    def is_busy(self) -> bool:
+        """Whether somebody moves: what can wait would keep their pictures from coming."""
+        return any(session.is_flying for session in list(self._sessions.values()))
+
+    @property
     def server(self) -> viser.ViserServer:
         """To add things of one's own to the page: what is added to it is seen by everyone."""
         return self._server

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 from fsm_ros.command_line import Assignments, option, parse
+from fsm_ros.configuration.viewer import ViewerSettings
 from fsm_ros.errors import FsmError
 
 FAILED = 1
@@ -25,6 +26,8 @@ class Options:
         out: folder for the results.
         rate: speed of the replay.
         hold_out: withhold every N-th frame.
+        view: show the memory in the browser meanwhile and afterwards, until it is told to end.
+        port: of the page, on this machine; 0: any that is free.
         assignments: set a parameter of the node; may be repeated.
     """
 
@@ -32,6 +35,8 @@ class Options:
     out: Annotated[Path, option("DIR")] = Path("out/demo")
     rate: float = 1.0
     hold_out: Annotated[int, option("N")] = 8
+    view: bool = False
+    port: int = ViewerSettings.port
     assignments: Assignments = ()
 
     def __post_init__(self) -> None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,7 +103,7 @@ def _run(bag_path: Path, options: Options) -> int:
         raise DemoError(f"{bag_path} shows some moments twice, as time begins anew in it: measure it with evaluate_bag")
     if not withheld:
         raise DemoError(f"{bag_path} has {count} frames: --hold-out {options.hold_out} withholds none of them")
-    parameters = _parameters(camera, own=options.bag is None) | overrides
+    parameters = _parameters(camera, own=options.bag is None) | _page(options) | overrides
     settings = settings_from(parameters)
     (out / "demo.yaml").write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
     print(f"{bag_path}: {count} frames on {camera.image_topic}, {len(withheld)} withheld", flush=True)
@@ -109,9 +111,30 @@ def _run(bag_path: Path, options: Options) -> int:
     rectifier = Rectifier(memory.width, memory.height, memory.keyframes.photograph_size)
     truths = [rectifier.rectify(camera.decode(frame)) for frame in withheld]
     (out / "requests.json").write_text(json.dumps([each for frame in truths for each in _requests(frame, world)]))
-    played, notes = _play(bag_path, camera, options)
-    keyframes = _keyframes(camera, seen, settings.input.intake.keyframes, rectifier)
-    return _report(played, notes, truths, keyframes, options)
+    with _played(bag_path, camera, options) as (node, played, notes):
+        keyframes = _keyframes(camera, seen, settings.input.intake.keyframes, rectifier)
+        code = _report(played, notes, truths, keyframes, options)
+        if options.view:
+            _show(node, out)
+    return code
+
+
+def _page(options: Options) -> dict[str, object]:
+    """What the demo sets where its memory is to be looked at."""
+    return {"viewer.enabled": True, "viewer.port": options.port} if options.view else {}
+
+
+def _show(node: subprocess.Popen[bytes], out: Path) -> None:
+    """Tell where the page is, and leave the node alone until somebody ends it or the demo."""
+    pages = re.findall(r"viewer: open (\S+)", (out / "node.log").read_text(errors="replace"))
+    if not pages:
+        raise DemoError(f"the node serves no page: {_last_lines(out / 'node.log')}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        print(f"\nopen {pages[-1]}   (Ctrl-C ends it)", flush=True)
+        node.wait()
+    except KeyboardInterrupt:
+        print(flush=True)
 
 
 def _own_bag(out: Path) -> Path:
@@ -161,8 +184,11 @@ def _request(frame: PosedImage, name: str, camera: Camera, world: str) -> dict[s
     }
 
 
-def _play(bag_path: Path, camera: RecordedCamera, options: Options) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Run the three processes; returns the player's and the client's notes."""
+@contextmanager
+def _played(
+    bag_path: Path, camera: RecordedCamera, options: Options
+) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, Any], dict[str, Any]]]:
+    """Run the three processes; yields the node, which still lives, and the player's and the client's notes."""
     out = options.out
     environment = os.environ | {
         # A domain of its own: nobody else's topics reach the demo, and its own reach nobody.
@@ -219,6 +245,8 @@ def _play(bag_path: Path, camera: RecordedCamera, options: Options) -> tuple[dic
                 raise DemoError(f"the client failed: {_last_lines(out / 'client.log')}")
             if node.poll() is not None:
                 raise DemoError(f"the node ended with code {node.returncode}: {_last_lines(out / 'node.log')}")
+            answers = json.loads((out / "views" / "answers.json").read_text())
+            yield node, json.loads((out / "played.json").read_text()), answers
             node.send_signal(signal.SIGINT)
             if node.wait(30) != 0:
                 raise DemoError(f"the node ended with code {node.returncode}: {_last_lines(out / 'node.log')}")
@@ -227,7 +255,6 @@ def _play(bag_path: Path, camera: RecordedCamera, options: Options) -> tuple[dic
                 if process.poll() is None:
                     process.kill()
                     process.wait()
-    return json.loads((out / "played.json").read_text()), json.loads((out / "views" / "answers.json").read_text())
 
 
 def _wait_until_ready(node: subprocess.Popen[bytes], client: subprocess.Popen[bytes], out: Path) -> None:
