@@ -38,6 +38,7 @@ FULL_PIXELS = 320 * 240
 READY_S = 90.0
 REST_S = 1.2
 MOVED_M = 0.02
+WIDTHS = (640, 540)
 
 
 class Visitor:
@@ -51,8 +52,8 @@ class Visitor:
             f"ws://127.0.0.1:{port}", subprotocols=[f"viser-v{viser.__version__}"], max_size=None, compression=None
         )
 
-    def look(self, pose: np.ndarray) -> None:
-        """Tell where it looks from. Args: ``[4, 4]`` optical frame to the world."""
+    def look(self, pose: np.ndarray, width: int = 640) -> None:
+        """Tell where it looks from. Args: ``[4, 4]`` optical frame to the world; columns of the window, of 480 rows."""
         from scipy.spatial.transform import Rotation
 
         x, y, z, w = Rotation.from_matrix(pose[:3, :3]).as_quat().tolist()
@@ -64,14 +65,14 @@ class Visitor:
             "near": 0.01,
             "far": 1000.0,
             "image_height": 480,
-            "image_width": 640,
+            "image_width": width,
             "look_at": (pose[:3, 3] + pose[:3, 2]).tolist(),
             "up_direction": [0.0, 0.0, 1.0],
         }
         self._socket.send(msgspec.msgpack.encode(said))
 
-    def picture(self, timeout_s: float) -> int | None:
-        """Wait for a picture; its pixels, ``None`` where none came in time."""
+    def picture(self, timeout_s: float, width: int | None = None) -> int | None:
+        """Wait for a picture, of a window so wide where that is said; its pixels, ``None`` where none came in time."""
         end_s = time.monotonic() + timeout_s
         while (left_s := end_s - time.monotonic()) > 0:
             try:
@@ -83,8 +84,9 @@ class Visitor:
             told = msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(raw[16 : 16 + size]))
             for message in told["messages"]:
                 if message["type"] == "BackgroundImageMessage" and message["rgb_data"]:
-                    width, height = Image.open(io.BytesIO(message["rgb_data"])).size
-                    return width * height
+                    columns, rows = Image.open(io.BytesIO(message["rgb_data"])).size
+                    if width is None or abs(480 * columns / rows - width) < 0.3 * abs(WIDTHS[1] - WIDTHS[0]):
+                        return columns * rows
         return None
 
     def close(self) -> None:
@@ -137,18 +139,20 @@ def _measured(bag: Path, options: argparse.Namespace) -> dict[str, object]:
         visitor = Visitor(options.port)
         rng = np.random.default_rng(0)
         visitor.look(poses[20])
-        while visitor.picture(READY_S if not full and not first else REST_S) is not None:
-            break
-        for _ in range(options.moves):
-            while visitor.picture(REST_S * rng.uniform(0.7, 1.0)) is not None and options.still:
-                pass
+        visitor.picture(READY_S)
+        for number in range(options.moves):
+            # Whose picture it is, its shape tells: one that was under way may come first.
+            width = WIDTHS[number % 2]
+            rests_until_s = time.monotonic() + REST_S * rng.uniform(0.7, 1.3)
+            while (left_s := rests_until_s - time.monotonic()) > 0:
+                visitor.picture(left_s)
             pose = poses[rng.integers(len(poses))].copy()
             pose[:3, 3] += rng.normal(0.0, MOVED_M, 3)
-            visitor.look(pose)
-            moved_s, pixels = time.monotonic(), visitor.picture(READY_S)
+            visitor.look(pose, width)
+            moved_s, pixels = time.monotonic(), visitor.picture(READY_S, width)
             first.append(time.monotonic() - moved_s)
             while pixels is not None and pixels < 0.9 * FULL_PIXELS:
-                pixels = visitor.picture(READY_S)
+                pixels = visitor.picture(READY_S, width)
             full.append(time.monotonic() - moved_s)
         # While it drags: thirty moves a second.
         shown, begun_s, step = 0, time.monotonic(), 0

@@ -10,8 +10,8 @@ from fsm_ros.viewer.wish import Mode, Wish
 
 RESTS_S = 0.06
 """A wish that has not changed for so long rests."""
-REFRESH_S = 1.0
-"""A visitor who rests sees what was learned meanwhile so often."""
+REFRESH_S = 2.0
+"""A visitor who rests for so long sees what was learned meanwhile, and so often."""
 SMALL_S = 0.06
 """What a small picture may take."""
 LEAST_PIXELS = 64 * 48

@@ -26,7 +26,7 @@ WRITES = {
     "09_training": ["training/weights.safetensors", "trained.png"],
 }
 NEEDS = {"07_points": "trimesh", "09_training": "lightning_fabric"}
-ELSEWHERE = {"05_render_client": "test_render_client.py", "08_viewer_button": "test/viewer"}
+ELSEWHERE = {"05_render_client": "test_render_client.py", "08_viewer_button": "test/viewer/test_own_button.py"}
 """Those that want a node or a browser have tests of their own."""
 
 
