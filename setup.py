@@ -57,8 +57,8 @@ setup(
         "viewer": ["viser", "av"],
         # What reads binary COLMAP models.
         "colmap": ["pycolmap"],
-        # What the tests drive a browser with.
-        "test": ["playwright"],
+        # What the tests drive a browser with, and what a benchmark speaks to its page with, as viser does.
+        "test": ["playwright", "msgspec", "websockets", "zstandard"],
         # What spreads it over machines.
         "ray": ["ray"],
     },

@@ -38,7 +38,14 @@ from fsm_ros.tools.parameter_docs import as_markdown, as_yaml  # noqa: E402
 DEFAULTS = values_of(Settings())
 NUMBERS = [spec for spec in PARAMETERS if isinstance(spec.value, int | float) and not isinstance(spec.value, bool)]
 COUNTS_AND_SHARES = {
-    *("model.threads", "memory.window_chunks", "memory.extent_margin", "memory.reservoir", "memory.retention_views"),
+    *(
+        "model.threads",
+        "memory.window_chunks",
+        "viewer.port",
+        "memory.extent_margin",
+        "memory.reservoir",
+        "memory.retention_views",
+    ),
     *("memory.seed", "memory.submaps", "memory.submap_distance", "consolidation.retention"),
     *("recall.keyframes", "recall.photographs", "points.min_confidence"),
     *("elastic.strength", "elastic.importance_decay", "elastic.anchor_decay"),

@@ -159,7 +159,7 @@ def test_bash_completes_a_word() -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("launch", "launch; Available subcommands: node, render"),
+        ("launch", "launch; Available subcommands: node, view"),
         ("render --positon 1 2 3", "--positon, 1, 2, 3; Perhaps you meant: --position X Y Z"),
         ("render --position 1 2", "Missing value for argument '--position'. Expected 3 values"),
         ("render --look-at 1 2 x", "--look-at: could not convert string to float: 'x'"),
