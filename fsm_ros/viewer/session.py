@@ -20,6 +20,7 @@ from fsm_ros.viewer.pacing import Asked, Pace
 from fsm_ros.viewer.panel import EMPTY, Panel, Presses, set_value
 from fsm_ros.viewer.path import RobotPath
 from fsm_ros.viewer.pictures import Picture, picture
+from fsm_ros.viewer.placing import Placing
 from fsm_ros.viewer.scenery import Scenery
 from fsm_ros.viewer.subject import Post, Subject
 from fsm_ros.viewer.wish import Look, Mode, Wish
@@ -28,8 +29,6 @@ _LOG = logging.getLogger(__name__)
 PLAY_S = 1 / 20
 TELL_S = 0.5
 JPEG_SMALL, JPEG_FULL = 75, 90
-LEAST_FOV_RAD, MOST_FOV_RAD = 0.7, 1.4
-LOOK_AHEAD = 0.25  # of the memory's extent: what is orbited about
 NOTICE_S = 6.0
 NANOSECONDS = 1e9
 
@@ -53,6 +52,7 @@ class Session:
         self._pace, self._pixels = Pace(pixels), pixels
         self._panel = Panel(client, self._presses(), read_only=read_only)
         self._scenery = Scenery(client.scene, lambda pose, fov: post(lambda: self._visit(pose, fov)))
+        self._placing = Placing(client)
         self._film: Film | None = None
         self._path: RobotPath | None = None
         self._path_of: Scene | None = None
@@ -81,7 +81,7 @@ class Session:
         if scene is None:
             self._show_nothing()
         else:
-            self._place(scene)
+            self._place(scene, now_s)
             self._know_path(scene)
             self._play(now_s)
             self._want(now_s)
@@ -92,7 +92,7 @@ class Session:
             self._tell(scene, now_s)
         if self._film is not None:
             self._film.note(self._look(), self._stamp_ns(), now_s)
-        due = [self._told_s + TELL_S - now_s, self._pace.due_in_s(now_s)]
+        due = [self._told_s + TELL_S - now_s, self._pace.due_in_s(now_s), self._placing.due_s - now_s]
         if self._playing_since_s is not None:
             due.append(PLAY_S)
         if self._film is not None:
@@ -159,34 +159,14 @@ class Session:
         self._path = self._path_of = self._last = None
         self._is_placed = False
 
-    def _place(self, scene: Scene) -> None:
-        """Where a visitor begins: at the newest keyframe, upright as the cameras are."""
-        if self._is_placed or not scene.keyframes.keyframes:
-            return
-        self._is_placed = True
-        newest = max(scene.keyframes.keyframes, key=lambda keyframe: keyframe.stamp_ns)
-        poses = np.stack([keyframe.world_from_camera for keyframe in scene.keyframes.keyframes])
-        up = -poses[:, :3, 1].mean(axis=0)
-        length = float(np.linalg.norm(up))
-        if length > 0.1:
-            # Most robots' maps are level, and their cameras nearly so.
-            level = np.array([0.0, 0.0, 1.0])
-            up = level if up @ level > 0.8 * length else up / length
-            self._client.scene.set_up_direction(up)
-            self._client.camera.up_direction = up
-        height = newest.image.shape[0]
-        self._visit(newest.world_from_camera, 2.0 * float(np.arctan(0.5 * height / newest.fxfycxcy[1])))
+    def _place(self, scene: Scene, now_s: float) -> None:
+        if not self._is_placed and len(scene.keyframes):
+            self._is_placed = True
+            self._placing.begin(scene, now_s)
+        self._placing.step(scene, now_s)
 
     def _visit(self, world_from_camera: NDArray[np.float64], fov_rad: float | None = None) -> None:
-        scene = self._subject.engine.memory.scene
-        ahead = LOOK_AHEAD * (scene.frame.extent_m if scene is not None else 4.0)
-        look = Look.of(world_from_camera, 1.0, 1.0)
-        with self._client.atomic():
-            camera = self._client.camera
-            camera.position = np.array(look.position)
-            camera.look_at = np.array(look.position) + ahead * world_from_camera[:3, 2]
-            if fov_rad is not None:
-                camera.fov = min(max(fov_rad, LEAST_FOV_RAD), MOST_FOV_RAD)
+        self._placing.visit(self._subject.engine.memory.scene, world_from_camera, fov_rad)
 
     # --- time ---------------------------------------------------------------------------------------------------------
 

@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 from deadline import DEADLINE_S
+from numpy.typing import NDArray
 from spatial_scenes import room_views, shipped_model
 
 from fsm_ros.configuration.viewer import ViewerSettings
@@ -71,21 +73,22 @@ def _no_file(name: str) -> str:
 
 
 @contextmanager
-def a_room(chunks: int = 4) -> Iterator[Room]:
-    """A room whose worker runs, after so many chunks of four views."""
+def a_room(chunks: int = 4, world_from_map: NDArray[np.float64] | None = None) -> Iterator[Room]:
+    """A room whose worker runs, after so many chunks of four views, in a world that may be another than its map."""
     memory = SpatialMemory(shipped_model(), MemorySettings(extent_m=2.0), None, load_recall("shipped"))
     engine = MemoryEngine(memory, 8)
     engine.start()
     try:
-        observe(engine, chunks)
+        observe(engine, chunks, world_from_map)
         yield Room(engine)
     finally:
         engine.stop(DEADLINE_S)
 
 
-def observe(engine: MemoryEngine, chunks: int) -> None:
+def observe(engine: MemoryEngine, chunks: int, world_from_map: NDArray[np.float64] | None = None) -> None:
     """Observe so many chunks of the room, and wait for them."""
-    views = room_views(4 * max(chunks, 1))
+    turn = np.eye(4) if world_from_map is None else world_from_map
+    views = [replace(v, world_from_camera=turn @ v.world_from_camera) for v in room_views(4 * max(chunks, 1))]
     done: list[Future[object | Failure]] = [
         engine.ask(lambda memory, i=i: memory.observe(Chunk(tuple(views[4 * i : 4 * i + 4]))))  # type: ignore[misc]
         for i in range(chunks)

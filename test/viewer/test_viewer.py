@@ -18,7 +18,7 @@ from viewed_rooms import PIXELS, Room, a_room, observe, served, wait_until
 
 from fsm_ros.configuration.viewer import ViewerSettings
 from fsm_ros.viewer.viewer import Viewer, ViewerError
-from fsm_ros.viewer.wish import Mode
+from fsm_ros.viewer.wish import Look, Mode
 
 pytestmark = [pytest.mark.slow, needs_browser]
 
@@ -118,6 +118,31 @@ def test_the_page_shows_the_memory_and_asks_no_other_host(visitor: Watched) -> N
     assert settled(visitor.page).std() > 8
     assert visitor.asked_for == set()
     assert visitor.console == []
+
+
+@pytest.mark.parametrize("up", ["z", "-y", "x"])
+def test_a_visitor_begins_at_the_newest_keyframe_whichever_way_is_up(browser: Browser, up: str) -> None:
+    turn = np.eye(4)
+    turn[:3, :3] = {
+        "z": np.eye(3),
+        "-y": np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]),
+        "x": np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]),
+    }[up]
+    with a_room(chunks=2, world_from_map=turn) as room, served(room) as viewer:
+        visitor = visit(browser, viewer)
+        newest = turn @ room_views(8)[-1].world_from_camera
+        (client,) = viewer.server.get_clients().values()
+
+        def is_there() -> bool:
+            camera = client.camera
+            look = Look(tuple(camera.position), tuple(camera.wxyz), 1.0, 1.0)  # type: ignore[arg-type]
+            return bool(np.allclose(look.world_from_camera, newest, atol=0.02))
+
+        wait_until(is_there, "the camera stood there")
+        is_full(visitor.page)
+        assert settled(visitor.page).std() > 8 and is_there()
+        assert float(number(visitor.page, "from photographs").split()[0]) > 50
+        visitor.context.close()
 
 
 def test_a_drag_changes_the_picture(visitor: Watched) -> None:
