@@ -2,106 +2,71 @@
 """The fast spatial memory on a recorded bag: `ros2 launch fsm_ros replay.launch.py bag:=BAG`."""
 
 import shlex
+from pathlib import Path
 
+from ament_index_python.packages import get_package_share_directory
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription, OpaqueFunction, Shutdown
 from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.substitutions import ExecutableInPackage, FindPackageShare
+from launch_ros.substitutions import ExecutableInPackage
 
 from launch import Action, LaunchContext, LaunchDescription
 
 WORDS = ["true", "false"]
-PASSED_ON = (
-    "namespace",
-    "rviz",
-    "camera",
-    "image",
-    "camera_info",
-    "params_file",
-    "set",
-    "checkpoint",
-    "device",
-    "log_level",
-)
-"""Arguments that are those of fsm.launch.py."""
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Plays a bag with its clock to a node on simulated time; by default everything ends with the bag."""
-    defaults = PathJoinSubstitution([FindPackageShare("fsm_ros"), "config", "fsm.yaml"])
-    arguments = [
-        DeclareLaunchArgument("bag", description="A rosbag2 folder or file, or a .bag of ROS 1."),
-        DeclareLaunchArgument("rate", default_value="1.0", description="Speed of the replay."),
-        DeclareLaunchArgument("loop", default_value="false", choices=WORDS, description="Begin again at the end."),
-        DeclareLaunchArgument("topics", default_value="", description="Play only these, by their recorded names."),
-        DeclareLaunchArgument("hold_out", default_value="0", description="Withhold every N-th image."),
-        DeclareLaunchArgument("remap", default_value="", description="New topic names: FROM:=TO FROM:=TO."),
-        DeclareLaunchArgument(
-            "on_end",
-            default_value="shutdown",
-            choices=["keep", "shutdown"],
-            description="What happens when the bag has ended; keep: the node can be asked on.",
-        ),
-        DeclareLaunchArgument(
-            "save", default_value="", description="Save the memory under this name when the bag has ended."
-        ),
-        DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node."),
-        DeclareLaunchArgument(
-            "rviz", default_value="false", choices=WORDS, description="Start RViz with config/fsm.rviz."
-        ),
-        DeclareLaunchArgument("camera", default_value="/camera", description="Namespace of the camera's topics."),
-        DeclareLaunchArgument(
-            "image",
-            default_value="",
-            description="Topic of the raw images; compressed ones are expected below it, at IMAGE/compressed. "
-            "Empty: CAMERA/image_raw.",
-        ),
-        DeclareLaunchArgument(
-            "camera_info", default_value="", description="Topic of the calibration. Empty: CAMERA/camera_info."
-        ),
-        DeclareLaunchArgument(
-            "depth", default_value="", description="Namespace of a depth camera's topics. Empty: CAMERA/depth."
-        ),
-        DeclareLaunchArgument("params_file", default_value=defaults, description="Parameters; see config/fsm.yaml."),
-        DeclareLaunchArgument("set", default_value="", description="Single parameters; as of fsm.launch.py."),
-        DeclareLaunchArgument("checkpoint", default_value="", description="model.checkpoint; empty: as in the file."),
-        DeclareLaunchArgument("device", default_value="", description="model.device; empty: as in the file."),
-        DeclareLaunchArgument(
-            "reliability",
-            default_value="reliable",
-            choices=["best_effort", "reliable"],
-            description="input.reliability: a replay loses no image.",
-        ),
-        DeclareLaunchArgument(
-            "log_level",
-            default_value="info",
-            choices=["debug", "info", "warn", "error", "fatal"],
-            description="What is logged.",
-        ),
-    ]
-    return LaunchDescription([*arguments, OpaqueFunction(function=_everything)])
+    """Plays a bag with its clock to a node on simulated time; by default everything ends with the bag.
 
-
-def _everything(context: LaunchContext) -> list[Action]:
-    # All of it before any is started: launch leaves running what it has started when it meets an error here.
-    return [_memory(), _player(context)]
-
-
-def _memory() -> Action:
-    return IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(PathJoinSubstitution([FindPackageShare("fsm_ros"), "launch", "fsm.launch.py"])),
-        launch_arguments={
-            "use_sim_time": "true",
-            **{name: LaunchConfiguration(name) for name in (*PASSED_ON, "reliability")},
-        }.items(),
+    The other arguments are those of fsm.launch.py, which takes what is given here.
+    """
+    # A path and no substitution, so that --show-args looks into it.
+    memory = Path(get_package_share_directory("fsm_ros")) / "launch" / "fsm.launch.py"
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument("bag", description="A rosbag2 folder or file, or a .bag of ROS 1."),
+            DeclareLaunchArgument("rate", default_value="1.0", description="Speed of the replay."),
+            DeclareLaunchArgument("loop", default_value="false", choices=WORDS, description="Begin again at the end."),
+            DeclareLaunchArgument("topics", default_value="", description="Play only these, by their recorded names."),
+            DeclareLaunchArgument("hold_out", default_value="0", description="Withhold every N-th image."),
+            DeclareLaunchArgument("remap", default_value="", description="New topic names: FROM:=TO FROM:=TO."),
+            DeclareLaunchArgument(
+                "on_end",
+                default_value="shutdown",
+                choices=["keep", "shutdown"],
+                description="What happens when the bag has ended; keep: the node can be asked on.",
+            ),
+            DeclareLaunchArgument(
+                "save", default_value="", description="Save the memory under this name when the bag has ended."
+            ),
+            DeclareLaunchArgument(
+                "reliability",
+                default_value="reliable",
+                choices=["best_effort", "reliable"],
+                description="input.reliability: a replay loses no image.",
+            ),
+            # Launch leaves running what it has started when it meets an error: first what may be wrong.
+            OpaqueFunction(function=_check),
+            IncludeLaunchDescription(
+                PythonLaunchDescriptionSource(str(memory)), launch_arguments={"use_sim_time": "true"}.items()
+            ),
+            OpaqueFunction(function=_player),
+        ]
     )
 
 
-def _player(context: LaunchContext) -> Action:
+def _check(context: LaunchContext) -> list[Action]:
+    """Raises RuntimeError: what is asked for cannot be."""
     given = context.launch_configurations
     if given["loop"] == "true" and given["save"]:
         raise RuntimeError(f"save:={given['save']}: nothing is saved with loop:=true, for the bag never ends")
+    for option in ("topics", "remap"):
+        _split(option, given[option])
+    return []
+
+
+def _player(context: LaunchContext) -> list[Action]:
+    given = context.launch_configurations
     words = [given["bag"], "--clock", "--rate", given["rate"], "--wait-for-subscribers", "60", "--wait-for-node"]
     words.append(_node_name(given))
     if given["loop"] == "true":
@@ -111,11 +76,13 @@ def _player(context: LaunchContext) -> Action:
     for option in ("topics", "remap"):
         if given[option].strip():
             words += [f"--{option}", *_split(option, given[option])]
-    return ExecuteProcess(
-        cmd=[ExecutableInPackage(package="fsm_ros", executable="play_bag"), *words],
-        output="screen",
-        on_exit=_bag_has_ended,
-    )
+    return [
+        ExecuteProcess(
+            cmd=[ExecutableInPackage(package="fsm_ros", executable="play_bag"), *words],
+            output="screen",
+            on_exit=_bag_has_ended,
+        )
+    ]
 
 
 def _split(argument: str, text: str) -> list[str]:

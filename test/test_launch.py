@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,12 +57,11 @@ def test_the_launch_files_take_the_documented_arguments() -> None:
     declared = {path.name: arguments_of(path) for path in LAUNCH_FILES}
     assert declared.keys() == {"fsm.launch.py", "replay.launch.py"}
     assert declared["fsm.launch.py"] >= {"namespace", "params_file", "use_sim_time", "log_level", "autostart"}
-    assert {"large_images", "respawn", "enclave", "rviz"} <= declared["fsm.launch.py"]
+    assert {"large_images", "respawn", "enclave", "rviz", "viewer"} <= declared["fsm.launch.py"]
+    taken = {"camera", "image", "camera_info", "params_file", "set", "checkpoint", "device", "reliability"}
+    assert taken <= declared["fsm.launch.py"]
     replays = {"bag", "rate", "loop", "topics", "hold_out", "remap", "on_end", "save"}
-    assert declared["replay.launch.py"] >= replays
-    for arguments in declared.values():
-        assert {"camera", "image", "camera_info", "params_file", "set", "checkpoint", "device"} <= arguments
-        assert {"namespace", "log_level", "reliability"} <= arguments
+    assert declared["replay.launch.py"] == replays | {"reliability"}, "the others are those of fsm.launch.py"
 
 
 # --- a bag, and a view -----------------------------------------------------------------------------------------------
@@ -70,6 +70,15 @@ def test_the_launch_files_take_the_documented_arguments() -> None:
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_demo_bag(tmp_path_factory.mktemp("bag") / "room", duration_s=BAG_S, camera=SMALL_CAMERA)
+
+
+@pytest.fixture(autouse=True)
+def _environment_as_it_was() -> Iterator[None]:
+    """What launch sets it sets in its own process, which for some tests here is this one."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def program(name: str) -> str:
@@ -274,6 +283,15 @@ def test_single_parameters_and_a_stray_slash_are_taken(tmp_path: Path) -> None:
     words = ("camera:=/camera/", "set:=memory.extent=5 memory.submaps=2", "namespace:=robot1/")
     with active_launch(tmp_path, "fsm.launch.py", *words) as (_, log):
         assert "process started" in log.read_text()
+
+
+@needs_launch
+@pytest.mark.parametrize("name", ["fsm.launch.py", "replay.launch.py"])
+def test_the_viewer_is_served_where_it_is_asked_for(name: str, bag: Path, tmp_path: Path) -> None:
+    words = ["viewer:=true", "set:=viewer.port=0", *([f"bag:={bag}", "on_end:=keep"] if "replay" in name else [])]
+    with active_launch(tmp_path, name, *words) as (_, log):
+        (page,) = re.findall(r"viewer: open (http://127\.0\.0\.1:\d+)", log.read_text())
+        assert urllib.request.urlopen(page, timeout=DEADLINE_S).status == 200
 
 
 @needs_launch
