@@ -11,12 +11,14 @@ import os
 import sys
 from pathlib import Path
 
+import torch
+
 import a_room
 import fsm_ros
+from fsm_ros.training.budget import Budget
 from fsm_ros.training.launching import launch
+from fsm_ros.training.run import train
 from fsm_ros.training.settings_file import load_settings
-from fsm_ros.training.train import train
-from fsm_ros.training.trainer import Budget
 
 CONFIG = Path(__file__).resolve().parent.parent / "config/train/tiny.yaml"
 OUT = Path("out/training")
@@ -32,7 +34,9 @@ own = {
 }
 settings = load_settings(CONFIG, own)
 fabric = launch(settings.parallelism, "auto", os.environ)
-train(fabric, settings, Budget(steps=steps), OUT, command=f"examples/09_training.py {path}", score=False)
+command = f"examples/09_training.py {path}"
+start = {"start": None, "recall_start": None}  # from scratch; or "shipped", or a file
+train(fabric, settings, Budget(steps=steps), OUT, command, **start, dtype=torch.float16, score=False)
 
 memory = fsm_ros.Memory({"model.checkpoint": str(OUT / "weights.safetensors")})
 recording = fsm_ros.open_recording(path)
