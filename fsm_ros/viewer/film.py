@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -38,13 +39,19 @@ class Film:
         """Note where the visitor is, as often as pictures are due; nothing more after `LONGEST_S`."""
         if self._next_s is None:
             self._next_s = now_s
-        while now_s >= self._next_s and len(self._stops) < LONGEST_S * FPS:
+        while now_s >= self._next_s and not self._is_long_enough:
             self._stops.append((look, stamp_ns))
             self._next_s += 1 / FPS
 
     def due_in_s(self, now_s: float) -> float:
-        """Seconds until the next picture is to be noted."""
-        return 0.0 if self._next_s is None else max(0.0, self._next_s - now_s)
+        """Seconds until the next picture is to be noted; infinite: none is any more."""
+        if self._next_s is None:
+            return 0.0
+        return math.inf if self._is_long_enough else max(0.0, self._next_s - now_s)
+
+    @property
+    def _is_long_enough(self) -> bool:
+        return len(self._stops) >= LONGEST_S * FPS
 
     def told(self) -> str:
         """How long it is, in words."""

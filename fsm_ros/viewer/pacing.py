@@ -140,14 +140,15 @@ class Pace:
             self._shown, self._shown_s = Asked(asked.wish, asked.pixels, True, asked.version), now_s
 
     def due_in_s(self, now_s: float) -> float:
-        """Seconds until :meth:`begin` may want something that it does not want now; infinite: only another wish."""
+        """Seconds until :meth:`begin` may want what it does not want now; infinite: only of another wish or memory."""
         if self._in_flight is not None or self._wish is None:
             return math.inf
         if self._shown is None or self._shown.wish != self._wish:
             return 0.0
         if not self._shown.is_full:
             return max(0.0, self._changed_s + RESTS_S - now_s)
-        return max(0.0, self._refresh_in_s(now_s))
+        refresh_in_s = self._refresh_in_s(now_s)
+        return refresh_in_s if refresh_in_s > 0.0 else math.inf
 
     def has_changed_lately(self, now_s: float) -> bool:
         """Whether the wish may well change again soon."""

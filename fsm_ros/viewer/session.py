@@ -65,7 +65,6 @@ class Session:
         self._used: frozenset[int] = frozenset()
         self._last: tuple[Asked, Picture, float] | None = None
         self._shown_s: list[float] = []
-        self._follow_slider = True
 
         @client.camera.on_update
         async def _(camera: viser.CameraHandle) -> None:

@@ -156,6 +156,8 @@ def test_whatever_was_wished_the_last_wish_is_shown_fully_in_the_end(
         if asked is not None:
             assert in_flight is None
             in_flight = (asked, now_s + render_s)
+        # Or whoever waits for it would turn round and round.
+        assert pace.due_in_s(now_s) > 0.0 and pace.begin(MEMORY, now_s) is None
 
     for number, after_s in wishes:
         pace.want(wish(number), now_s)

@@ -17,6 +17,8 @@ from spatial_scenes import room_views
 from viewed_rooms import PIXELS, Room, a_room, observe, served, wait_until
 
 from fsm_ros.configuration.viewer import ViewerSettings
+from fsm_ros.viewer.pacing import REFRESH_S
+from fsm_ros.viewer.session import Session
 from fsm_ros.viewer.viewer import Viewer, ViewerError
 from fsm_ros.viewer.wish import Look, Mode
 
@@ -310,6 +312,28 @@ def test_closed_tabs_leave_no_threads_and_a_stopped_viewer_none_at_all(browser: 
         wait_until(lambda: viewer.visitors == 0, "all had gone")
         assert threading.active_count() <= with_one
     wait_until(lambda: threading.active_count() <= before, "every thread had ended")
+
+
+def test_who_looks_at_what_rests_keeps_nobody_busy(
+    browser: Browser, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks: list[float] = []
+    tick = Session.tick
+
+    def counted(session: Session, now_s: float) -> float:
+        ticks.append(now_s)
+        return tick(session, now_s)
+
+    monkeypatch.setattr(Session, "tick", counted)
+    with served(room) as viewer:
+        visitor = visit(browser, viewer)
+        is_full(visitor.page)
+        visitor.page.wait_for_timeout(1e3 * 2 * REFRESH_S)
+        rested = len(ticks)
+        visitor.page.wait_for_timeout(2000)
+        # Twice a second, and once for whatever the page says of itself.
+        assert len(ticks) - rested < 40
+        visitor.context.close()
 
 
 def test_it_listens_on_this_machine_alone_unless_told(viewer: Viewer) -> None:
