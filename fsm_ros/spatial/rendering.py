@@ -50,8 +50,10 @@ def rendered(
     Returns:
         The view; ``None`` where a colour is not finite.
     """
-    prior: Prior | None = from_nothing(scene.keyframes.keyframes, wanted, model.device)
-    if method is not RenderMethod.PHOTOGRAPHS:
+    prior: Prior | None
+    if method is RenderMethod.PHOTOGRAPHS:
+        prior = from_nothing(scene.keyframes.keyframes, wanted, model.device)
+    else:
         prior = from_fast_weights(model, settings, scene, wanted, world_from_camera, stamp_ns)
     if prior is None:
         return None
