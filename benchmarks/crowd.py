@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -31,8 +29,8 @@ from sensor_msgs.msg import CameraInfo
 
 from fsm_ros.node.answering import EVERY_REQUEST
 from fsm_ros.replay.demo.bag import write_demo_bag
-from fsm_ros.replay.demo.ros_domain import LAST, free_domain
 from fsm_ros_msgs.srv import RenderView
+from node_beside_camera import node_beside_camera, player_of
 
 RATE_HZ = 10.0
 READY_S = 60.0
@@ -83,20 +81,11 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=64, help="side of the views, pixels (%(default)s)")
     parser.add_argument("--json", type=Path, help="write the figures")
     options = parser.parse_args()
-    domain = free_domain(range(os.getpid() % LAST, os.getpid() % LAST + LAST))
-    os.environ |= {"ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     with tempfile.TemporaryDirectory() as folder:
         bag = write_demo_bag(Path(folder) / "drive", duration_s=options.seconds, rate_hz=RATE_HZ)
-        remaps = ["image_raw:=/camera/image_raw", "camera_info:=/camera/camera_info"]
         parameters = ["keyframes.translation:=0.0", "memory.extent:=4.0", "render.timeout:=60.0"]
-        command = [sys.executable, "-m", "fsm_ros.node.fsm_node", "--ros-args"]
-        command += [word for remap in remaps for word in ("-r", remap)]
-        command += [word for parameter in parameters for word in ("-p", parameter)]
-        with subprocess.Popen(command) as node:
-            try:
-                found = _measured(bag, options)
-            finally:
-                node.send_signal(signal.SIGINT)
+        with node_beside_camera(parameters):
+            found = _measured(bag, options)
     for name, value in found.items():
         print(f"{name}: {value}")
     if options.json is not None:
@@ -115,8 +104,7 @@ def _measured(bag: Path, options: argparse.Namespace) -> dict[str, object]:
     client.create_subscription(DiagnosticArray, "/diagnostics", heard, 10)
     crowd = Crowd(client, options.clients, options.size)
     _spin(client, READY_S, lambda: crowd.is_ready and "frames_received" in statuses)
-    player = [sys.executable, "-m", "fsm_ros.tools.play_bag", str(bag), "--no-progress", "--wait-for-subscribers", "30"]
-    with subprocess.Popen(player) as playing:
+    with subprocess.Popen(player_of(bag)) as playing:
         _spin(client, READY_S, lambda: int(statuses.get("chunks_observed", 0)) > 0)
         crowd.begin()
         _spin(client, options.seconds + READY_S, lambda: playing.poll() is not None)

@@ -30,8 +30,8 @@ from PIL import Image
 from websockets.sync.client import ClientConnection, connect
 
 from fsm_ros.replay.demo.bag import write_demo_bag
-from fsm_ros.replay.demo.ros_domain import LAST, free_domain
 from fsm_ros.sources.opening import open_rig
+from node_beside_camera import node_beside_camera, player_of
 
 RATE_HZ = 10.0
 FULL_PIXELS = 320 * 240
@@ -103,22 +103,12 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the node")
     parser.add_argument("--json", type=Path, help="write the figures")
     options = parser.parse_args()
-    domain = free_domain(range(os.getpid() % LAST, os.getpid() % LAST + LAST))
-    os.environ |= {"ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     with tempfile.TemporaryDirectory() as folder:
         seconds = 20.0 + (0.0 if options.still else (REST_S + 0.6) * options.moves)
         bag = write_demo_bag(Path(folder) / "drive", duration_s=seconds, rate_hz=RATE_HZ)
-        command = [sys.executable, "-m", "fsm_ros.node.fsm_node", "--ros-args"]
-        for remap in ("image_raw:=/camera/image_raw", "camera_info:=/camera/camera_info"):
-            command += ["-r", remap]
         parameters = ["viewer.enabled:=true", f"viewer.port:={options.port}", "memory.extent:=4.0"]
-        for parameter in [*parameters, *(each.replace("=", ":=", 1) for each in options.set)]:
-            command += ["-p", parameter]
-        with subprocess.Popen(command) as node:
-            try:
-                found = _measured(bag, options)
-            finally:
-                node.send_signal(signal.SIGINT)
+        with node_beside_camera([*parameters, *(each.replace("=", ":=", 1) for each in options.set)]):
+            found = _measured(bag, options)
     for name, value in found.items():
         print(f"{name}: {value}")
     if options.json is not None:
@@ -128,11 +118,10 @@ def main() -> int:
 
 def _measured(bag: Path, options: argparse.Namespace) -> dict[str, object]:
     _wait_for_page(options.port)
-    player = [sys.executable, "-m", "fsm_ros.tools.play_bag", str(bag), "--no-progress", "--wait-for-subscribers", "30"]
     frames = [frame for frame in open_rig(bag).frames if frame.world_from_camera is not None]
     poses = np.stack([np.asarray(frame.world_from_camera) for frame in frames])
     first, full = [], []
-    with subprocess.Popen(player) as playing:
+    with subprocess.Popen(player_of(bag)) as playing:
         time.sleep(15.0)
         if options.still:
             playing.wait()
