@@ -169,7 +169,7 @@ class PlayedRecording(KeptMemory):
                     self._stopping.wait(max(0.0, begun_s + due_s - time.monotonic()))
                 if self._stopping.is_set():
                     return
-        except FsmError as error:
+        except (FsmError, OSError) as error:
             if not self._stopping.is_set():
                 _LOG.error("the recording ended early: %s", error)
                 self._trouble = f"The recording ended early: {error}"
