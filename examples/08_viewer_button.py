@@ -22,7 +22,7 @@ path = Path(sys.argv[1] if len(sys.argv) > 1 else "out/room.safetensors")
 port = int(sys.argv[2]) if len(sys.argv) > 2 else 8080
 
 with KeptMemory(path, fsm_ros.Settings()) as kept:
-    viewer = Viewer(kept, ViewerSettings(port=port), pixels=320 * 240)
+    viewer = Viewer(kept, ViewerSettings(port=port))
     button = viewer.server.gui.add_button("How sure is this?", icon=viser.Icon.QUESTION_MARK)
 
     @button.on_click

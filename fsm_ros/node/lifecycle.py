@@ -114,7 +114,7 @@ class FsmNode(LifecycleNode):
             *(preview, subject, None),
         )
         try:
-            viewer = opened(subject, settings)
+            viewer = opened(subject, serving.viewer)
         except FsmError as error:
             self.get_logger().error(f"cannot be configured: {error}")
             self.close()

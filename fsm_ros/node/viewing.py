@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
-from fsm_ros.configuration.settings import Settings
+from fsm_ros.configuration.viewer import ViewerSettings
 from fsm_ros.engine import MemoryEngine
 from fsm_ros.errors import FsmError
 from fsm_ros.messages.refused import ImageRefusedError
@@ -33,6 +33,9 @@ TOLD = {
     "device": ("device",),
 }
 """What of /diagnostics is shown, by the status that it is in; a name with a dot at its end: all that begin so."""
+
+
+NOT_ACTIVE = Condition("The node is not active.")
 
 
 class ViewerMissingError(FsmError, ImportError):
@@ -58,7 +61,7 @@ class NodeSubject:
             logger: of the node.
         """
         self._engine, self._services, self._newest, self._logger = engine, services, newest, logger
-        self._condition = Condition("The node is not active.")
+        self._condition = NOT_ACTIVE
 
     @property
     def engine(self) -> MemoryEngine:
@@ -68,7 +71,7 @@ class NodeSubject:
     def told(self, diagnostics: DiagnosticArray | None) -> None:
         """Take what /diagnostics tells; ``None``: the node is not active."""
         if diagnostics is None:
-            self._condition = Condition("The node is not active.")
+            self._condition = NOT_ACTIVE
             return
         statuses = {status.name.rpartition(": ")[2]: status for status in diagnostics.status}
         troubles = [
@@ -129,14 +132,13 @@ class NodeSubject:
         return told
 
 
-def opened(subject: NodeSubject, settings: Settings) -> Viewer | None:
+def opened(subject: NodeSubject, wanted: ViewerSettings) -> Viewer | None:
     """The viewer, where there is to be one.
 
     Raises:
         ViewerMissingError: it is wanted, and viser is not installed.
         ViewerError: it cannot be served there.
     """
-    wanted = settings.serving.viewer
     if not wanted.enabled:
         return None
     try:
@@ -147,4 +149,4 @@ def opened(subject: NodeSubject, settings: Settings) -> Viewer | None:
         raise ViewerMissingError(
             f"viewer.enabled needs viser ({error}): pip install 'fsm_ros[viewer]', or set viewer.enabled to false"
         ) from error
-    return Viewer(subject, wanted, min(wanted.pixels, settings.memory.max_pixels))
+    return Viewer(subject, wanted)

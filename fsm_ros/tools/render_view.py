@@ -38,7 +38,7 @@ class Options:
         fov_deg: horizontal field of view with --size, degrees.
         node: the memory node.
         timeout_s: how long to wait for the node, and for its answer, seconds.
-        method: recall or memory.
+        method: recall, memory or photographs.
         output: file for its colours.
         depth: TIFF for its depth: float32, metres, NaN where it is not known.
         confidence: TIFF for how far its colours can be trusted: float32, 0 to 1.

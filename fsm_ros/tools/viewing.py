@@ -36,7 +36,7 @@ def view(options: Options) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     with subject:
-        viewer = Viewer(subject, wanted, min(wanted.pixels, settings.memory.max_pixels))
+        viewer = Viewer(subject, wanted)
         print(f"open {viewer.url}   (Ctrl-C ends it)", flush=True)
         ended.wait()
         viewer.stop()

@@ -10,7 +10,7 @@ import viser
 from numpy.typing import NDArray
 
 from fsm_ros.spatial.scene import Scene
-from fsm_ros.viewer.wish import Look
+from fsm_ros.viewer.wish import Look, vertical_fov_rad
 
 LEAST_FOV_RAD, MOST_FOV_RAD = 0.7, 1.4
 LOOK_AHEAD = 0.25  # of the memory's extent: what is orbited about
@@ -44,7 +44,7 @@ class Placing:
         newest = max(kept, key=lambda keyframe: keyframe.stamp_ns)
         up = upright(np.stack([keyframe.world_from_camera for keyframe in kept]))
         self._target = newest.world_from_camera
-        self._fov_rad = 2.0 * math.atan(0.5 * newest.image.shape[0] / float(newest.fxfycxcy[1]))
+        self._fov_rad = vertical_fov_rad(float(newest.fxfycxcy[1]), newest.image.shape[0])
         self._tries = 0
         self._due_s = now_s
         if not np.allclose(up, self._up):

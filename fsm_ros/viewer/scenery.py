@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
+import torch
 import viser
 from numpy.typing import NDArray
 
 from fsm_ros.recall.keyframes import Keyframe
 from fsm_ros.spatial.scene import Scene
 from fsm_ros.stream.frame import PosedImage
-from fsm_ros.viewer.wish import Look
+from fsm_ros.viewer.wish import Look, vertical_fov_rad
 
 FRUSTUM_SHARE = 0.4
 """How large a frustum is, of how far keyframes mostly are from the next; no larger than so much of the extent:"""
@@ -136,15 +137,15 @@ class Scenery:
                 wxyz=wxyz,
                 position=frame.world_from_memory[:3, 3],
                 visible=self.submaps,
-            )  # fmt: skip
+            )
         ]
-        addresses = np.stack([submap.address.numpy() for submap in scene.atlas.submaps])
+        if not kept:
+            return boxes
+        poses = frame.normalise_poses(np.stack([keyframe.world_from_camera for keyframe in kept]))
+        addresses = torch.from_numpy(np.concatenate([poses[:, :3, 3], poses[:, :3, 2]], axis=1))
         inside: dict[int, list[NDArray[np.float64]]] = {}
-        for keyframe in kept:
-            pose = frame.normalise_poses(keyframe.world_from_camera)
-            here = np.concatenate([pose[:3, 3], pose[:3, 2]])
-            nearest = int(np.argmin(np.square(addresses - here).sum(axis=1)))
-            inside.setdefault(nearest, []).append(pose[:3, 3] * frame.extent_m)
+        for number, pose in zip(scene.atlas.nearest(addresses).tolist(), poses, strict=True):
+            inside.setdefault(number, []).append(pose[:3, 3] * frame.extent_m)
         for number, positions in sorted(inside.items()):
             low, high = np.min(positions, axis=0) - self._scale, np.max(positions, axis=0) + self._scale
             rotation, origin = frame.world_from_memory[:3, :3], frame.world_from_memory[:3, 3]
@@ -157,7 +158,7 @@ class Scenery:
                     wxyz=wxyz,
                     position=rotation @ (0.5 * (low + high)) + origin,
                     visible=self.submaps,
-                )  # fmt: skip
+                )
             )
         return boxes
 
@@ -176,7 +177,7 @@ def _scale(scene: Scene) -> float:
 
 def _lens(fy: float, width: int, height: int) -> tuple[float, float]:
     """Vertical field of view in radians, and width over height."""
-    return 2.0 * math.atan(0.5 * height / fy), width / height
+    return vertical_fov_rad(fy, height), width / height
 
 
 def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

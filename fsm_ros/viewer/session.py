@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable
@@ -25,7 +24,6 @@ from fsm_ros.viewer.scenery import Scenery
 from fsm_ros.viewer.subject import Post, Subject
 from fsm_ros.viewer.wish import Look, Mode, Wish
 
-_LOG = logging.getLogger(__name__)
 PLAY_S = 1 / 20
 TELL_S = 0.5
 JPEG_SMALL, JPEG_FULL = 75, 90

@@ -35,19 +35,18 @@ class Viewer:
     Pages come from this process alone, and nothing they do leaves for another host.
     """
 
-    def __init__(self, subject: Subject, settings: ViewerSettings, pixels: int) -> None:
+    def __init__(self, subject: Subject, settings: ViewerSettings) -> None:
         """Serve, from now on.
 
         Args:
             subject: whose memory is looked at.
-            settings: where the page is, and what it may do.
-            pixels: of a full picture.
+            settings: where the page is, what it may do, and how large pictures are: no larger than the memory renders.
 
         Raises:
             ViewerError: the port is taken, or the host is not of this machine.
         """
         _check_port(settings.host, settings.port)
-        self._subject, self._settings, self._pixels = subject, settings, pixels
+        self._subject, self._settings = subject, settings
         self._acts: deque[Callable[[], object]] = deque()
         self._sessions: dict[int, Session] = {}
         self._changed = threading.Event()
@@ -119,8 +118,10 @@ class Viewer:
         self._sessions.clear()
 
     def _greet(self, client: viser.ClientHandle) -> None:
+        wanted = self._settings
+        pixels = min(wanted.pixels, self._subject.engine.memory.settings.max_pixels)
         self._sessions[client.client_id] = Session(
-            client, self._subject, self._post, self._pixels, read_only=self._settings.read_only
+            client, self._subject, self._post, pixels, read_only=wanted.read_only
         )
 
 

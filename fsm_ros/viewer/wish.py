@@ -19,6 +19,11 @@ WIDEST_RAD = 2.6
 """A pinhole that sees more shows little but its edges."""
 
 
+def vertical_fov_rad(fy: float, height: int) -> float:
+    """What a pinhole of that focal length and so many rows sees from top to bottom, radians."""
+    return 2.0 * math.atan(0.5 * height / fy)
+
+
 class Mode(Enum):
     """What of a view is shown; the value is what the visitor reads."""
 
@@ -68,10 +73,10 @@ class Look:
         return pose
 
     def camera(self, pixels: int) -> Camera:
-        """A pinhole that sees just this, of about so many pixels."""
+        """A pinhole that sees just this, of so many pixels at most, but for `LEAST_SIDE_PX`."""
         aspect = min(max(self.aspect, 0.1), 10.0)
-        height = max(LEAST_SIDE_PX, round(math.sqrt(pixels / aspect)))
-        width = max(LEAST_SIDE_PX, round(height * aspect))
+        height = max(LEAST_SIDE_PX, math.floor(math.sqrt(pixels / aspect)))
+        width = max(LEAST_SIDE_PX, math.floor(height * aspect))
         focal = 0.5 * height / math.tan(0.5 * min(self.fov_rad, WIDEST_RAD))
         return Camera(width, height, focal, focal, width / 2, height / 2)
 

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -100,16 +99,8 @@ def observe(engine: MemoryEngine, chunks: int, world_from_map: NDArray[np.float6
 @contextmanager
 def served(room: Room, **settings: object) -> Iterator[Viewer]:
     """A viewer of it, on any port."""
-    viewer = Viewer(room, ViewerSettings(**({"enabled": True, "port": 0} | settings)), PIXELS)  # type: ignore[arg-type]
+    viewer = Viewer(room, ViewerSettings(**({"enabled": True, "port": 0, "pixels": PIXELS} | settings)))  # type: ignore[arg-type]
     try:
         yield viewer
     finally:
         viewer.stop()
-
-
-def wait_until(is_so: Callable[[], bool], what: str) -> None:
-    """Wait for something, or fail saying what."""
-    end_s = time.monotonic() + DEADLINE_S
-    while not is_so():
-        assert time.monotonic() < end_s, f"waited in vain until {what}"
-        time.sleep(0.05)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from browser import Watched, chromium, needs_browser
-from deadline import DEADLINE_S
-from viewed_rooms import a_room, wait_until
+from deadline import DEADLINE_S, wait_until
+from viewed_rooms import a_room
 
 from fsm_ros.replay.demo.bag import write_demo_bag
 
@@ -35,7 +35,7 @@ def serving(folder: Path, *command: str) -> Iterator[str]:
             stderr=subprocess.STDOUT,
         )
     try:
-        wait_until(lambda: b"open http" in log.read_bytes() or process.poll() is not None, "the page was served")
+        wait_until(lambda: b"open http" in log.read_bytes() or process.poll() is not None, "the page")
         assert process.poll() is None, log.read_text()
         (page,) = re.findall(r"open (http://\S+)", log.read_text())
         yield page

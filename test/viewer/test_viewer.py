@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import Watched, chromium, needs_browser
+from deadline import wait_until
 from PIL import Image
 from playwright.sync_api import Browser, Page
 from spatial_scenes import room_views
-from viewed_rooms import PIXELS, Room, a_room, observe, served, wait_until
+from viewed_rooms import PIXELS, Room, a_room, observe, served
 
 from fsm_ros.configuration.viewer import ViewerSettings
 from fsm_ros.viewer.pacing import REFRESH_S
@@ -89,7 +90,7 @@ def is_full(page: Page) -> None:
         size = re.match(r"(\d+) x (\d+)", number(page, "picture"))
         return size is not None and int(size[1]) * int(size[2]) > 0.8 * PIXELS
 
-    wait_until(shows, "a full picture was shown")
+    wait_until(shows, "a full picture")
 
 
 def settled(page: Page) -> np.ndarray:
@@ -101,7 +102,7 @@ def settled(page: Page) -> np.ndarray:
         found.append(seen(page))
         return float(np.abs(found[-1] - found[-2]).mean()) < 0.2
 
-    wait_until(rests, "the picture rested")
+    wait_until(rests, "a picture that rests")
     return found[-1]
 
 
@@ -140,7 +141,7 @@ def test_a_visitor_begins_at_the_newest_keyframe_whichever_way_is_up(browser: Br
             look = Look(tuple(camera.position), tuple(camera.wxyz), 1.0, 1.0)  # type: ignore[arg-type]
             return bool(np.allclose(look.world_from_camera, newest, atol=0.02))
 
-        wait_until(is_there, "the camera stood there")
+        wait_until(is_there, "the camera at its place")
         is_full(visitor.page)
         assert settled(visitor.page).std() > 8 and is_there()
         assert float(number(visitor.page, "from photographs").split()[0]) > 50
@@ -163,7 +164,7 @@ def test_every_mode_looks_different(visitor: Watched) -> None:
     last = settled(page)
     for mode in [*(mode for mode in Mode if mode is not Mode.BOTH), Mode.BOTH]:
         choose(page, mode)
-        wait_until(lambda last=last: float(np.abs(seen(page) - last).mean()) > 0.5, f"{mode} looked different")  # type: ignore[misc]
+        wait_until(lambda last=last: float(np.abs(seen(page) - last).mean()) > 0.5, f"another look of {mode}")  # type: ignore[misc]
         looks[mode] = last = settled(page)
     for mode, look in looks.items():
         assert all(np.abs(look - other).mean() > 0.5 for name, other in looks.items() if name is not mode), mode
@@ -179,7 +180,7 @@ def test_side_by_side_with_the_nearest_keyframe(visitor: Watched) -> None:
 def test_every_visitor_has_a_camera_of_their_own(browser: Browser, viewer: Viewer, visitor: Watched) -> None:
     other = visit(browser, viewer)
     is_full(other.page)
-    wait_until(lambda: viewer.visitors >= 2, "both were seen")
+    wait_until(lambda: viewer.visitors >= 2, "both visitors")
     before = settled(visitor.page)
     choose(other.page, Mode.DEPTH)
     changes_from(other.page, before, "the other one saw depth")
@@ -191,8 +192,8 @@ def test_the_robots_path_is_played_and_time_goes_with_it(visitor: Watched) -> No
     page = visitor.page
     before = settled(page)
     page.get_by_role("button", name="Play the robot's path").click()
-    wait_until(lambda: float(np.abs(seen(page) - before).mean()) > CHANGED, "the path was flown")
-    wait_until(lambda: float(page.get_by_role("slider").get_attribute("aria-valuenow") or 0) > 0.1, "time went on")
+    wait_until(lambda: float(np.abs(seen(page) - before).mean()) > CHANGED, "the flight along the path")
+    wait_until(lambda: float(page.get_by_role("slider").get_attribute("aria-valuenow") or 0) > 0.1, "a later time")
     stop = page.get_by_role("button", name="Stop")
     if stop.count():  # it may have come to its end
         stop.click()
@@ -239,7 +240,7 @@ def test_numbers_and_buttons_of_the_memory(browser: Browser, viewer: Viewer, roo
     page.get_by_text("saved kitchen").wait_for()
     page.get_by_role("button", name="Load").click()
     page.get_by_text("there is no file kitchen").wait_for()
-    wait_until(lambda: len(room.asked_for) >= 4, "all was asked for")
+    wait_until(lambda: len(room.asked_for) >= 4, "all that was pressed")
     assert room.asked_for == ["pause", "resume", "save kitchen", "load kitchen"]
     room.trouble = ""
 
@@ -265,7 +266,7 @@ def test_dark_and_light(visitor: Watched) -> None:
     assert panel() < 100
     page.get_by_text("Beside the picture").click()
     page.get_by_role("checkbox", name="dark").click()
-    wait_until(lambda: panel() > 180, "it was light")
+    wait_until(lambda: panel() > 180, "the light theme")
 
 
 def test_an_empty_memory_says_what_is_missing_and_fills_while_it_is_watched(browser: Browser) -> None:
@@ -309,9 +310,9 @@ def test_closed_tabs_leave_no_threads_and_a_stopped_viewer_none_at_all(browser: 
             is_full(visitor.page)
             visitor.context.close()
         first.context.close()
-        wait_until(lambda: viewer.visitors == 0, "all had gone")
+        wait_until(lambda: viewer.visitors == 0, "the end of all visits")
         assert threading.active_count() <= with_one
-    wait_until(lambda: threading.active_count() <= before, "every thread had ended")
+    wait_until(lambda: threading.active_count() <= before, "the end of every thread")
 
 
 def test_who_looks_at_what_rests_keeps_nobody_busy(
@@ -346,4 +347,4 @@ def test_a_port_that_is_taken_is_an_error_with_a_remedy(room: Room) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ViewerError, match=f"127.0.0.1:{port} .*choose another viewer.port"):
-            Viewer(room, ViewerSettings(port=port), PIXELS)
+            Viewer(room, ViewerSettings(port=port))

@@ -29,6 +29,7 @@ def test_the_camera_sees_what_the_window_shows(fov_rad: float, aspect: float, pi
     assert camera.fx == camera.fy and (camera.cx, camera.cy) == (camera.width / 2, camera.height / 2)
     assert camera.width == pytest.approx(aspect * camera.height, rel=0.1)
     assert camera.width * camera.height == pytest.approx(pixels, rel=0.2)
+    assert camera.width * camera.height <= pixels, "the memory refuses larger ones"
 
 
 @pytest.mark.parametrize("aspect", [0.001, 1000.0])
