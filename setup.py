@@ -57,8 +57,9 @@ setup(
         "viewer": ["viser", "av"],
         # What reads binary COLMAP models.
         "colmap": ["pycolmap"],
-        # What the tests drive a browser with, and what a benchmark speaks to its page with, as viser does.
-        "test": ["playwright", "msgspec", "websockets", "zstandard"],
+        # What colcon test takes for a sign of pytest; what the tests drive a browser with; and what a benchmark speaks
+        # to its page with, as viser does.
+        "test": ["pytest", "playwright", "msgspec", "websockets", "zstandard"],
         # What spreads it over machines.
         "ray": ["ray"],
     },
