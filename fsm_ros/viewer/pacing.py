@@ -123,7 +123,7 @@ class Pace:
                     self._full_when_drafted_s = took_s
                 elif took_s < QUICKER * self._full_when_drafted_s:
                     self._full_when_drafted_s = None
-            if took_s > SMALL_S:
+            if took_s > SMALL_S and self._small_pixels < self._full_pixels:
                 return
         # Twice the pixels take less than twice the time: small steps find the size all the same.
         share = asked.pixels * SMALL_S / took_s / self._small_pixels

@@ -111,6 +111,18 @@ def test_a_small_picture_is_as_large_as_can_be_rendered_in_time(pixels_a_second:
     assert 0.6 * affordable <= pace.small_pixels <= 1.6 * affordable
 
 
+def test_pictures_that_were_quick_while_the_memory_was_young_get_small_again() -> None:
+    pace = Pace(FULL)
+    sizes = []
+    for step in range(120):
+        pace.want(wish(step), float(step))
+        asked = begun(pace, float(step))
+        sizes.append(asked.pixels)
+        pace.arrived(asked.pixels / (1e8 if step < 60 else 6e5), step + 0.5)
+    assert sizes[59] == FULL
+    assert 0.5 * SMALL_S * 6e5 < sizes[-1] < 2 * SMALL_S * 6e5
+
+
 def test_where_photographs_are_too_slow_the_fast_weights_draw_while_it_changes_and_no_longer_once_they_are_not() -> (
     None
 ):
